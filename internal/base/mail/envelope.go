@@ -1,0 +1,70 @@
+package mail
+
+import "net/netip"
+
+// An Envelope is what SMTP said about a message, without the message.
+type Envelope struct {
+	Trace      TraceID
+	Sender     Address // the zero Address is the null path <>
+	Recipients []Recipient
+	UTF8       bool // MAIL said SMTPUTF8: header or addresses need it. RFC 6531 §3.4
+	EightBit   bool // MAIL said BODY=8BITMIME. RFC 6152
+}
+
+// A Recipient is one address that a message is for.
+type Recipient struct {
+	Address  Address
+	Original Address // as the sender wrote it, when an alias led here; else zero
+}
+
+// An Outcome is what became of one recipient in one attempt.
+type Outcome struct {
+	Recipient Recipient
+	Status    Status
+	Text      string // what the remote host or we said, one line
+	Remote    string // the host that said so; empty if we did
+}
+
+// Done tells that there is nothing left to do for the recipient.
+func (o Outcome) Done() bool { return o.Status.Class != 4 }
+
+// A Peer is who is at the other end of a session.
+type Peer struct {
+	Addr    netip.AddrPort
+	Name    string // from reverse DNS, confirmed; empty if unknown
+	Hello   string // what it called itself in HELO, EHLO or LHLO
+	TLS     *TLS   // nil in clear
+	Account AccountID
+	Login   Address // the address that logged in; zero if nobody has
+}
+
+// TLS is what is known of a session's protection.
+type TLS struct {
+	Version string // "TLS1.3"
+	Cipher  string // "TLS_AES_128_GCM_SHA256"
+	Server  string // the name the client asked for; empty if none
+}
+
+// Protocol gives the word for the "with" clause of a Received field.
+// RFC 3848, RFC 6531 §4.3
+func (p Peer) Protocol(base string, utf8 bool) string {
+	if utf8 {
+		base = "UTF8" + map[string]string{"ESMTP": "SMTP", "LMTP": "LMTP"}[base]
+	}
+	if p.TLS != nil {
+		base += "S"
+	}
+	if p.Account != 0 {
+		base += "A"
+	}
+	return base
+}
+
+// A Body is a message as it came in: bytes that can be read as often as one
+// likes until Close.
+type Body interface {
+	// ReadAt reads as io.ReaderAt does.
+	ReadAt(p []byte, off int64) (int, error)
+	// Size is the length in bytes.
+	Size() int64
+}

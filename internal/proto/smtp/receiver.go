@@ -1,0 +1,52 @@
+package smtp
+
+import (
+	"context"
+	"io"
+
+	"posthaste/internal/base/mail"
+)
+
+// A Receiver takes the mail that sessions bring. The mx is one, for strangers;
+// the msa is one, for our users; the mda is one, for LMTP.
+type Receiver interface {
+	// Begin opens a mail transaction for the path of MAIL FROM; the zero
+	// Address is the null path. RFC 5321 §3.3
+	Begin(ctx context.Context, peer mail.Peer, from mail.Address, p MailParams) (Transaction, error)
+}
+
+// A Transaction is a mail transaction. A *mail.Refusal from any of its methods
+// is the answer to the client; any other error means that we failed.
+//
+// After Begin exactly one of Data and Reset is called last.
+type Transaction interface {
+	// ID is what the client, the log and the Received field call it.
+	ID() mail.TraceID
+	Rcpt(ctx context.Context, to mail.Address, p RcptParams) error
+	// Data reads all of body, whose line ends are CRLF and which has no dots
+	// stuffed. When it returns nil, the message is ours to keep. An error of
+	// body (the client went away, a bare LF, too large) is returned as it is.
+	Data(ctx context.Context, body io.Reader) error
+	// Reset ends the transaction without a message: RSET, QUIT, a new
+	// greeting, or a lost connection.
+	Reset(ctx context.Context)
+}
+
+// An LMTPTransaction can answer for each recipient. RFC 2033 §4.2
+type LMTPTransaction interface {
+	Transaction
+	// DataEach is Data with an outcome for each recipient that Rcpt took, in
+	// their order. An error counts for all.
+	DataEach(ctx context.Context, body io.Reader) ([]mail.Outcome, error)
+}
+
+// MailParams are the parameters of MAIL that we announce.
+type MailParams struct {
+	Size     int64  // SIZE=, 0 if not given. RFC 1870
+	EightBit bool   // BODY=8BITMIME. RFC 6152
+	UTF8     bool   // SMTPUTF8. RFC 6531
+	Auth     string // AUTH=, xtext decoded, "" if not given. RFC 4954 §5
+}
+
+// RcptParams are the parameters of RCPT that we announce: none yet.
+type RcptParams struct{}
