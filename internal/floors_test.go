@@ -35,11 +35,12 @@ var siblings = map[string][]string{
 	"server/demo":          {"server", "server/config"},
 	"server/listen":        {"server/config"},
 	"engine/kv/kvtest":     {"engine/kv"},
-	"engine/kv/memkv":      {"engine/kv"},
-	"engine/kv/pebblekv":   {"engine/kv"},
+	"engine/kv/local":      {"engine/kv"},
+	"engine/kv/memkv":      {"engine/kv", "engine/kv/local"},
+	"engine/kv/pebblekv":   {"engine/kv", "engine/kv/local"},
 	"engine/blob/blobtest": {"engine/blob"},
 	"engine/blob/memblob":  {"engine/blob"},
-	"engine/blob/packblob": {"engine/blob"},
+	"engine/blob/packblob": {"engine/blob", "engine/blob/codec"},
 }
 
 // What a floor may not import though it stands below.
