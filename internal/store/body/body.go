@@ -1,0 +1,259 @@
+// Package body keeps the bytes of messages at rest, and knows who holds them.
+//
+// A body is staged while it comes in: small ones in memory, large ones straight
+// into the blob engine. When its holders are known it is kept: a small body
+// with one holder goes compressed into the holder's own row, and shares that
+// row's commit; all others become one blob that every holder refers to. Either
+// way a Ref that stands in a committed row can be opened, for the bytes are on
+// stable storage before the row is.
+//
+// Each holder has a reference row of its own, so holding twice or releasing
+// twice does no harm, and no row is fought over. A blob without such rows is
+// given back by Sweep.
+package body
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"posthaste/internal/base/mail"
+	"posthaste/internal/engine/blob"
+	"posthaste/internal/engine/blob/codec"
+	"posthaste/internal/engine/kv"
+)
+
+const (
+	// maxStaged is what a body may take of memory while it comes in.
+	maxStaged = 64 << 10
+	// maxInline is the largest compressed body that stands in a row.
+	maxInline = 4 << 10
+	// maxTiny is the largest compressed body that is repeated in the rows of
+	// several holders: below it, a reference row and a blob cost more.
+	maxTiny = 512
+)
+
+// A Store keeps bodies. Both fields must be set.
+type Store struct {
+	DB    kv.Store
+	Blobs blob.Store
+}
+
+// A Ref says where a body is. It is part of the holder's row.
+type Ref struct {
+	Blob   mail.BlobID // zero if inline
+	Inline []byte      // as the codec wrote it
+	Size   int64       // of the body, in bytes
+}
+
+// AppendBinary appends what DecodeRef reads.
+func (r Ref) AppendBinary(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(r.Size))
+	if r.Blob.IsZero() {
+		return kv.AppendBytes(append(b, 0), r.Inline)
+	}
+	return append(append(b, 1), r.Blob[:]...)
+}
+
+// DecodeRef reads a Ref from a row. Its Inline points into the row.
+func DecodeRef(d *kv.Decoder) Ref {
+	r := Ref{Size: int64(d.Uvarint())}
+	if d.Byte() == 0 {
+		r.Inline = d.Bytes()
+	} else {
+		copy(r.Blob[:], d.Raw(len(r.Blob)))
+	}
+	return r
+}
+
+// Staged is a body that has come in and is not yet held by anybody.
+type Staged struct {
+	mem  *bytes.Buffer // nil if the body is in blob
+	blob blob.Blob
+	ref  Ref
+}
+
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// Stage reads all of r. The caller must Close what it gets. An error of r is
+// returned as it is, and nothing is kept.
+func (s *Store) Stage(ctx context.Context, r io.Reader) (*Staged, error) {
+	buf := buffers.Get().(*bytes.Buffer)
+	buf.Reset()
+	n, err := buf.ReadFrom(io.LimitReader(r, maxStaged+1))
+	if err != nil {
+		buffers.Put(buf)
+		return nil, err
+	}
+	if n <= maxStaged {
+		return &Staged{mem: buf, ref: Ref{Size: n}}, nil
+	}
+	id, size, err := s.Blobs.Put(ctx, io.MultiReader(bytes.NewReader(buf.Bytes()), r))
+	buffers.Put(buf)
+	if err != nil {
+		return nil, err
+	}
+	b, err := s.Blobs.Open(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("body: open what was just put: %w", err)
+	}
+	return &Staged{blob: b, ref: Ref{Blob: id, Size: size}}, nil
+}
+
+// Size is the length of the body in bytes.
+func (st *Staged) Size() int64 { return st.ref.Size }
+
+// Bytes gives the whole body if it is in memory, else nil.
+func (st *Staged) Bytes() []byte {
+	if st.mem == nil {
+		return nil
+	}
+	return st.mem.Bytes()
+}
+
+// ReadAt reads as io.ReaderAt does.
+func (st *Staged) ReadAt(p []byte, off int64) (int, error) {
+	if st.mem == nil {
+		return st.blob.ReadAt(p, off)
+	}
+	return readAt(st.mem.Bytes(), p, off)
+}
+
+// Close gives the memory back. Refs made by Keep stay good.
+func (st *Staged) Close() error {
+	if st.mem != nil {
+		if st.mem.Cap() <= 4*maxStaged {
+			buffers.Put(st.mem)
+		}
+		st.mem = nil
+		return nil
+	}
+	if st.blob == nil {
+		return nil
+	}
+	b := st.blob
+	st.blob = nil
+	return b.Close()
+}
+
+// Keep gives the Ref for as many holders as will refer to the body. It may be
+// called again with more holders. What is not inline is on stable storage when
+// Keep returns.
+func (s *Store) Keep(ctx context.Context, st *Staged, holders int) (Ref, error) {
+	if !st.ref.Blob.IsZero() {
+		return st.ref, nil
+	}
+	if st.ref.Inline == nil {
+		enc := codec.Encode(nil, st.mem.Bytes())
+		if len(enc) <= maxInline {
+			st.ref.Inline = enc
+		}
+	}
+	if st.ref.Inline != nil && (holders <= 1 || len(st.ref.Inline) <= maxTiny) {
+		return st.ref, nil
+	}
+	id, size, err := s.Blobs.Put(ctx, bytes.NewReader(st.mem.Bytes()))
+	if err != nil {
+		return Ref{}, fmt.Errorf("body: %w", err)
+	}
+	return Ref{Blob: id, Size: size}, nil
+}
+
+// A Reader is an open body, with what stands before it in this holder's copy of
+// the message (its trace fields) in front.
+type Reader struct {
+	prefix []byte
+	mem    []byte    // an inline body
+	blob   blob.Blob // any other
+	size   int64
+}
+
+// Open opens the body that r refers to, behind prefix.
+func (s *Store) Open(ctx context.Context, r Ref, prefix []byte) (*Reader, error) {
+	rd := &Reader{prefix: prefix, size: int64(len(prefix)) + r.Size}
+	if r.Blob.IsZero() {
+		b, err := codec.Decode(nil, r.Inline, r.Size)
+		if err != nil {
+			return nil, fmt.Errorf("body: inline: %w", err)
+		}
+		if int64(len(b)) != r.Size {
+			return nil, fmt.Errorf("body: inline: %w", kv.ErrRow)
+		}
+		rd.mem = b
+		return rd, nil
+	}
+	b, err := s.Blobs.Open(ctx, r.Blob)
+	if err != nil {
+		return nil, fmt.Errorf("body: %w", err)
+	}
+	if b.Size() != r.Size {
+		b.Close()
+		return nil, fmt.Errorf("body: blob %v has %d bytes, its holder expects %d: %w", r.Blob, b.Size(), r.Size, blob.ErrCorrupt)
+	}
+	rd.blob = b
+	return rd, nil
+}
+
+// Size is the length of prefix and body in bytes.
+func (r *Reader) Size() int64 { return r.size }
+
+// Close closes the blob, if there is one.
+func (r *Reader) Close() error {
+	if r.blob == nil {
+		return nil
+	}
+	return r.blob.Close()
+}
+
+// Bytes gives prefix and body in one piece if the body is in memory, else nil.
+func (r *Reader) Bytes() []byte {
+	if r.blob != nil {
+		return nil
+	}
+	if len(r.prefix) > 0 {
+		r.mem = append(r.prefix[:len(r.prefix):len(r.prefix)], r.mem...)
+		r.prefix = nil
+	}
+	return r.mem
+}
+
+// ReadAt reads as io.ReaderAt does.
+func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, errors.New("body: negative offset")
+	}
+	n := 0
+	if off < int64(len(r.prefix)) {
+		n = copy(p, r.prefix[off:])
+		if n == len(p) {
+			return n, nil
+		}
+	}
+	off += int64(n) - int64(len(r.prefix))
+	var m int
+	var err error
+	if r.blob == nil {
+		m, err = readAt(r.mem, p[n:], off)
+	} else {
+		m, err = r.blob.ReadAt(p[n:], off)
+	}
+	return n + m, err
+}
+
+func readAt(b, p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, errors.New("body: negative offset")
+	}
+	if off >= int64(len(b)) {
+		return 0, io.EOF
+	}
+	n := copy(p, b[off:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}

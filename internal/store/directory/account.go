@@ -1,0 +1,325 @@
+package directory
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"time"
+
+	"posthaste/internal/base/mail"
+	"posthaste/internal/engine/kv"
+)
+
+// An entry of kindAddress begins with one of these.
+const (
+	entryAccount = 1 // u64 account id
+	entryAlias   = 2 // count, targets
+)
+
+// PutAccount adds an account under a new id and gives it. The domain must be
+// here (mail.ErrNotFound) and the address free (mail.ErrExists).
+func (d *Directory) PutAccount(tx kv.Tx, a Account) (Account, error) {
+	if err := d.free(tx, a.Address); err != nil {
+		return Account{}, err
+	}
+	raw, err := tx.Get(key(kindCounter))
+	if err != nil {
+		return Account{}, err
+	}
+	next := uint64(1)
+	if raw != nil {
+		next = kv.Decode(raw).Uvarint()
+	}
+	a.ID = mail.AccountID(next)
+	a.Created = tx.Now()
+	tx.Set(key(kindCounter), binary.AppendUvarint(nil, next+1))
+	tx.Set(addressKey(a.Address), binary.BigEndian.AppendUint64([]byte{entryAccount}, next))
+	tx.Set(idKey(kindAccount, a.ID), a.row())
+	return a, nil
+}
+
+func (d *Directory) free(tx kv.Tx, a mail.Address) error {
+	rows, err := tx.GetMany(domainKey(a.Domain), addressKey(a))
+	if err != nil {
+		return err
+	}
+	if rows[0] == nil {
+		return fmt.Errorf("directory: domain %s: %w", a.Domain, mail.ErrNotFound)
+	}
+	if rows[1] != nil {
+		return fmt.Errorf("directory: address %s: %w", a, mail.ErrExists)
+	}
+	return nil
+}
+
+// DeleteAccount removes an account and its credentials from the directory; its
+// mail is the mailbox store's.
+func (d *Directory) DeleteAccount(tx kv.Tx, id mail.AccountID) error {
+	a, err := readAccount(tx, id)
+	if err != nil {
+		return err
+	}
+	tx.Delete(addressKey(a.Address))
+	tx.Delete(idKey(kindAccount, id))
+	tx.Delete(idKey(kindCredential, id))
+	return nil
+}
+
+// SetDisabled allows or forbids an account to log in.
+func (d *Directory) SetDisabled(tx kv.Tx, id mail.AccountID, disabled bool) error {
+	a, err := readAccount(tx, id)
+	if err != nil {
+		return err
+	}
+	a.Disabled = disabled
+	tx.Set(idKey(kindAccount, id), a.row())
+	return nil
+}
+
+func (a Account) row() []byte {
+	b := kv.AppendBytes(nil, a.Address.Local)
+	b = kv.AppendBytes(b, string(a.Address.Domain))
+	b = kv.AppendBytes(b, a.Name)
+	b = binary.AppendVarint(b, a.Created.Unix())
+	flags := byte(0)
+	if a.Disabled {
+		flags = 1
+	}
+	return append(b, flags)
+}
+
+func readAccount(r kv.Reader, id mail.AccountID) (Account, error) {
+	raw, err := r.Get(idKey(kindAccount, id))
+	if err != nil {
+		return Account{}, err
+	}
+	if raw == nil {
+		return Account{}, fmt.Errorf("directory: account %d: %w", id, mail.ErrNotFound)
+	}
+	return decodeAccount(id, raw)
+}
+
+func decodeAccount(id mail.AccountID, raw []byte) (Account, error) {
+	dec := kv.Decode(raw)
+	a := Account{
+		ID:       id,
+		Address:  mail.Address{Local: dec.String(), Domain: mail.Domain(dec.String())},
+		Name:     dec.String(),
+		Created:  time.Unix(dec.Varint(), 0),
+		Disabled: dec.Byte()&1 != 0,
+	}
+	return a, dec.Err()
+}
+
+// Account gives an account by its id.
+func (d *Directory) Account(ctx context.Context, id mail.AccountID) (a Account, err error) {
+	err = d.DB.View(ctx, func(r kv.Reader) error {
+		a, err = readAccount(r, id)
+		return err
+	})
+	return a, err
+}
+
+// AccountOf gives the account whose login address is a, without details or
+// aliases; mail.ErrNotFound if there is none.
+func (d *Directory) AccountOf(ctx context.Context, a mail.Address) (acct Account, err error) {
+	err = d.DB.View(ctx, func(r kv.Reader) error {
+		t, err := exact(r, a)
+		if err != nil {
+			return err
+		}
+		if t.Account == 0 {
+			return fmt.Errorf("directory: account %s: %w", a, mail.ErrNotFound)
+		}
+		acct, err = readAccount(r, t.Account)
+		return err
+	})
+	return acct, err
+}
+
+// Accounts gives all accounts in the order they were added.
+func (d *Directory) Accounts(ctx context.Context) ([]Account, error) {
+	var out []Account
+	err := d.DB.View(ctx, func(r kv.Reader) error {
+		out = out[:0]
+		p := key(kindAccount)
+		for row, err := range r.Scan(kv.Prefix(p)) {
+			if err != nil {
+				return err
+			}
+			a, err := decodeAccount(mail.AccountID(binary.BigEndian.Uint64(row.Key[len(p):])), row.Value)
+			if err != nil {
+				return err
+			}
+			out = append(out, a)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("directory: accounts: %w", err)
+	}
+	return out, nil
+}
+
+// PutAlias adds an alias. The domain must be here and the address free.
+func (d *Directory) PutAlias(tx kv.Tx, a Alias) error {
+	if err := d.free(tx, a.Address); err != nil {
+		return err
+	}
+	if len(a.Targets) == 0 {
+		return fmt.Errorf("directory: alias %s: leads nowhere", a.Address)
+	}
+	b := binary.AppendUvarint([]byte{entryAlias}, uint64(len(a.Targets)))
+	for _, t := range a.Targets {
+		b = kv.AppendBytes(b, t.Local)
+		b = kv.AppendBytes(b, string(t.Domain))
+	}
+	if len(b) > kv.MaxValue {
+		return fmt.Errorf("directory: alias %s: too many targets: %w", a.Address, mail.ErrLimit)
+	}
+	tx.Set(addressKey(a.Address), b)
+	return nil
+}
+
+// DeleteAlias removes an alias; mail.ErrNotFound if the address is none.
+func (d *Directory) DeleteAlias(tx kv.Tx, a mail.Address) error {
+	t, err := exact(tx, a)
+	if err != nil {
+		return err
+	}
+	if t.Alias == nil {
+		return fmt.Errorf("directory: alias %s: %w", a, mail.ErrNotFound)
+	}
+	tx.Delete(addressKey(a))
+	return nil
+}
+
+// Aliases gives all aliases, by domain and local part.
+func (d *Directory) Aliases(ctx context.Context) ([]Alias, error) {
+	var out []Alias
+	err := d.DB.View(ctx, func(r kv.Reader) error {
+		out = out[:0]
+		p := key(kindAddress)
+		for row, err := range r.Scan(kv.Prefix(p)) {
+			if err != nil {
+				return err
+			}
+			dom, local, _ := strings.Cut(string(row.Key[len(p):]), string(rune(separator)))
+			t, err := decodeEntry(mail.Address{Local: local, Domain: mail.Domain(dom)}, row.Value)
+			if err != nil {
+				return err
+			}
+			if t.Alias != nil {
+				out = append(out, *t.Alias)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("directory: aliases: %w", err)
+	}
+	return out, nil
+}
+
+// Resolve tells what an address leads to: the address itself; without the
+// "+detail"; or the domain's catch-all. mail.ErrNotFound if nothing.
+func (d *Directory) Resolve(ctx context.Context, a mail.Address) (t Target, err error) {
+	err = d.DB.View(ctx, func(r kv.Reader) error {
+		t, err = Resolve(r, a)
+		return err
+	})
+	return t, err
+}
+
+// Resolve is Directory.Resolve within a snapshot or a transaction.
+func Resolve(r kv.Reader, a mail.Address) (Target, error) {
+	t, err := exact(r, a)
+	if err != nil || !t.IsZero() {
+		return t, err
+	}
+	if base, detail, ok := strings.Cut(a.Local, "+"); ok && base != "" {
+		t, err := exact(r, mail.Address{Local: base, Domain: a.Domain})
+		if err != nil || !t.IsZero() {
+			t.Detail = detail
+			return t, err
+		}
+	}
+	t, err = exact(r, mail.Address{Domain: a.Domain})
+	if err == nil && t.IsZero() {
+		err = fmt.Errorf("directory: address %s: %w", a, mail.ErrNotFound)
+	}
+	return t, err
+}
+
+// IsZero tells whether the target is nobody.
+func (t Target) IsZero() bool { return t.Account == 0 && t.Alias == nil }
+
+// exact gives the zero Target if there is no such entry.
+func exact(r kv.Reader, a mail.Address) (Target, error) {
+	raw, err := r.Get(addressKey(a))
+	if err != nil || raw == nil {
+		return Target{}, err
+	}
+	return decodeEntry(a, raw)
+}
+
+func decodeEntry(a mail.Address, raw []byte) (Target, error) {
+	dec := kv.Decode(raw)
+	switch dec.Byte() {
+	case entryAccount:
+		t := Target{Account: mail.AccountID(dec.Uint64())}
+		return t, dec.Err()
+	case entryAlias:
+		al := &Alias{Address: a}
+		for n := dec.Uvarint(); n > 0 && dec.More(); n-- {
+			al.Targets = append(al.Targets, mail.Address{Local: dec.String(), Domain: mail.Domain(dec.String())})
+		}
+		return Target{Alias: al}, dec.Err()
+	}
+	return Target{}, fmt.Errorf("directory: address %s: %w", a, kv.ErrRow)
+}
+
+// PutCredentials sets what proves the account's password.
+func (d *Directory) PutCredentials(tx kv.Tx, id mail.AccountID, c Credentials) {
+	b := kv.AppendBytes(nil, c.Argon2id)
+	b = kv.AppendBytes(b, c.Salt)
+	b = binary.AppendUvarint(b, uint64(c.Iterations))
+	b = kv.AppendBytes(b, c.StoredKey)
+	b = kv.AppendBytes(b, c.ServerKey)
+	b = binary.AppendVarint(b, tx.Now().UnixNano())
+	tx.Set(idKey(kindCredential, id), b)
+}
+
+// Credentials gives the account with this login address and what proves its
+// password; mail.ErrNotFound if there is no such account. An account that has
+// no password yet has empty credentials.
+func (d *Directory) Credentials(ctx context.Context, login mail.Address) (a Account, c Credentials, err error) {
+	err = d.DB.View(ctx, func(r kv.Reader) error {
+		t, err := exact(r, login)
+		if err != nil {
+			return err
+		}
+		if t.Account == 0 {
+			return fmt.Errorf("directory: account %s: %w", login, mail.ErrNotFound)
+		}
+		if a, err = readAccount(r, t.Account); err != nil {
+			return err
+		}
+		raw, err := r.Get(idKey(kindCredential, t.Account))
+		if err != nil || raw == nil {
+			return err
+		}
+		dec := kv.Decode(raw)
+		c = Credentials{
+			Argon2id:   dec.String(),
+			Salt:       dec.Bytes(),
+			Iterations: int(dec.Uvarint()),
+			StoredKey:  dec.Bytes(),
+			ServerKey:  dec.Bytes(),
+			Changed:    time.Unix(0, dec.Varint()),
+		}
+		return dec.Err()
+	})
+	return a, c, err
+}
