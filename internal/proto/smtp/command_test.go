@@ -1,0 +1,171 @@
+package smtp
+
+import (
+	"errors"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+
+	"posthaste/internal/base/mail"
+)
+
+func addr(t testing.TB, s string) mail.Address {
+	t.Helper()
+	a, err := mail.ParseAddress(s)
+	if err != nil {
+		t.Fatalf("%q: %v", s, err)
+	}
+	return a
+}
+
+func TestParseCommand(t *testing.T) {
+	bob := addr(t, "bob@example.org")
+	for _, c := range []struct {
+		line string
+		want Command
+		err  error
+	}{
+		{"EHLO client.example.org", Command{Verb: EHLO, Host: "client.example.org"}, nil},
+		{"ehlo [IPv6:2001:db8::1]", Command{Verb: EHLO, Host: "[IPv6:2001:db8::1]"}, nil},
+		{"HELO under_score ", Command{Verb: HELO, Host: "under_score"}, nil},
+		{"EHLO büro-pc", Command{Verb: EHLO, Host: "xn--bro-pc-3ya"}, nil},
+		{"LHLO x", Command{Verb: LHLO, Host: "x"}, nil},
+		{"EHLO", Command{Verb: EHLO}, ErrHost},
+		{"EHLO a b", Command{Verb: EHLO}, ErrHost},
+		{"EHLO (evil)", Command{Verb: EHLO}, ErrHost},
+		{"EHLO " + strings.Repeat("a", 256), Command{Verb: EHLO}, ErrHost},
+		{"MAIL FROM:<>", Command{Verb: MAIL}, nil},
+		{"MAIL FROM:<bob@example.org>", Command{Verb: MAIL, Path: bob}, nil},
+		{"mail from:<bob@EXAMPLE.org.> size=7 body=8bitmime smtputf8", Command{Verb: MAIL, Path: bob, Mail: MailParams{Size: 7, EightBit: true, UTF8: true}}, nil},
+		{"MAIL FROM: <bob@example.org>  SIZE=0  BODY=7BIT", Command{Verb: MAIL, Path: bob}, nil},
+		{"MAIL FROM:<bob@example.org> AUTH=e+3Dmc2@example.com", Command{Verb: MAIL, Path: bob, Mail: MailParams{Auth: "e=mc2@example.com"}}, nil},
+		{"MAIL FROM:<bob@example.org> AUTH=<>", Command{Verb: MAIL, Path: bob, Mail: MailParams{Auth: "<>"}}, nil},
+		{"MAIL FROM:<bob@example.org> SIZE=18446744073709551616", Command{Verb: MAIL, Path: bob, Mail: MailParams{Size: math.MaxInt64}}, nil},
+		{"MAIL FROM:<bob@example.org> SIZE=-1", Command{Verb: MAIL, Path: bob}, ErrSyntax},
+		{"MAIL FROM:<bob@example.org> SIZE=", Command{Verb: MAIL, Path: bob}, ErrSyntax},
+		{"MAIL FROM:<bob@example.org> SIZE=1 SIZE=1", Command{Verb: MAIL, Path: bob, Mail: MailParams{Size: 1}}, ErrSyntax},
+		{"MAIL FROM:<bob@example.org> SMTPUTF8=1", Command{Verb: MAIL, Path: bob, Mail: MailParams{UTF8: true}}, ErrSyntax},
+		{"MAIL FROM:<bob@example.org> AUTH=+0Ax", Command{Verb: MAIL, Path: bob}, ErrSyntax},
+		{"MAIL FROM:<bob@example.org> AUTH=+3", Command{Verb: MAIL, Path: bob}, ErrSyntax},
+		{"MAIL FROM:<bob@example.org> BODY=BINARYMIME", Command{Verb: MAIL, Path: bob}, ErrParameter},
+		{"MAIL FROM:<bob@example.org> RET=FULL", Command{Verb: MAIL, Path: bob}, ErrParameter},
+		{"MAIL FROM:<bob@example.org>SIZE=1", Command{Verb: MAIL}, ErrSender},
+		{"MAIL FROM:<postmaster>", Command{Verb: MAIL}, ErrSender},
+		{"MAIL FROM:bob@example.org", Command{Verb: MAIL}, ErrSender},
+		{"MAIL <bob@example.org>", Command{Verb: MAIL}, ErrSyntax},
+		{"MAIL FROM:<bob@example.org", Command{Verb: MAIL}, ErrSender},
+		{"MAIL", Command{Verb: MAIL}, ErrSyntax},
+		{"RCPT TO:<Postmaster>", Command{Verb: RCPT, Path: mail.Address{Local: "postmaster"}}, nil},
+		{"RCPT TO:<bob>", Command{Verb: RCPT}, ErrRecipient},
+		{"RCPT TO:<>", Command{Verb: RCPT}, ErrRecipient},
+		{"RCPT TO:<bob@example.org> NOTIFY=NEVER", Command{Verb: RCPT, Path: bob}, ErrParameter},
+		{"RCPT FROM:<bob@example.org>", Command{Verb: RCPT}, ErrSyntax},
+		{"RCPT TO:<bøb@example.org>", Command{Verb: RCPT, Path: mail.Address{Local: "bøb", Domain: "example.org"}, NonASCII: true}, nil},
+		{"RCPT TO:<bob@bücher.example>", Command{Verb: RCPT, Path: mail.Address{Local: "bob", Domain: "xn--bcher-kva.example"}, NonASCII: true}, nil},
+		{"DATA", Command{Verb: DATA}, nil},
+		{"DATA x", Command{Verb: DATA}, ErrNoArgument},
+		{"quit  ", Command{Verb: QUIT}, nil},
+		{"RSET now", Command{Verb: RSET}, ErrNoArgument},
+		{"STARTTLS", Command{Verb: STARTTLS}, nil},
+		{"NOOP some words", Command{Verb: NOOP, Text: "some words"}, nil},
+		{"VRFY bob", Command{Verb: VRFY, Text: "bob"}, nil},
+		{"BDAT 10", Command{Verb: BDAT, Size: 10}, nil},
+		{"BDAT 0 last", Command{Verb: BDAT, Last: true}, nil},
+		{"BDAT 99999999999999", Command{Verb: BDAT, Size: 99999999999999}, nil},
+		{"BDAT", Command{Verb: BDAT}, ErrChunkSize},
+		{"BDAT -1", Command{Verb: BDAT}, ErrChunkSize},
+		{"BDAT 0x10", Command{Verb: BDAT}, ErrChunkSize},
+		{"BDAT 1e3", Command{Verb: BDAT}, ErrChunkSize},
+		{"BDAT 10 LASTX", Command{Verb: BDAT}, ErrChunkSize},
+		{"BDAT 10  LAST", Command{Verb: BDAT}, ErrChunkSize},
+		{"BDAT 18446744073709551616", Command{Verb: BDAT, Size: math.MaxInt64}, nil},
+		{"AUTH PLAIN", Command{Verb: AUTH, Mechanism: "PLAIN"}, nil},
+		{"AUTH plain =", Command{Verb: AUTH, Mechanism: "PLAIN", Initial: []byte{}}, nil},
+		{"AUTH PLAIN AGEAYg==", Command{Verb: AUTH, Mechanism: "PLAIN", Initial: []byte("\x00a\x00b")}, nil},
+		{"AUTH PLAIN AGEAYg", Command{Verb: AUTH, Mechanism: "PLAIN"}, ErrBase64},
+		{"AUTH PLAIN AGEAYg== x", Command{Verb: AUTH, Mechanism: "PLAIN"}, ErrBase64},
+		{"AUTH", Command{Verb: AUTH}, ErrSyntax},
+		{"", Command{}, ErrUnknown},
+		{" NOOP", Command{}, ErrUnknown},
+		{"XCLIENT ADDR=1.2.3.4", Command{}, ErrUnknown},
+		{"NOOP\x00", Command{}, ErrControl},
+		{"NOOP \r", Command{Verb: NOOP}, ErrControl},
+		{"MAIL FROM:<a\x00b@example.org>", Command{Verb: MAIL}, ErrControl},
+		{"GET / HTTP/1.1", Command{Verb: HTTP}, ErrUnknown},
+		{"post /x HTTP/1.1", Command{Verb: HTTP}, ErrUnknown},
+	} {
+		got, err := ParseCommand([]byte(c.line))
+		if !reflect.DeepEqual(got, c.want) || !errors.Is(err, c.err) {
+			t.Errorf("%q:\n got %+v, %v\nwant %+v, %v", c.line, got, err, c.want, c.err)
+		}
+	}
+}
+
+// TestRelayForms looks at what addresses that were made to be misread are read
+// as: the domain is what follows the last unquoted @, or it is no address.
+func TestRelayForms(t *testing.T) {
+	for in, want := range map[string]string{
+		"<victim%x.example@d.example>":                "victim%x.example@d.example",
+		"<victim%x.example@[192.0.2.1]>":              "victim%x.example@[192.0.2.1]",
+		"<victim%x.example>":                          "",
+		"<victim%x.example@>":                         "",
+		`<"victim@x.example">`:                        "",
+		`<"victim@x.example"@d.example>`:              `"victim@x.example"@d.example`,
+		`<"victim@x.example>"@d.example>`:             `"victim@x.example>"@d.example`,
+		"<victim@x.example@d.example>":                "",
+		"<@d.example:victim@x.example>":               "victim@x.example",
+		"<@[192.0.2.1]:victim@x.example>":             "victim@x.example",
+		"<@[IPv6:2001:db8::1],@a.b:victim@x.example>": "victim@x.example",
+		"<@a.example,@b.example:victim@x.example>":    "victim@x.example",
+		"<@a.example:@b.example:victim@x.example>":    "",
+		"<@a.example victim@x.example>":               "",
+		"<@a.example:>":                               "",
+		"<@:victim@x.example>":                        "",
+		"<x.example!victim>":                          "",
+		"<x.example!victim@d.example>":                "x.example!victim@d.example",
+		"<victim:x@d.example>":                        "",
+		"<victim@x.example.>":                         "victim@x.example",
+		"<victim@x.example ,a@d.example>":             "",
+		"<victim@x.example,a@d.example>":              "",
+		"<a:victim@x.example;>":                       "",
+		"<victim@x.example> <a@d.example>":            "",
+		"<|cmd@d.example>":                            "|cmd@d.example",
+		`<"|cmd x"@d.example>`:                        `"|cmd x"@d.example`,
+		"<${run{}}@d.example>":                        "${run{}}@d.example",
+		"<victim@[3221225985]>":                       "",
+		"<victim@[IPv6:::1]>":                         "victim@[IPv6:::1]",
+		`<"a\"@x.example>`:                            "",
+	} {
+		c, err := ParseCommand([]byte("RCPT TO:" + in))
+		if got := c.Path.String(); err == nil && got != want || err != nil && want != "" {
+			t.Errorf("%s: %q, %v, want %q", in, got, err, want)
+		}
+	}
+}
+
+func FuzzCommand(f *testing.F) {
+	for _, s := range []string{"MAIL FROM:<a@b> SIZE=1", "RCPT TO:<@a:\"x y\"@c>", "BDAT 1 LAST", "AUTH PLAIN AGEAYg==", "EHLO x"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		c, err := ParseCommand(line)
+		if err != nil {
+			if _, ok := errors.AsType[*mail.Refusal](err); !ok {
+				t.Fatalf("%v is no refusal", err)
+			}
+			return
+		}
+		if c.Verb != MAIL && c.Verb != RCPT {
+			return
+		}
+		print := "MAIL FROM:" + c.Path.Path() + " SMTPUTF8"
+		if c.Verb == RCPT {
+			print = "RCPT TO:" + c.Path.Path()
+		}
+		d, err := ParseCommand([]byte(print))
+		if err != nil || d.Path != c.Path {
+			t.Fatalf("%q reads as %q, which reads as %q, %v", line, c.Path, d.Path, err)
+		}
+	})
+}

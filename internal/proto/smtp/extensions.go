@@ -1,0 +1,91 @@
+package smtp
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Extensions is what a server offers. RFC 5321 §4.1.1.1
+type Extensions struct {
+	Pipelining bool     // RFC 2920
+	EightBit   bool     // RFC 6152
+	UTF8       bool     // RFC 6531
+	StartTLS   bool     // RFC 3207
+	Chunking   bool     // RFC 3030
+	Enhanced   bool     // RFC 2034
+	Sized      bool     // RFC 1870
+	Size       int64    // the largest message, 0 if it does not say
+	RcptMax    int      // RFC 9422: recipients per transaction, 0 if it does not say
+	Auth       []string // RFC 4954: mechanisms in upper case
+}
+
+// ParseExtensions reads the text of the reply to EHLO or LHLO.
+func ParseExtensions(text string) Extensions {
+	var x Extensions
+	_, rest, more := strings.Cut(text, "\n")
+	for more {
+		var line string
+		line, rest, more = strings.Cut(rest, "\n")
+		word, args, _ := strings.Cut(strings.TrimSpace(line), " ")
+		switch strings.ToUpper(word) {
+		case "PIPELINING":
+			x.Pipelining = true
+		case "8BITMIME":
+			x.EightBit = true
+		case "SMTPUTF8":
+			x.UTF8 = true
+		case "STARTTLS":
+			x.StartTLS = true
+		case "CHUNKING":
+			x.Chunking = true
+		case "ENHANCEDSTATUSCODES":
+			x.Enhanced = true
+		case "SIZE":
+			x.Sized = true
+			if n, ok := parseSize(strings.TrimSpace(args)); ok {
+				x.Size = n
+			}
+		case "AUTH":
+			x.Auth = strings.Fields(strings.ToUpper(args))
+		case "LIMITS":
+			for _, f := range strings.Fields(strings.ToUpper(args)) {
+				if v, ok := strings.CutPrefix(f, "RCPTMAX="); ok {
+					if n, ok := parseSize(v); ok && n > 0 && n < 1<<20 {
+						x.RcptMax = int(n)
+					}
+				}
+			}
+		}
+	}
+	return x
+}
+
+// Text gives the lines of the reply to EHLO or LHLO: greeting, then a line for
+// each extension.
+func (x Extensions) Text(greeting string) string {
+	var b strings.Builder
+	b.WriteString(greeting)
+	line := func(offered bool, s string) {
+		if offered {
+			b.WriteString("\n" + s)
+		}
+	}
+	line(x.Pipelining, "PIPELINING")
+	line(x.Sized, "SIZE"+number(x.Size))
+	line(x.EightBit, "8BITMIME")
+	line(x.UTF8, "SMTPUTF8")
+	line(x.Enhanced, "ENHANCEDSTATUSCODES")
+	line(x.Chunking, "CHUNKING")
+	line(x.RcptMax > 0, "LIMITS RCPTMAX="+strings.TrimSpace(number(int64(x.RcptMax))))
+	line(x.StartTLS, "STARTTLS")
+	line(len(x.Auth) > 0, "AUTH "+strings.Join(x.Auth, " "))
+	return b.String()
+}
+
+// number gives " n", or nothing for 0.
+func number(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return " " + strconv.FormatInt(n, 10)
+}
