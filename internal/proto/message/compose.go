@@ -1,9 +1,11 @@
 package message
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -55,7 +57,11 @@ func (b *Builder) Field(name, value string) {
 	if b.body {
 		b.fail("field %s after the body", name)
 	}
+	start := len(b.buf)
 	b.buf = appendFolded(b.buf, name, value)
+	if !isLines(b.buf[start:], true) {
+		b.fail("a word of %s is longer than a line may be", name)
+	}
 }
 
 // Text adds an unstructured field, such as Subject.
@@ -186,8 +192,7 @@ const (
 )
 
 // appendFolded writes a field, with line breaks before white space where lines
-// get long. A word that is too long for any line is cut, since no agent on the
-// way would let it pass.
+// get long.
 func appendFolded(dst []byte, name, value string) []byte {
 	dst = append(append(dst, name...), ':')
 	col := len(name) + 1
@@ -205,11 +210,6 @@ func appendFolded(dst []byte, name, value string) []byte {
 		if col+len(word) > foldAt && col > len(name)+1 {
 			dst = append(dst, "\r\n"...)
 			col = 0
-		}
-		for col+len(word) > hardLimit {
-			k := hardLimit - col
-			dst = append(append(dst, word[:k]...), "\r\n "...)
-			word, col = word[k:], 1
 		}
 		dst = append(dst, word...)
 		col += len(word)
@@ -279,7 +279,7 @@ func (b *Builder) content(c Content, depth int) {
 		b.buf = append(append(append(b.buf, "--"...), c.Boundary...), "\r\n"...)
 		start := len(b.buf)
 		b.content(p, depth+1)
-		if strings.Contains(string(b.buf[start:]), "--"+c.Boundary) {
+		if bytes.Contains(b.buf[start:], []byte("--"+c.Boundary)) {
 			b.fail("boundary %q is in the data", c.Boundary)
 		}
 		b.buf = append(b.buf, "\r\n"...)
@@ -389,6 +389,9 @@ func (b *Builder) encode(c *Content) (data []byte, encoding string) {
 		if len(c.Data) > 0 {
 			b.fail("parts and data")
 		}
+		if slices.ContainsFunc(c.Parts, has8Bit) {
+			return nil, "8bit" // RFC 2045 §6.4
+		}
 		return nil, ""
 	}
 	text := strings.HasPrefix(c.Type, "text/") || strings.HasPrefix(c.Type, "message/")
@@ -416,6 +419,17 @@ func (b *Builder) encode(c *Content) (data []byte, encoding string) {
 	}
 	b.fail("encoding %q", encoding)
 	return nil, ""
+}
+
+// has8Bit tells whether a part will be written as 8bit, or one in it.
+func has8Bit(c Content) bool {
+	switch {
+	case len(c.Parts) > 0:
+		return slices.ContainsFunc(c.Parts, has8Bit)
+	case c.Encoding != "":
+		return c.Encoding == "8bit"
+	}
+	return c.Type == "message/rfc822" && !isLines(appendCRLF(nil, c.Data), false)
 }
 
 // appendBase64Lines writes base64 in lines of 76. RFC 2045 §6.8

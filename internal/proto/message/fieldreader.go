@@ -126,7 +126,9 @@ func (f *fieldReader) envelope(fd Field) {
 func (f *fieldReader) addresses(list *[]Address, fd Field) {
 	before := len(*list)
 	*list = appendAddresses(*list, fd.Text(), max(0, MaxAddresses-f.walker.addresses))
-	f.walker.addresses += len(*list) - before
+	if f.walker.addresses += len(*list) - before; len(*list) == 0 {
+		*list = nil
+	}
 }
 
 // finish reads the structured fields. Without the whole header and a type in

@@ -7,8 +7,9 @@ import (
 )
 
 // parseParams reads "; name=value; name=value" as written in Content-Type and
-// Content-Disposition, and appends at most limit of them. Values need not be
-// quoted where they should be: they go up to the next semicolon or comment.
+// Content-Disposition, and appends at most limit of them. The first semicolon
+// may be missing, and values need not be quoted where they should be: they go
+// up to the next semicolon or comment.
 // RFC 2045 §5.1
 func parseParams(dst []Param, s string, limit int) []Param {
 	for i := 0; i < len(s) && limit > 0; {
@@ -109,10 +110,7 @@ func parseType(s string) (typ, subtype, rest string, ok bool) {
 	if typ == "" || subtype == "" {
 		return "", "", "", false
 	}
-	if n := strings.IndexByte(s[i:], ';'); n >= 0 {
-		rest = s[i+n:]
-	}
-	return typ, subtype, rest, true
+	return typ, subtype, s[i:], true
 }
 
 // skipSpace goes over white space and comments.

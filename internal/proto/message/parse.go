@@ -2,6 +2,7 @@ package message
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"strings"
 )
@@ -15,15 +16,22 @@ func Parse(r io.ReaderAt, size int64) (*Part, error) {
 		if int64(n) == size {
 			return ParseBytes(b), nil
 		}
-		s := source{r: bytes.NewReader(b[:n]), size: size}
-		if s.at(0, int(size)); err == nil || err == io.EOF {
-			err = s.err
+		if err == nil || err == io.EOF {
+			err = io.ErrUnexpectedEOF
 		}
-		return nil, err
+		return nil, fmt.Errorf("message: read: %w", err)
 	}
-	w := walker{cursor: cursor{source: source{r: r, size: size}}}
+	return parseWindows(r, size, windowSize)
+}
+
+// parseWindows reads step bytes at once, or more where a header is longer.
+func parseWindows(r io.ReaderAt, size int64, step int) (*Part, error) {
+	w := walker{cursor: cursor{source: source{r: r, size: size, step: step}}}
 	root := w.walk()
-	return root, w.err
+	if w.err != nil {
+		return nil, w.err
+	}
+	return root, nil
 }
 
 // ParseBytes is Parse for a message in memory. The tree keeps nothing of b.
@@ -65,7 +73,7 @@ func (w *walker) walk() *Part {
 		if k < 0 {
 			return root
 		}
-		if closing {
+		if closing || w.pos >= w.size { // nothing follows: it was meant as the last
 			w.deactivate(k)
 			continue
 		}

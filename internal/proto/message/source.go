@@ -12,10 +12,11 @@ type source struct {
 	size int64
 	buf  []byte
 	base int64 // where buf begins in the message
+	step int   // how much is read at once
 	err  error // once set, the message seems to end where it happened
 }
 
-// windowSize is how much is read at once.
+// windowSize is how much Parse reads at once.
 const windowSize = 64 << 10
 
 // at gives the bytes from off on: at least n if there are as many, and as many
@@ -29,7 +30,7 @@ func (s *source) at(off int64, n int) []byte {
 	if s.r == nil || off >= s.size {
 		return nil
 	}
-	want := min(int64(max(n, windowSize)), s.size-off)
+	want := min(int64(max(n, s.step)), s.size-off)
 	if int64(cap(s.buf)) < want {
 		s.buf = make([]byte, want)
 	}
