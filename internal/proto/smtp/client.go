@@ -148,6 +148,9 @@ type Authenticator interface {
 	// Next gives the answer to a challenge. It is first called with nil: it
 	// gives the initial response then, nil if the mechanism has none.
 	Next(challenge []byte) ([]byte, error)
+	// Done is called when the server says yes; its error is that the server
+	// has not shown to be the right one.
+	Done() error
 }
 
 // Auth logs in. RFC 4954
@@ -179,7 +182,7 @@ func (c *Client) Auth(a Authenticator) error {
 	if rep.Code != 235 {
 		return &ReplyError{"AUTH", rep}
 	}
-	return nil
+	return a.Done()
 }
 
 // encodeInitial encodes an initial response. RFC 4954 §4

@@ -249,6 +249,7 @@ func TestClientManyRecipients(t *testing.T) {
 type scripted struct{ steps []string }
 
 func (s *scripted) Mechanism() string { return "X" }
+func (s *scripted) Done() error       { return nil }
 func (s *scripted) Next(challenge []byte) ([]byte, error) {
 	step := s.steps[0]
 	s.steps = s.steps[1:]

@@ -1,0 +1,138 @@
+// Package sasl is how people show who they are: the mechanisms PLAIN (RFC
+// 4616), LOGIN, SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677), both
+// sides, as state machines over decoded messages.
+//
+// How a protocol carries the messages, base64 and "*" and "=" included, is the
+// protocol's affair. Who somebody is and what proves it is the Verifier's. All
+// failures look alike to the peer, and messages are bounded.
+package sasl
+
+import (
+	"context"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/secure/precis"
+
+	"posthaste/internal/base/mail"
+)
+
+// Names of the mechanisms.
+const (
+	Plain     = "PLAIN"
+	Login     = "LOGIN"
+	Scram     = "SCRAM-SHA-256"
+	ScramPlus = "SCRAM-SHA-256-PLUS"
+)
+
+// Limits of what a peer may send.
+const (
+	maxMessage  = 12288 // RFC 4954 §4 gives as much
+	maxUser     = 1000
+	maxPassword = 1024
+)
+
+// What an exchange that leads nowhere ends with.
+var (
+	// ErrFailed is every failure that has to do with who somebody is.
+	ErrFailed = mail.Refuse("5.7.8", "authentication failed", "")
+	// ErrMalformed is a message that is not of the mechanism.
+	ErrMalformed = mail.Refuse("5.5.2", "malformed authentication message", "")
+	// ErrMechanism is a mechanism that is not known, or not possible here.
+	ErrMechanism = mail.Refuse("5.5.4", "mechanism not offered here", "")
+)
+
+// An Identity is who has logged in.
+type Identity struct {
+	Account mail.AccountID
+	Login   mail.Address
+}
+
+// ScramKeys is what SCRAM needs to know of a password. RFC 5802 §3
+type ScramKeys struct {
+	Salt       []byte
+	Iterations int
+	StoredKey  []byte
+	ServerKey  []byte
+	Identity   Identity // zero if there is no such user
+}
+
+// A Verifier knows who is who, for one session. Its ErrFailed is for the peer;
+// any other error means that we failed.
+type Verifier interface {
+	// Password checks a password. authzid is whom they want to act as, "" for
+	// themselves.
+	Password(ctx context.Context, authzid, user, password string) (Identity, error)
+	// ScramKeys gives the keys of a user. Of somebody unknown they are made up,
+	// the same each time, and nothing proves them.
+	ScramKeys(ctx context.Context, user string) (ScramKeys, error)
+	// ScramProved is told that the client has proved to know the password that
+	// k is of, and has the last word.
+	ScramProved(ctx context.Context, authzid, user string, k ScramKeys) (Identity, error)
+	// ScramFailed is told that the client has not. It may take its time.
+	ScramFailed(ctx context.Context, user string)
+}
+
+// A Server is the server's side of one exchange.
+type Server interface {
+	// Next takes a response and gives the next challenge; or, once done, none.
+	// The first response is nil if the client sent no initial response. An
+	// error ends the exchange.
+	Next(ctx context.Context, response []byte) (challenge []byte, done bool, err error)
+	// Identity is who has logged in, once Next is done.
+	Identity() Identity
+}
+
+// A ChannelBinding is what ties an exchange to the TLS connection that it runs
+// in. The zero ChannelBinding ties nothing.
+type ChannelBinding struct {
+	Exporter []byte // tls-exporter, RFC 9266
+	EndPoint []byte // tls-server-end-point, RFC 5929 §4
+}
+
+// IsZero tells whether there is nothing to tie to.
+func (cb ChannelBinding) IsZero() bool { return len(cb.Exporter) == 0 && len(cb.EndPoint) == 0 }
+
+// Mechanisms gives the mechanisms that can be offered, the best first.
+func Mechanisms(cb ChannelBinding) []string {
+	if cb.IsZero() {
+		return []string{Scram, Plain, Login}
+	}
+	return []string{ScramPlus, Scram, Plain, Login}
+}
+
+// NewServer begins an exchange as the server; mech may be in any case. The
+// error is ErrMechanism.
+func NewServer(mech string, v Verifier, cb ChannelBinding) (Server, error) {
+	switch strings.ToUpper(mech) {
+	case Plain:
+		return &plainServer{v: v}, nil
+	case Login:
+		return &loginServer{v: v}, nil
+	case Scram:
+		return &scramServer{v: v, cb: cb}, nil
+	case ScramPlus:
+		if !cb.IsZero() {
+			return &scramServer{v: v, cb: cb, plus: true}, nil
+		}
+	}
+	return nil, ErrMechanism
+}
+
+// PreparePassword gives the form in which a password is hashed, so that the
+// same letters typed on different keyboards are the same password. RFC 8265 §4
+func PreparePassword(s string) (string, error) {
+	if len(s) > maxPassword {
+		return "", ErrFailed
+	}
+	p, err := precis.OpaqueString.String(s)
+	if err != nil {
+		return "", ErrFailed
+	}
+	return p, nil
+}
+
+// fine tells whether s can be a name or a password at all.
+func fine(s string, limit int) bool {
+	return len(s) <= limit && utf8.ValidString(s) && strings.IndexByte(s, 0) < 0
+}

@@ -1,0 +1,137 @@
+package sasl
+
+import (
+	"bytes"
+	"context"
+	"errors"
+
+	"github.com/xdg-go/scram"
+)
+
+// A scramServer leaves the exchange itself to the library, and holds to what
+// RFC 5802 §6 says of names: SCRAM-SHA-256-PLUS is bound to the channel,
+// SCRAM-SHA-256 is not, and a client that could be bound but believes that we
+// could not has been lied to.
+type scramServer struct {
+	v    Verifier
+	cb   ChannelBinding
+	plus bool // the mechanism is SCRAM-SHA-256-PLUS
+
+	conv *scram.ServerConversation
+	keys ScramKeys
+	step int
+	id   Identity
+}
+
+// Identity gives who has logged in.
+func (s *scramServer) Identity() Identity { return s.id }
+
+// Next takes client-first, client-final, and the empty answer to the last
+// challenge. RFC 5802 §5
+func (s *scramServer) Next(ctx context.Context, response []byte) ([]byte, bool, error) {
+	if len(response) > maxMessage {
+		return nil, false, ErrMalformed
+	}
+	s.step++
+	switch s.step {
+	case 1:
+		if response == nil {
+			s.step = 0
+			return []byte{}, false, nil
+		}
+		return s.first(ctx, response)
+	case 2:
+		return s.final(ctx, response)
+	case 3:
+		if len(response) == 0 && s.id != (Identity{}) {
+			return nil, true, nil
+		}
+	}
+	return nil, false, ErrMalformed
+}
+
+func (s *scramServer) first(ctx context.Context, response []byte) ([]byte, bool, error) {
+	bound := bytes.HasPrefix(response, []byte("p="))
+	if bound != s.plus {
+		// "n" with PLUS and "p" without are not lies but mistakes.
+		return nil, false, ErrMalformed
+	}
+	var ours error
+	lookup := func(user string) (scram.StoredCredentials, error) {
+		if user == "" || !fine(user, maxUser) {
+			return scram.StoredCredentials{}, ErrMalformed
+		}
+		if s.keys, ours = s.v.ScramKeys(ctx, user); ours != nil {
+			return scram.StoredCredentials{}, ours
+		}
+		return scram.StoredCredentials{
+			KeyFactors: scram.KeyFactors{Salt: string(s.keys.Salt), Iters: s.keys.Iterations},
+			StoredKey:  s.keys.StoredKey,
+			ServerKey:  s.keys.ServerKey,
+		}, nil
+	}
+	srv, err := scram.SHA256.NewServer(lookup)
+	if err != nil {
+		return nil, false, err
+	}
+	if cb, ok := s.binding(response); ok {
+		s.conv = srv.NewConversationWithChannelBinding(cb)
+	} else {
+		s.conv = srv.NewConversation()
+	}
+	challenge, err := s.conv.Step(string(response))
+	switch {
+	case ours != nil:
+		return nil, false, ours
+	case err != nil && challenge == scram.ErrServerDoesSupportChannelBinding:
+		return nil, false, ErrFailed
+	case err != nil:
+		return nil, false, ErrMalformed
+	}
+	return []byte(challenge), false, nil
+}
+
+// binding gives the channel binding of the type that the client names; or, so
+// that "y" is known for the lie that it is, any that we have.
+func (s *scramServer) binding(response []byte) (scram.ChannelBinding, bool) {
+	exporter := scram.ChannelBinding{Type: scram.ChannelBindingTLSExporter, Data: s.cb.Exporter}
+	endPoint := scram.ChannelBinding{Type: scram.ChannelBindingTLSServerEndpoint, Data: s.cb.EndPoint}
+	if bytes.HasPrefix(response, []byte("p="+endPoint.Type+",")) || !exporter.IsSupported() {
+		return endPoint, endPoint.IsSupported()
+	}
+	return exporter, true
+}
+
+func (s *scramServer) final(ctx context.Context, response []byte) ([]byte, bool, error) {
+	challenge, err := s.conv.Step(string(response))
+	if err != nil || !s.conv.Valid() || s.keys.Identity == (Identity{}) {
+		s.v.ScramFailed(ctx, s.conv.Username())
+		return nil, false, ErrFailed
+	}
+	s.id, err = s.v.ScramProved(ctx, s.conv.AuthzID(), s.conv.Username(), s.keys)
+	if err != nil {
+		return nil, false, err
+	}
+	return []byte(challenge), false, nil
+}
+
+// NewScramKeys derives the keys of a prepared password. RFC 5802 §3
+func NewScramKeys(password string, salt []byte, iterations int) (ScramKeys, error) {
+	// Clients prepare with SASLprep if they can (RFC 5802 §2.2); what it does
+	// not take, such as emoji, they send as it is.
+	c, err := scram.SHA256.NewClient("u", password, "")
+	if err != nil {
+		if c, err = scram.SHA256.NewClientUnprepped("u", password, ""); err != nil {
+			return ScramKeys{}, err
+		}
+	}
+	st, err := c.GetStoredCredentialsWithError(scram.KeyFactors{Salt: string(salt), Iters: iterations})
+	if err != nil {
+		return ScramKeys{}, err
+	}
+	return ScramKeys{Salt: salt, Iterations: iterations, StoredKey: st.StoredKey, ServerKey: st.ServerKey}, nil
+}
+
+// ErrPeer is a server that does not prove to know our password, or asks for
+// what no server may ask.
+var ErrPeer = errors.New("sasl: the server did not authenticate itself")
