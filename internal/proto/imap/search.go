@@ -1,0 +1,260 @@
+package imap
+
+import (
+	"time"
+
+	"posthaste/internal/base/mail"
+)
+
+// Search is SEARCH and UID SEARCH. RFC 9051 §6.4.4
+type Search struct {
+	UID     bool // the answer is in UIDs
+	Return  SearchReturn
+	Charset string // upper case; empty if none was given
+	Key     Key
+}
+
+// SearchReturn is what SEARCH is to tell, one bit each; zero if there was no
+// RETURN.
+type SearchReturn uint8
+
+// The result options of SEARCH. RFC 9051 §6.4.4, RFC 4731
+const (
+	ReturnMin SearchReturn = 1 << iota
+	ReturnMax
+	ReturnAll
+	ReturnCount
+	ReturnSave
+)
+
+var searchReturns = map[string]SearchReturn{
+	"MIN": ReturnMin, "MAX": ReturnMax, "ALL": ReturnAll, "COUNT": ReturnCount, "SAVE": ReturnSave,
+}
+
+// A Key is what SEARCH looks for: one of the types below.
+type Key interface{ isKey() }
+
+// The search keys. RFC 9051 §6.4.4
+type (
+	// All is every message.
+	All struct{}
+	// And is messages for which all keys hold.
+	And struct{ Keys []Key }
+	// Or is messages for which one of both holds.
+	Or struct{ A, B Key }
+	// Not is messages for which the key does not hold.
+	Not struct{ Key Key }
+	// Messages is the messages of a set.
+	Messages struct{ Set Set }
+	// HasFlag is messages with the flag or keyword, which may be \Recent.
+	HasFlag struct{ Flag string }
+	// HeaderHas is messages with a field whose decoded text has Text in it, in
+	// any case; an empty Text is in every field. FROM, TO, CC, BCC and SUBJECT
+	// are HeaderHas too.
+	HeaderHas struct{ Field, Text string }
+	// BodyHas is messages with Text in the decoded body, in any case.
+	BodyHas struct{ Text string }
+	// TextHas is messages with Text in the header or body, in any case.
+	TextHas struct{ Text string }
+	// Arrived is messages by internal date, without regard to time and zone.
+	Arrived struct {
+		When When
+		Day  time.Time
+	}
+	// Sent is messages by the Date field, without regard to time and zone.
+	Sent struct {
+		When When
+		Day  time.Time
+	}
+	// Larger is messages of more than Size bytes.
+	Larger struct{ Size uint64 }
+	// Smaller is messages of less than Size bytes.
+	Smaller struct{ Size uint64 }
+	// ChangedSince is messages with at least this mod-sequence. RFC 7162 §3.1.5
+	ChangedSince struct{ ModSeq mail.ModSeq }
+)
+
+// When is how a date is compared.
+type When uint8
+
+// How a date is compared.
+const (
+	Before When = iota
+	On
+	Since // on that day or later
+)
+
+func (All) isKey()          {}
+func (And) isKey()          {}
+func (Or) isKey()           {}
+func (Not) isKey()          {}
+func (Messages) isKey()     {}
+func (HasFlag) isKey()      {}
+func (HeaderHas) isKey()    {}
+func (BodyHas) isKey()      {}
+func (TextHas) isKey()      {}
+func (Arrived) isKey()      {}
+func (Sent) isKey()         {}
+func (Larger) isKey()       {}
+func (Smaller) isKey()      {}
+func (ChangedSince) isKey() {}
+
+// searchKeys has every key that begins with a word. It is a function and not a
+// map, since NOT and OR come back to it.
+func searchKeys(name string) func(*Decoder) Key {
+	switch name {
+	case "NOT":
+		return func(d *Decoder) Key { d.sp(); return Not{d.key()} }
+	case "OR":
+		return func(d *Decoder) Key {
+			d.sp()
+			a := d.key()
+			d.sp()
+			return Or{a, d.key()}
+		}
+	}
+	return plainKeys[name]
+}
+
+// plainKeys has the keys that hold no other keys.
+var plainKeys = map[string]func(*Decoder) Key{
+	"ALL":        func(*Decoder) Key { return All{} },
+	"ANSWERED":   flagKey(FlagAnswered),
+	"DELETED":    flagKey(FlagDeleted),
+	"DRAFT":      flagKey(FlagDraft),
+	"FLAGGED":    flagKey(FlagFlagged),
+	"SEEN":       flagKey(FlagSeen),
+	"RECENT":     flagKey(FlagRecent),
+	"UNANSWERED": noFlagKey(FlagAnswered),
+	"UNDELETED":  noFlagKey(FlagDeleted),
+	"UNDRAFT":    noFlagKey(FlagDraft),
+	"UNFLAGGED":  noFlagKey(FlagFlagged),
+	"UNSEEN":     noFlagKey(FlagSeen),
+	"OLD":        noFlagKey(FlagRecent),
+	"NEW":        func(*Decoder) Key { return And{[]Key{HasFlag{FlagRecent}, Not{HasFlag{FlagSeen}}}} },
+	"KEYWORD":    func(d *Decoder) Key { d.sp(); return HasFlag{d.flag()} },
+	"UNKEYWORD":  func(d *Decoder) Key { d.sp(); return Not{HasFlag{d.flag()}} },
+	"FROM":       headerKey("From"),
+	"TO":         headerKey("To"),
+	"CC":         headerKey("Cc"),
+	"BCC":        headerKey("Bcc"),
+	"SUBJECT":    headerKey("Subject"),
+	"HEADER": func(d *Decoder) Key {
+		d.sp()
+		field := d.astring()
+		d.sp()
+		return HeaderHas{field, d.astring()}
+	},
+	"BODY":       func(d *Decoder) Key { d.sp(); return BodyHas{d.astring()} },
+	"TEXT":       func(d *Decoder) Key { d.sp(); return TextHas{d.astring()} },
+	"BEFORE":     func(d *Decoder) Key { d.sp(); return Arrived{Before, d.date()} },
+	"ON":         func(d *Decoder) Key { d.sp(); return Arrived{On, d.date()} },
+	"SINCE":      func(d *Decoder) Key { d.sp(); return Arrived{Since, d.date()} },
+	"SENTBEFORE": func(d *Decoder) Key { d.sp(); return Sent{Before, d.date()} },
+	"SENTON":     func(d *Decoder) Key { d.sp(); return Sent{On, d.date()} },
+	"SENTSINCE":  func(d *Decoder) Key { d.sp(); return Sent{Since, d.date()} },
+	"LARGER":     func(d *Decoder) Key { d.sp(); return Larger{d.number63()} },
+	"SMALLER":    func(d *Decoder) Key { d.sp(); return Smaller{d.number63()} },
+	"UID":        func(d *Decoder) Key { d.sp(); return Messages{d.set(true)} },
+	"MODSEQ":     modSeqKey,
+}
+
+func flagKey(flag string) func(*Decoder) Key {
+	return func(*Decoder) Key { return HasFlag{flag} }
+}
+
+func noFlagKey(flag string) func(*Decoder) Key {
+	return func(*Decoder) Key { return Not{HasFlag{flag}} }
+}
+
+func headerKey(field string) func(*Decoder) Key {
+	return func(d *Decoder) Key { d.sp(); return HeaderHas{field, d.astring()} }
+}
+
+// modSeqKey takes MODSEQ ["/flags/\\Seen" all|shared|priv] n. We keep one
+// mod-sequence per message, so name and type make no difference.
+// RFC 7162 §3.1.5
+func modSeqKey(d *Decoder) Key {
+	d.sp()
+	if d.peek() == '"' {
+		d.quoted()
+		d.sp()
+		if !d.word("all") && !d.word("shared") && !d.word("priv") {
+			d.fail("expected all, shared or priv")
+		}
+		d.sp()
+	}
+	return ChangedSince{mail.ModSeq(d.number63())}
+}
+
+// maxKeys is how many keys a SEARCH may have.
+const maxKeys = 1000
+
+func parseSearch(d *Decoder) any {
+	c := &Search{UID: d.isUID()}
+	d.sp()
+	if d.word("RETURN") {
+		d.sp()
+		d.listOrNothing(func() {
+			r, ok := searchReturns[d.keyword()]
+			if !ok {
+				d.fail("unknown return option")
+			}
+			c.Return |= r
+		})
+		if c.Return == 0 {
+			c.Return = ReturnAll
+		}
+		d.sp()
+	}
+	if d.word("CHARSET") {
+		d.sp()
+		c.Charset = upper([]byte(d.astring()))
+		d.sp()
+	}
+	d.keys = 0
+	c.Key = d.keyList()
+	return c
+}
+
+// keyList takes keys with spaces between them.
+func (d *Decoder) keyList() Key {
+	var keys []Key
+	for d.ok() {
+		keys = append(keys, d.key())
+		if !d.more() {
+			break
+		}
+	}
+	if len(keys) == 1 {
+		return keys[0]
+	}
+	return And{keys}
+}
+
+// key takes one key.
+func (d *Decoder) key() Key {
+	d.enter()
+	defer d.leave()
+	if d.keys++; d.keys > maxKeys {
+		d.fail("too many search keys")
+	}
+	if !d.ok() {
+		return All{}
+	}
+	switch c := d.peek(); {
+	case c == '(':
+		d.pos++
+		k := d.keyList()
+		d.expect(')')
+		return k
+	case isDigit[c] || c == '*' || c == '$':
+		return Messages{d.set(false)}
+	}
+	parse := searchKeys(d.keyword())
+	if parse == nil {
+		d.fail("unknown search key")
+		return All{}
+	}
+	return parse(d)
+}
