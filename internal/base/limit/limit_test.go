@@ -120,6 +120,8 @@ func TestFair(t *testing.T) {
 		if want := []string{"refused a", "x", "a", "b", "c", "a", "a", "a", "a"}; !slices.Equal(order, want) {
 			t.Errorf("%q, want %q", order, want)
 		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
 		if f.busy != 0 || len(f.queue) != 0 || len(f.turns) != 0 {
 			t.Errorf("left: %d %v %v", f.busy, f.queue, f.turns)
 		}
