@@ -163,6 +163,17 @@ func (s *Store) Keep(ctx context.Context, st *Staged, holders int) (Ref, error) 
 	return Ref{Blob: id, Size: size}, nil
 }
 
+// Prefixed gives prefix and the staged body as one.
+func Prefixed(prefix []byte, st *Staged) *Reader {
+	r := &Reader{prefix: prefix, size: int64(len(prefix)) + st.Size()}
+	if st.mem != nil {
+		r.mem = st.mem.Bytes()
+	} else {
+		r.blob = st.blob
+	}
+	return r
+}
+
 // A Reader is an open body, with what stands before it in this holder's copy of
 // the message (its trace fields) in front.
 type Reader struct {

@@ -17,10 +17,9 @@ type Holder struct {
 	Row  uint64
 }
 
-// refKey is a Free row: the first half of the blob id stands where a lock
-// number would, so that references spread.
+// refKey is a Free row.
 //
-//	'~' blob[0:8] 'R' blob[8:16] class space row
+//	'~' 'R' blob(16) lock(9) row(8)
 func refKey(id mail.BlobID, h Holder) []byte {
 	b := refPrefix(id)
 	b = h.Lock.AppendPrefix(b)
@@ -29,10 +28,8 @@ func refKey(id mail.BlobID, h Holder) []byte {
 
 func refPrefix(id mail.BlobID) []byte {
 	b := make([]byte, 0, 48)
-	b = append(b, kv.Free)
-	b = append(b, id[:8]...)
-	b = append(b, 'R')
-	return append(b, id[8:]...)
+	b = append(b, kv.Free, 'R')
+	return append(b, id[:]...)
 }
 
 // Hold notes, in the transaction that writes the holder's row, that h refers to

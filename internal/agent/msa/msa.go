@@ -1,0 +1,198 @@
+// Package msa takes mail from our own users: it checks that they may send under
+// the name they give, completes the header, and hands the message on. Mail for
+// people here is delivered at once; all else is queued. RFC 6409
+package msa
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"posthaste/internal/agent/mda"
+	"posthaste/internal/base/mail"
+	"posthaste/internal/base/trace"
+	"posthaste/internal/proto/message"
+	"posthaste/internal/proto/smtp"
+	"posthaste/internal/store/body"
+	"posthaste/internal/store/directory"
+	"posthaste/internal/store/journal"
+)
+
+// An Agent takes submissions. All fields must be set.
+type Agent struct {
+	Hostname  string
+	Delivery  *mda.Agent
+	Directory *directory.Directory
+	Bodies    *body.Store
+	Journal   *journal.Journal
+	Log       *slog.Logger
+}
+
+// Begin opens a mail transaction for somebody who has logged in.
+func (a *Agent) Begin(ctx context.Context, peer mail.Peer, from mail.Address, p smtp.MailParams) (smtp.Transaction, error) {
+	t := &transaction{a: a, peer: peer}
+	t.env = mail.Envelope{Trace: mail.NewTraceID(time.Now()), Sender: from, UTF8: p.UTF8, EightBit: p.EightBit}
+	if peer.Account == 0 {
+		return nil, mail.Refuse("5.7.0", "log in first", "")
+	}
+	if from.IsZero() { // reports that a mail program makes itself, RFC 8098 §3
+		return t, nil
+	}
+	if err := t.may(ctx, from); err != nil {
+		t.refused(mail.Address{}, err)
+		return nil, err
+	}
+	return t, nil
+}
+
+// may refuses an address that the account has no claim to: it may use its own,
+// with or without a detail, and aliases that lead to it.
+func (t *transaction) may(ctx context.Context, from mail.Address) error {
+	target, err := t.a.Directory.Resolve(ctx, from)
+	if err != nil && !errors.Is(err, mail.ErrNotFound) {
+		return fmt.Errorf("msa: %w", err)
+	}
+	if target.Account == t.peer.Account {
+		return nil
+	}
+	if target.Alias != nil {
+		for _, to := range target.Alias.Targets {
+			if directory.Canonical(to) == directory.Canonical(t.peer.Login) {
+				return nil
+			}
+		}
+	}
+	return mail.Refuse("5.7.1", "you are logged in as "+t.peer.Login.String()+" and may not send as "+from.String(), "")
+}
+
+type transaction struct {
+	a    *Agent
+	peer mail.Peer
+	env  mail.Envelope
+}
+
+// ID is what the client, the log and the Received field call it.
+func (t *transaction) ID() mail.TraceID { return t.env.Trace }
+
+// Rcpt takes recipients anywhere; of people here it knows at once whether they
+// exist.
+func (t *transaction) Rcpt(ctx context.Context, to mail.Address, _ smtp.RcptParams) error {
+	if to.Domain == "" {
+		to.Domain = t.peer.Login.Domain
+	}
+	ours, err := t.a.Directory.HasDomain(ctx, to.Domain)
+	if err == nil && ours {
+		err = t.a.Delivery.Accepts(ctx, to)
+	}
+	if err != nil {
+		t.refused(to, err)
+		return err
+	}
+	t.env.Recipients = append(t.env.Recipients, mail.Recipient{Address: to})
+	return nil
+}
+
+// Reset ends the transaction without a message.
+func (t *transaction) Reset(context.Context) {}
+
+// Data takes the message, completes it and sends it on its way.
+func (t *transaction) Data(ctx context.Context, r io.Reader) error {
+	st, err := t.a.Bodies.Stage(ctx, r)
+	if err != nil {
+		t.refused(mail.Address{}, err)
+		return err
+	}
+	defer st.Close()
+	ctx = context.WithoutCancel(ctx) // read to its end: hanging up changes nothing now
+	if err := t.take(ctx, st); err != nil {
+		t.refused(mail.Address{}, err)
+		return err
+	}
+	return nil
+}
+
+func (t *transaction) take(ctx context.Context, st *body.Staged) error {
+	now := time.Now()
+	header, err := mda.Header(st)
+	if err != nil {
+		return fmt.Errorf("msa: read the header of %v: %w", t.env.Trace, err)
+	}
+	if mda.Hops(header) > mda.MaxHops {
+		return mail.Refuse("5.4.6", "the message runs in a circle: it has passed too many servers", "")
+	}
+	if err := t.author(ctx, header); err != nil {
+		return err
+	}
+	fresh := t.complete(header, now)
+	if len(fresh) != len(header) || !bytes.Equal(fresh, header) {
+		rest := io.NewSectionReader(st, int64(len(header)), st.Size()-int64(len(header)))
+		st, err = t.a.Bodies.Stage(ctx, io.MultiReader(bytes.NewReader(fresh), rest))
+		if err != nil {
+			return fmt.Errorf("msa: %v: %w", t.env.Trace, err)
+		}
+		defer st.Close()
+	}
+	m := mda.Mail{Envelope: t.env, Body: st, Trace: mda.Received(t.a.Hostname, "ESMTP", t.peer, t.env, now)}
+	m.Events = []trace.Event{{
+		Trace: t.env.Trace, Time: now, Kind: trace.Submitted, Sender: t.peer.Login, Remote: "[" + t.peer.Addr.Addr().Unmap().String() + "]", Size: st.Size(),
+	}}
+	return t.a.Delivery.Deliver(ctx, m)
+}
+
+// author refuses a From field that names somebody else, or several of them.
+func (t *transaction) author(ctx context.Context, header []byte) error {
+	fields, authors := message.Authors(header)
+	switch {
+	case fields == 0:
+		return mail.Refuse("5.6.0", "the message has no From field", "")
+	case fields > 1:
+		return mail.Refuse("5.6.0", "the message has more than one From field", "")
+	}
+	for _, c := range authors {
+		if c.Address.IsZero() {
+			return mail.Refuse("5.6.0", "the From field has no valid address", "")
+		}
+		err := t.may(ctx, c.Address)
+		if err == nil {
+			return nil // one of several authors sends for all, RFC 5322 §3.6.2
+		}
+		if len(authors) == 1 {
+			return err
+		}
+	}
+	return mail.Refuse("5.7.1", "none of the authors in the From field is you", "")
+}
+
+// complete gives the header with what mail must have, and without what only the
+// sender may know. RFC 6409 §8, RFC 5322 §3.6.3
+func (t *transaction) complete(header []byte, now time.Time) []byte {
+	out := message.RemoveFields(header, func(f message.Field) bool { return f.Is("bcc") || f.Is("resent-bcc") })
+	var front []byte
+	if _, ok := message.Find(header, "message-id"); !ok {
+		front = append(front, "Message-ID: <"+t.env.Trace.String()+"@"+t.a.Hostname+">\r\n"...)
+	}
+	if _, ok := message.Find(header, "date"); !ok {
+		front = append(front, "Date: "...)
+		front = append(message.AppendDate(front, now), "\r\n"...)
+	}
+	if front == nil {
+		return out
+	}
+	return append(front, out...)
+}
+
+// refused remembers that we said no, or had to say "later".
+func (t *transaction) refused(to mail.Address, err error) {
+	e := trace.Event{Trace: t.env.Trace, Time: time.Now(), Kind: trace.Refused, Sender: t.env.Sender, Rcpt: to}
+	e.Status, e.Text = mail.StatusOf(err)
+	if _, answer := errors.AsType[*mail.Refusal](err); !answer {
+		e.Kind, e.Text = trace.Broken, err.Error()
+		t.a.Log.Error("mail could not be taken", "id", t.env.Trace.String(), "error", err)
+	}
+	e.Log(t.a.Log)
+	t.a.Journal.Add(e)
+}

@@ -1,0 +1,176 @@
+// Package mx receives mail from strangers: it gathers evidence about a message,
+// judges it, and hands what it takes to Delivery.
+//
+// Judge is pure, so that the same evidence gives the same verdict in a test, in
+// a replay, and in the log. Gathering may be slow and changes nothing; delivery
+// is one transaction.
+package mx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"posthaste/internal/agent/mda"
+	"posthaste/internal/base/mail"
+	"posthaste/internal/base/trace"
+	"posthaste/internal/proto/message"
+	"posthaste/internal/proto/smtp"
+	"posthaste/internal/store/body"
+	"posthaste/internal/store/journal"
+)
+
+// Delivery is what the mx needs behind it: the mda, or on an edge host the way
+// to it.
+type Delivery interface {
+	// Accepts refuses a recipient while the sender can still be told.
+	Accepts(ctx context.Context, to mail.Address) error
+	Deliver(ctx context.Context, m mda.Mail) error
+}
+
+// An Agent receives. All fields must be set.
+type Agent struct {
+	Hostname string
+	Delivery Delivery
+	Bodies   *body.Store
+	Journal  *journal.Journal
+	Log      *slog.Logger
+	// Postmaster is the domain of a RCPT TO:<postmaster>. RFC 5321 §4.1.1.3
+	Postmaster mail.Domain
+}
+
+// Begin opens a mail transaction.
+func (a *Agent) Begin(_ context.Context, peer mail.Peer, from mail.Address, p smtp.MailParams) (smtp.Transaction, error) {
+	t := &transaction{a: a, peer: peer}
+	t.env = mail.Envelope{Trace: mail.NewTraceID(time.Now()), Sender: from, UTF8: p.UTF8, EightBit: p.EightBit}
+	return t, nil
+}
+
+type transaction struct {
+	a    *Agent
+	peer mail.Peer
+	env  mail.Envelope
+}
+
+// ID is what the client, the log and the Received field call it.
+func (t *transaction) ID() mail.TraceID { return t.env.Trace }
+
+// Rcpt takes a recipient that Delivery accepts.
+func (t *transaction) Rcpt(ctx context.Context, to mail.Address, _ smtp.RcptParams) error {
+	if to.Domain == "" {
+		to.Domain = t.a.Postmaster
+	}
+	if err := t.a.Delivery.Accepts(ctx, to); err != nil {
+		t.refused(to, err)
+		return err
+	}
+	t.env.Recipients = append(t.env.Recipients, mail.Recipient{Address: to})
+	return nil
+}
+
+// Reset ends the transaction without a message.
+func (t *transaction) Reset(context.Context) {}
+
+// Data takes the message, judges it and has it delivered.
+func (t *transaction) Data(ctx context.Context, r io.Reader) error {
+	st, err := t.a.Bodies.Stage(ctx, r)
+	if err != nil {
+		t.refused(mail.Address{}, err)
+		return err
+	}
+	defer st.Close()
+	// The message has been read to its end: a client that hangs up now must not
+	// catch us half way.
+	ctx = context.WithoutCancel(ctx)
+	if err := t.take(ctx, st); err != nil {
+		t.refused(mail.Address{}, err)
+		return err
+	}
+	return nil
+}
+
+func (t *transaction) take(ctx context.Context, st *body.Staged) error {
+	ev, err := gather(st)
+	if err != nil {
+		return fmt.Errorf("mx: %v: %w", t.env.Trace, err)
+	}
+	if no := Judge(ev).Refusal; no != nil {
+		return no
+	}
+	now := time.Now()
+	base := "ESMTP"
+	m := mda.Mail{Envelope: t.env, Body: st, Trace: mda.Received(t.a.Hostname, base, t.peer, t.env, now)}
+	m.Events = []trace.Event{{
+		Trace: t.env.Trace, Time: now, Kind: trace.Received, Sender: t.env.Sender, Remote: Remote(t.peer), TLS: tlsWords(t.peer), Size: st.Size(),
+	}}
+	return t.a.Delivery.Deliver(ctx, m)
+}
+
+// refused remembers that we said no, or had to say "later".
+func (t *transaction) refused(to mail.Address, err error) {
+	e := trace.Event{Trace: t.env.Trace, Time: time.Now(), Kind: trace.Refused, Sender: t.env.Sender, Rcpt: to, Remote: Remote(t.peer), TLS: tlsWords(t.peer)}
+	e.Status, e.Text = mail.StatusOf(err)
+	if _, answer := errors.AsType[*mail.Refusal](err); !answer {
+		e.Kind, e.Text = trace.Broken, err.Error()
+		t.a.Log.Error("mail could not be taken", "id", t.env.Trace.String(), "error", err)
+	}
+	e.Log(t.a.Log)
+	e.Text = trace.Cut(e.Text, 300)
+	t.a.Journal.Add(e)
+}
+
+// Remote gives the peer in words: its name and address.
+func Remote(p mail.Peer) string {
+	name := p.Name
+	if name == "" {
+		name = p.Hello
+	}
+	return name + " [" + p.Addr.Addr().Unmap().String() + "]"
+}
+
+func tlsWords(p mail.Peer) string {
+	if p.TLS == nil {
+		return ""
+	}
+	return p.TLS.Version + " " + p.TLS.Cipher
+}
+
+// Evidence is all that is known about a message when it is judged.
+type Evidence struct {
+	FromFields int // how many From fields there are
+	Authors    int // how many addresses they name
+	Hops       int // Received fields
+}
+
+// A Verdict is what is to be done with a message.
+type Verdict struct {
+	Refusal *mail.Refusal // nil: it is taken
+}
+
+func gather(st *body.Staged) (Evidence, error) {
+	header, err := mda.Header(st)
+	if err != nil {
+		return Evidence{}, fmt.Errorf("read the header: %w", err)
+	}
+	var ev Evidence
+	var authors []message.Contact
+	ev.FromFields, authors = message.Authors(header)
+	ev.Authors = len(authors)
+	ev.Hops = mda.Hops(header)
+	return ev, nil
+}
+
+// Judge weighs the evidence. It asks nobody and forgets at once.
+func Judge(ev Evidence) Verdict {
+	switch {
+	case ev.Hops > mda.MaxHops:
+		return Verdict{mail.Refuse("5.4.6", "the message runs in a circle: it has passed too many servers", "")}
+	case ev.FromFields > 1:
+		// A message with two authors' fields shows one and proves the other.
+		return Verdict{mail.Refuse("5.6.0", "the message has more than one From field", "")}
+	}
+	return Verdict{}
+}

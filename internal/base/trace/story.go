@@ -1,0 +1,107 @@
+package trace
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Story tells what happened to a message, a sentence an event, in words that
+// need no knowledge of mail servers. The proof stands behind in parentheses.
+// Times are given in the zone of loc.
+func Story(events []Event, loc *time.Location) []string {
+	var out []string
+	for _, e := range events {
+		line := e.Time.In(loc).Format("2006-01-02 15:04:05") + "  " + e.sentence(loc)
+		if p := e.proof(); p != "" {
+			line += " (" + p + ")"
+		}
+		out = append(out, line)
+	}
+	return out
+}
+
+func (e Event) sentence(loc *time.Location) string {
+	who := "everybody it was for"
+	if !e.Rcpt.IsZero() {
+		who = e.Rcpt.String()
+	}
+	sender := "the mail system itself"
+	if !e.Sender.IsZero() {
+		sender = e.Sender.String()
+	}
+	switch e.Kind {
+	case Refused:
+		if e.Rcpt.IsZero() {
+			return fmt.Sprintf("We refused a message from %s: %s.", sender, clause(e.Text))
+		}
+		return fmt.Sprintf("We refused mail from %s to %s: %s.", sender, who, clause(e.Text))
+	case Received:
+		return fmt.Sprintf("We received the message from %s.", sender)
+	case Submitted:
+		return fmt.Sprintf("%s handed us the message to send.", sender)
+	case Queued:
+		return fmt.Sprintf("It waits in the queue to be sent to %s.", who)
+	case Stored:
+		return fmt.Sprintf("It was put into the mailbox %q of %s.", e.Mailbox, who)
+	case Attempted:
+		return fmt.Sprintf("We tried to send it and got no further: %s.", clause(e.Text))
+	case Delivered:
+		return fmt.Sprintf("%s took it for %s.", host(e.Remote), who)
+	case Deferred:
+		s := fmt.Sprintf("It could not be delivered to %s yet: %s.", who, clause(e.Text))
+		if !e.Next.IsZero() {
+			s += " We try again at " + e.Next.In(loc).Format("2006-01-02 15:04") + "; there is nothing to do."
+		}
+		return s
+	case Failed:
+		return fmt.Sprintf("It could not be delivered to %s, and we gave up: %s.", who, clause(e.Text))
+	case Reported:
+		return fmt.Sprintf("We told %s what became of it.", who)
+	case Dropped:
+		return fmt.Sprintf("An administrator removed it from the queue; %s will not get it.", who)
+	case Broken:
+		return "Something went wrong on our side, and we asked the sender to try again later."
+	}
+	return "Something happened that this version does not know."
+}
+
+// clause makes what somebody said fit into a sentence.
+func clause(s string) string {
+	s = strings.TrimRight(strings.TrimSpace(s), ".")
+	if s == "" {
+		return "no reason was given"
+	}
+	return s
+}
+
+func host(remote string) string {
+	name, _, _ := strings.Cut(remote, " ")
+	if name == "" {
+		return "The other server"
+	}
+	return name
+}
+
+func (e Event) proof() string {
+	var parts []string
+	if e.Status.Class != 0 {
+		parts = append(parts, "status "+e.Status.String())
+	}
+	if e.Remote != "" {
+		parts = append(parts, e.Remote)
+	}
+	if e.TLS != "" {
+		parts = append(parts, e.TLS)
+	}
+	if e.Kind == Delivered && e.Text != "" {
+		parts = append(parts, fmt.Sprintf("it answered %q", e.Text))
+	}
+	if e.Size > 0 {
+		parts = append(parts, fmt.Sprintf("%d bytes", e.Size))
+	}
+	if !e.Link.IsZero() {
+		parts = append(parts, "see "+e.Link.String())
+	}
+	return strings.Join(parts, ", ")
+}

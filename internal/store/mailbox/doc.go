@@ -1,0 +1,42 @@
+// Package mailbox keeps people's mail: mailboxes, the messages in them, flags
+// and keywords, threads, quota use, and the log of what changed.
+//
+// # Rows
+//
+// All rows of an account lie under its own lock, and every commit to it counts
+// its modification sequence up by one, under the lock. So the order of commits
+// is the order of the sequence and no gap in it is ever seen: what CONDSTORE,
+// QRESYNC (RFC 7162) and JMAP's states (RFC 8620 §5.2) need.
+//
+//	00                 root: modseq, next ids, use and limits, floor of the log
+//	01 mailbox         name, role, counters
+//	02 mailbox uid     a message in a mailbox: email, date, size, flags
+//	03 email           the bytes: trace fields of this copy, and where the body is
+//	04 email           what FETCH and SEARCH ask of it, parsed once at delivery
+//	05 modseq          what that commit changed
+//	06 hash            thread of a Message-ID seen with a subject
+//	07 name            mailbox of that name
+//	08 mailbox         names of the keywords behind flag bits 5 to 63
+//	09 name            a subscription; the mailbox need not exist
+//	0a time modseq     emails that left a mailbox then, for the reaper
+//
+// # Invariants (Check verifies them)
+//
+// A UID is given once, in ascending order, and below the mailbox's UIDNEXT. The
+// counters of row 01 are those of its rows 02. The use in row 00 is the sum of
+// the sizes of all rows 02. Every row 02 has its rows 03 and 04; a blob in row
+// 03 has its reference row.
+//
+// # Flags are a log
+//
+// Changing flags writes one row 05 with the set of UIDs, however many they are,
+// and does not touch rows 02. A row 02 holds the flags as of its own modseq;
+// later entries of the log apply on top. From time to time Fold writes them
+// through, and raises the mailbox's floor below which the log need not be read.
+//
+// # Snapshots
+//
+// Readers share immutable Snapshots of a mailbox, kept in memory and brought
+// forward by the log. A Snapshot is only handed out when all it shows is on
+// stable storage. No transaction is open while somebody looks at one.
+package mailbox

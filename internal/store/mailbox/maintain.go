@@ -1,0 +1,334 @@
+package mailbox
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"posthaste/internal/base/mail"
+	"posthaste/internal/engine/kv"
+	"posthaste/internal/store/body"
+)
+
+const (
+	// foldAfter is how many commits flags stay in the log alone.
+	foldAfter = 2000
+	// keepLog is how many commits the log reaches back, for QRESYNC.
+	keepLog = 100_000
+	// foldRows is how many rows one commit of Fold rewrites.
+	foldRows = 4000
+)
+
+// due remembers which accounts have work for Maintain.
+type due struct {
+	mu    sync.Mutex
+	accts map[mail.AccountID]bool
+	wake  chan struct{}
+}
+
+func (d *due) note(a mail.AccountID, rt root, folded mail.ModSeq) {
+	if rt.modseq-folded <= foldAfter {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.accts == nil {
+		d.accts = map[mail.AccountID]bool{}
+	}
+	d.accts[a] = true
+	select {
+	case d.waker() <- struct{}{}:
+	default:
+	}
+}
+
+// waker must be called with mu held.
+func (d *due) waker() chan struct{} {
+	if d.wake == nil {
+		d.wake = make(chan struct{}, 1)
+	}
+	return d.wake
+}
+
+func (d *due) take() ([]mail.AccountID, <-chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var out []mail.AccountID
+	for a := range d.accts {
+		out = append(out, a)
+	}
+	clear(d.accts)
+	return out, d.waker()
+}
+
+// Run folds the logs of busy accounts until ctx ends. An error of one account
+// goes to report, and does not hold up the others.
+func (s *Store) Run(ctx context.Context, report func(error)) error {
+	for {
+		accts, wake := s.due.take()
+		for _, a := range accts {
+			err := s.Fold(ctx, a)
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err != nil && !errors.Is(err, mail.ErrNotFound) {
+				report(err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-wake:
+		}
+	}
+}
+
+// Fold writes flag changes from the log through to the rows of the messages,
+// and cuts off the log's far end.
+func (s *Store) Fold(ctx context.Context, a mail.AccountID) error {
+	list, upTo, err := s.Mailboxes(ctx, a)
+	if err != nil {
+		return err
+	}
+	for _, m := range list {
+		for next := mail.UID(1); next != 0; {
+			plan := kv.Plan{Locks: []kv.Lock{Lock(a)}, Reads: [][]byte{key(a, kindRoot)}}
+			from := next
+			err := s.DB.Update(ctx, plan, func(tx kv.Tx) (err error) {
+				next, err = s.foldSome(tx, a, m.ID, from, upTo)
+				return err
+			})
+			if err != nil {
+				return fmt.Errorf("mailbox: fold account %d: %w", a, err)
+			}
+		}
+	}
+	return s.trim(ctx, a)
+}
+
+// foldSome writes the changes of the commits up to upTo through to the rows from
+// UID first on, and gives the UID to go on from; 0 if the mailbox is done.
+// Later commits may come between two calls: a row then holds more than it must,
+// and what the log says once more does no harm.
+func (s *Store) foldSome(tx kv.Tx, a mail.AccountID, box mail.MailboxID, first mail.UID, upTo mail.ModSeq) (mail.UID, error) {
+	m, err := readMailbox(tx, a, box)
+	if errors.Is(err, mail.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil || m.Placeholder || m.folded >= upTo {
+		return 0, err
+	}
+	var changed mail.UIDSet
+	err = eachChange(tx, a, m.folded, upTo, func(_ mail.ModSeq, o *op) error {
+		if o.box == box && o.kind == opFlags {
+			changed = changed.Union(o.uids)
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	if !changed.IsEmpty() {
+		rt, err := readRoot(tx, a)
+		if err != nil {
+			return 0, err
+		}
+		snap, err := forward(tx, s.cachedBefore(a, box, rt.modseq), a, box)
+		if err != nil {
+			return 0, err
+		}
+		n := 0
+		for _, r := range snap.In(changed.Intersect(mail.UIDSpan(first, ^mail.UID(0)))) {
+			if n++; n > foldRows {
+				return r.UID, nil
+			}
+			tx.Set(messageKey(a, box, r.UID), r.append(make([]byte, 0, 64)))
+		}
+	}
+	m.folded = upTo
+	tx.Set(key64(a, kindMailbox, uint64(box)), m.append(nil))
+	return 0, nil
+}
+
+// cachedBefore gives the snapshot in memory if it is not newer than seq.
+func (s *Store) cachedBefore(a mail.AccountID, box mail.MailboxID, seq mail.ModSeq) *Snapshot {
+	if c := s.cache.peek(boxKey{a, box}); c != nil && c.ModSeq <= seq {
+		return c
+	}
+	return nil
+}
+
+// trim cuts the log off below what is folded and what QRESYNC may ask for.
+func (s *Store) trim(ctx context.Context, a mail.AccountID) error {
+	plan := kv.Plan{Locks: []kv.Lock{Lock(a)}, Reads: [][]byte{key(a, kindRoot)}}
+	err := s.DB.Update(ctx, plan, func(tx kv.Tx) error {
+		rt, err := readRoot(tx, a)
+		if err != nil || rt.modseq <= rt.floor+2*keepLog {
+			return err
+		}
+		floor := rt.modseq - keepLog
+		p := key(a, kindMailbox)
+		for row, err := range tx.Scan(kv.Prefix(p)) {
+			if err != nil {
+				return err
+			}
+			m, err := decodeMailbox(0, row.Value)
+			if err != nil {
+				return err
+			}
+			if m.ModSeq > m.folded {
+				floor = min(floor, m.folded)
+			}
+		}
+		if floor <= rt.floor {
+			return nil
+		}
+		tx.DeleteRange(key64(a, kindChange, uint64(rt.floor)+1), key64(a, kindChange, uint64(floor)+1))
+		rt.floor = floor
+		tx.Set(key(a, kindRoot), rt.append(nil))
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("mailbox: trim the log of account %d: %w", a, err)
+	}
+	return nil
+}
+
+// reapRows is how many emails one commit of Reap forgets.
+const reapRows = 1000
+
+// Reap forgets the emails that left their last mailbox before a time: their
+// rows, and their hold on bodies.
+func (s *Store) Reap(ctx context.Context, a mail.AccountID, before time.Time) (n int, err error) {
+	var dead []mail.EmailID
+	var keys [][]byte
+	err = s.DB.View(ctx, func(r kv.Reader) error {
+		dead, keys = dead[:0], keys[:0]
+		low := key(a, kindDead)
+		for row, err := range r.Scan(kv.Range{Low: low, High: key64(a, kindDead, uint64(max(before.Unix(), 0)))}) {
+			if err != nil {
+				return err
+			}
+			keys = append(keys, append([]byte(nil), row.Key...))
+			d := kv.Decode(row.Value)
+			last := int64(0)
+			for d.More() {
+				last += d.Varint()
+				dead = append(dead, mail.EmailID(last))
+			}
+			if err := d.Err(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil || len(keys) == 0 {
+		return 0, wrapReap(a, err)
+	}
+	live, err := s.live(ctx, a)
+	if err != nil {
+		return 0, wrapReap(a, err)
+	}
+	// An email without a row in any mailbox can never get one again, so what is
+	// dead stays dead while this goes on.
+	for len(dead) > 0 {
+		part := dead[:min(len(dead), reapRows)]
+		dead = dead[len(part):]
+		err := s.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{Lock(a)}}, func(tx kv.Tx) error {
+			for _, id := range part {
+				if !live[id] {
+					if err := forget(tx, a, id); err != nil {
+						return err
+					}
+				}
+			}
+			if len(dead) == 0 {
+				for _, k := range keys {
+					tx.Delete(k)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return n, wrapReap(a, err)
+		}
+		n += len(part)
+	}
+	return n, nil
+}
+
+func wrapReap(a mail.AccountID, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("mailbox: reap account %d: %w", a, err)
+}
+
+// live gives all emails that stand in a mailbox.
+func (s *Store) live(ctx context.Context, a mail.AccountID) (map[mail.EmailID]bool, error) {
+	live := map[mail.EmailID]bool{}
+	err := s.DB.View(ctx, func(r kv.Reader) error {
+		for row, err := range r.Scan(kv.Prefix(key(a, kindMessage))) {
+			if err != nil {
+				return err
+			}
+			rw, err := decodeRow(mail.UID(binary.BigEndian.Uint32(row.Key[len(row.Key)-4:])), row.Value)
+			if err != nil {
+				return err
+			}
+			live[rw.Email] = true
+		}
+		return nil
+	})
+	return live, err
+}
+
+// forget removes what is kept of an email.
+func forget(tx kv.Tx, a mail.AccountID, id mail.EmailID) error {
+	k := key64(a, kindEmail, uint64(id))
+	raw, err := tx.Get(k)
+	if err != nil || raw == nil {
+		return err
+	}
+	e, err := decodeEmail(raw)
+	if err != nil {
+		return err
+	}
+	body.Release(tx, e.ref, holder(a, id))
+	tx.Delete(k)
+	tx.Delete(key64(a, kindRecord, uint64(id)))
+	return nil
+}
+
+// DestroyBodies releases all bodies of an account that is about to be
+// destroyed.
+func (s *Store) DestroyBodies(ctx context.Context, a mail.AccountID) error {
+	next := key(a, kindEmail)
+	for next != nil {
+		from := next
+		err := s.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{Lock(a)}}, func(tx kv.Tx) error {
+			next = nil
+			var ids []mail.EmailID
+			for row, err := range tx.Scan(kv.Range{Low: from, High: kv.Next(key(a, kindEmail)), Limit: reapRows}) {
+				if err != nil {
+					return err
+				}
+				ids = append(ids, mail.EmailID(binary.BigEndian.Uint64(row.Key[kv.PrefixLen+1:])))
+			}
+			for _, id := range ids {
+				if err := forget(tx, a, id); err != nil {
+					return err
+				}
+				next = key64(a, kindEmail, uint64(id)+1)
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("mailbox: release the bodies of account %d: %w", a, err)
+		}
+	}
+	return nil
+}

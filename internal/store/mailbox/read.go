@@ -1,0 +1,192 @@
+package mailbox
+
+import (
+	"context"
+	"fmt"
+
+	"posthaste/internal/base/mail"
+	"posthaste/internal/engine/kv"
+	"posthaste/internal/store/body"
+)
+
+// Records gives what is kept of the emails, in the order of ids. An email that
+// is gone has a zero Record.
+func (s *Store) Records(ctx context.Context, a mail.AccountID, ids []mail.EmailID) ([]Record, error) {
+	rows, err := s.rows(ctx, a, kindRecord, ids)
+	if err != nil {
+		return nil, fmt.Errorf("mailbox: records: %w", err)
+	}
+	out := make([]Record, len(ids))
+	for i, raw := range rows {
+		switch {
+		case raw == nil:
+		case len(raw) == 1 && raw[0] == recordAbsent:
+			out[i], err = s.parseAgain(ctx, a, ids[i])
+		default:
+			out[i], err = decodeRecord(raw)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("mailbox: record of email %d: %w", ids[i], err)
+		}
+	}
+	return out, nil
+}
+
+func (s *Store) rows(ctx context.Context, a mail.AccountID, kind byte, ids []mail.EmailID) (rows [][]byte, err error) {
+	keys := make([][]byte, len(ids))
+	for i, id := range ids {
+		keys[i] = key64(a, kind, uint64(id))
+	}
+	err = s.DB.View(ctx, func(r kv.Reader) error {
+		rows, err = r.GetMany(keys...)
+		return err
+	})
+	return rows, err
+}
+
+// parseAgain makes the record of a message whose record is too large for a row.
+func (s *Store) parseAgain(ctx context.Context, a mail.AccountID, id mail.EmailID) (Record, error) {
+	m, err := s.Messages(ctx, a, []mail.EmailID{id})
+	if err != nil {
+		return Record{}, err
+	}
+	b, err := m[0].Open(ctx)
+	if err != nil {
+		return Record{}, err
+	}
+	defer b.Close()
+	return ParseRecord(b)
+}
+
+// ParseRecord makes the record of a message, however large it is.
+func ParseRecord(b mail.Body) (Record, error) {
+	var p Prepared
+	if err := p.parse(b); err != nil {
+		return Record{}, err
+	}
+	if len(p.record) == 1 {
+		return p.large, nil
+	}
+	return decodeRecord(p.record)
+}
+
+// A Message is an email whose bytes can be opened.
+type Message struct {
+	Trace mail.TraceID
+	s     *Store
+	row   email
+	gone  bool
+}
+
+// Messages finds the bytes of the emails, in the order of ids.
+func (s *Store) Messages(ctx context.Context, a mail.AccountID, ids []mail.EmailID) ([]Message, error) {
+	rows, err := s.rows(ctx, a, kindEmail, ids)
+	if err != nil {
+		return nil, fmt.Errorf("mailbox: messages: %w", err)
+	}
+	out := make([]Message, len(ids))
+	for i, raw := range rows {
+		out[i] = Message{s: s, gone: raw == nil}
+		if raw == nil {
+			continue
+		}
+		if out[i].row, err = decodeEmail(raw); err != nil {
+			return nil, fmt.Errorf("mailbox: email %d: %w", ids[i], err)
+		}
+		out[i].Trace = out[i].row.trace
+	}
+	return out, nil
+}
+
+// Open opens the message. mail.ErrNotFound if it is gone for good.
+func (m *Message) Open(ctx context.Context) (*body.Reader, error) {
+	if m.gone {
+		return nil, fmt.Errorf("mailbox: message: %w", mail.ErrNotFound)
+	}
+	return m.s.Bodies.Open(ctx, m.row.ref, m.row.prefix)
+}
+
+// OpenEmail is Messages and Open for one.
+func (s *Store) OpenEmail(ctx context.Context, a mail.AccountID, id mail.EmailID) (*body.Reader, error) {
+	m, err := s.Messages(ctx, a, []mail.EmailID{id})
+	if err != nil {
+		return nil, err
+	}
+	return m[0].Open(ctx)
+}
+
+// AppendMessages adds messages to a mailbox: all or none.
+func (s *Store) AppendMessages(ctx context.Context, a mail.AccountID, box mail.MailboxID, msgs ...Incoming) (out []Appended, err error) {
+	err = s.update(ctx, a, func(e *Edit) error {
+		out = out[:0]
+		for _, m := range msgs {
+			ap, err := e.Append(box, m)
+			if err != nil {
+				return err
+			}
+			out = append(out, ap)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Watch hears that something in the account may have changed; the
+// function ends it. A look at the account's sequence tells what did.
+func (s *Store) Watch(a mail.AccountID) (<-chan struct{}, func()) {
+	return s.DB.Subscribe(topic(a))
+}
+
+// ModSeq gives the account's sequence.
+func (s *Store) ModSeq(ctx context.Context, a mail.AccountID) (seq mail.ModSeq, err error) {
+	err = s.DB.View(ctx, func(r kv.Reader) error {
+		rt, err := readRoot(r, a)
+		seq = rt.modseq
+		return err
+	})
+	return seq, err
+}
+
+// Usage is what an account takes and may take. Limits of 0 are none.
+type Usage struct {
+	Bytes, MaxBytes       int64
+	Messages, MaxMessages int64
+}
+
+// Usage gives what the account takes.
+func (s *Store) Usage(ctx context.Context, a mail.AccountID) (u Usage, err error) {
+	err = s.DB.View(ctx, func(r kv.Reader) error {
+		rt, err := readRoot(r, a)
+		u = Usage{Bytes: rt.usedBytes, MaxBytes: rt.maxBytes, Messages: rt.usedCount, MaxMessages: rt.maxCount}
+		return err
+	})
+	return u, err
+}
+
+// Vanished gives the UIDs that left a mailbox after since. It gives false if
+// the log does not reach back so far: then all UIDs that are not there may
+// have. RFC 7162 §3.2.5
+func (s *Store) Vanished(ctx context.Context, a mail.AccountID, box mail.MailboxID, since mail.ModSeq) (gone mail.UIDSet, ok bool, err error) {
+	err = s.DB.View(ctx, func(r kv.Reader) error {
+		gone, ok = mail.UIDSet{}, false
+		rt, err := readRoot(r, a)
+		if err != nil || since < rt.floor {
+			return err
+		}
+		ok = true
+		m, err := readMailbox(r, a, box)
+		if err != nil || m.vanished <= since {
+			return err
+		}
+		return eachChange(r, a, since, rt.modseq, func(_ mail.ModSeq, o *op) error {
+			if o.box == box && o.kind == opExpunge {
+				gone = gone.Union(o.uids)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return mail.UIDSet{}, false, fmt.Errorf("mailbox: vanished: %w", err)
+	}
+	return gone, ok, nil
+}

@@ -1,0 +1,169 @@
+package queue
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"posthaste/internal/base/mail"
+	"posthaste/internal/engine/kv"
+)
+
+// page is how many items one look takes.
+const page = 256
+
+// Each calls fn for every item, in no particular order, until fn says no. No
+// transaction is open while fn runs.
+func (q *Queue) Each(ctx context.Context, fn func(Item) bool) error {
+	for shard := uint64(0); shard < shards; shard++ {
+		l := kv.Lock{Class: 'Q', ID: shard}
+		low := append(l.Prefix(), kindItem)
+		for low != nil {
+			items, next, err := q.page(ctx, l, low)
+			if err != nil {
+				return fmt.Errorf("queue: list: %w", err)
+			}
+			for _, it := range items {
+				if !fn(it) {
+					return nil
+				}
+			}
+			low = next
+		}
+	}
+	return nil
+}
+
+// page gives some items of a shard, and where the next page begins.
+func (q *Queue) page(ctx context.Context, l kv.Lock, low []byte) (items []Item, next []byte, err error) {
+	err = q.DB.View(ctx, func(r kv.Reader) error {
+		items, next = items[:0], nil
+		for row, err := range r.Scan(kv.Range{Low: low, High: kv.Next(append(l.Prefix(), kindItem)), Limit: page}) {
+			if err != nil {
+				return err
+			}
+			id := mail.QueueID(binary.BigEndian.Uint64(row.Key[kv.PrefixLen+1:]))
+			it, err := read(r, l, id)
+			if err != nil {
+				return err
+			}
+			items = append(items, it)
+			next = key(l, kindItem, id+1)
+		}
+		if len(items) < page {
+			next = nil
+		}
+		return nil
+	})
+	return items, next, err
+}
+
+// Of gives the items of one message.
+func (q *Queue) Of(ctx context.Context, id mail.TraceID) ([]Item, error) {
+	var out []Item
+	l := ShardOf(id)
+	low := append(l.Prefix(), kindItem)
+	for low != nil {
+		items, next, err := q.page(ctx, l, low)
+		if err != nil {
+			return nil, fmt.Errorf("queue: items of %v: %w", id, err)
+		}
+		for _, it := range items {
+			if it.Envelope.Trace == id {
+				out = append(out, it)
+			}
+		}
+		low = next
+	}
+	return out, nil
+}
+
+// Retry makes an item due now. An item that is being worked on is left alone:
+// mail.ErrInUse.
+func (q *Queue) Retry(ctx context.Context, id mail.QueueID) error {
+	l := shardOf(id)
+	return q.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{l}}, func(tx kv.Tx) error {
+		it, err := waiting(tx, l, id)
+		if err != nil {
+			return err
+		}
+		tx.Delete(scheduleKey(l, it.Next, id))
+		it.Next = tx.Now()
+		it.write(tx, l)
+		return nil
+	})
+}
+
+// Drop removes an item, and its hold on the body. The transaction needs
+// ShardOf of its message.
+func (q *Queue) Drop(tx kv.Tx, id mail.QueueID) (Item, error) {
+	l := shardOf(id)
+	it, err := waiting(tx, l, id)
+	if err != nil {
+		return Item{}, err
+	}
+	tx.Delete(scheduleKey(l, it.Next, id))
+	it.erase(tx, l)
+	return it, nil
+}
+
+// waiting reads an item that nobody works on.
+func waiting(tx kv.Tx, l kv.Lock, id mail.QueueID) (Item, error) {
+	it, err := read(tx, l, id)
+	if err == nil && it.Claimed() && it.Next.After(tx.Now()) {
+		err = fmt.Errorf("queue: item %d is being delivered just now: %w", id, mail.ErrInUse)
+	}
+	return it, err
+}
+
+// Check verifies that rows and schedule agree, and gives a sentence for each
+// that does not.
+func (q *Queue) Check(ctx context.Context) (wrong []string, err error) {
+	err = q.DB.View(ctx, func(r kv.Reader) error {
+		wrong = wrong[:0]
+		for shard := uint64(0); shard < shards; shard++ {
+			w, err := check(r, kv.Lock{Class: 'Q', ID: shard})
+			if err != nil {
+				return err
+			}
+			wrong = append(wrong, w...)
+		}
+		return nil
+	})
+	return wrong, err
+}
+
+func check(r kv.Reader, l kv.Lock) (wrong []string, err error) {
+	scheduled := map[mail.QueueID]time.Time{}
+	for row, err := range r.Scan(kv.Prefix(append(l.Prefix(), kindSchedule))) {
+		if err != nil {
+			return nil, err
+		}
+		due, id := parseSchedule(row.Key)
+		if _, twice := scheduled[id]; twice {
+			wrong = append(wrong, fmt.Sprintf("queue: item %d is scheduled twice", id))
+		}
+		scheduled[id] = due
+	}
+	for row, err := range r.Scan(kv.Prefix(append(l.Prefix(), kindItem))) {
+		if err != nil {
+			return nil, err
+		}
+		id := mail.QueueID(binary.BigEndian.Uint64(row.Key[kv.PrefixLen+1:]))
+		it, err := read(r, l, id)
+		switch due, ok := scheduled[id]; {
+		case err != nil:
+			wrong = append(wrong, fmt.Sprintf("queue: item %d: %v", id, err))
+		case !ok || !due.Equal(it.Next.Truncate(time.Millisecond)):
+			wrong = append(wrong, fmt.Sprintf("queue: item %d is not scheduled when it says", id))
+		case len(it.Envelope.Recipients) == 0:
+			wrong = append(wrong, fmt.Sprintf("queue: item %d has nobody left to reach", id))
+		}
+		delete(scheduled, id)
+	}
+	for id := range scheduled {
+		wrong = append(wrong, fmt.Sprintf("queue: item %d is scheduled and does not exist", id))
+	}
+	return wrong, nil
+}

@@ -1,0 +1,342 @@
+// Package queue keeps what has yet to go somewhere.
+//
+// An item is one message for the recipients of one domain, so that each
+// destination has its own state and its own schedule. Items lie in shards, each
+// under its own lock.
+//
+//	00              next id of the shard
+//	01 due id       domain: the schedule. While an item is claimed, due is the
+//	                end of the claim
+//	02 id           what does not change: envelope, body
+//	03 id           what does: attempts, due, claim, recipients to reach
+//
+// # The life of an item
+//
+//	state     01          03.token   becomes
+//	waiting   due = next  0          claimed, dropped, waiting (Retry)
+//	claimed   due = lease ≠ 0        gone or waiting (Settle); waiting when the
+//	                                 lease ends: another Claim takes it over
+//	gone      –           –
+//
+// A crash at any point leaves one of these states, since each arrow is one
+// commit. Settle is refused to whoever's claim was taken over, so what a claim
+// did counts once; the remote host may get a message twice if the crash comes
+// between its 250 and our Settle, which SMTP cannot avoid (RFC 5321 §4.5.5).
+package queue
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"posthaste/internal/base/mail"
+	"posthaste/internal/engine/kv"
+	"posthaste/internal/store/body"
+)
+
+// shards is how many locks writers of the queue share. It is part of the store
+// format: an id tells its shard.
+const shards = 16
+
+const (
+	kindCounter  = 0x00
+	kindSchedule = 0x01
+	kindItem     = 0x02
+	kindState    = 0x03
+)
+
+// Topic is woken when something may be due sooner than it was.
+const Topic = uint64('Q') << 56
+
+// A Queue reads and writes the rows. DB must be set.
+type Queue struct {
+	DB kv.Store
+}
+
+// An Item is a message on its way to the recipients of one domain.
+type Item struct {
+	ID       mail.QueueID
+	Envelope mail.Envelope // with the recipients that it has yet to reach
+	Domain   mail.Domain   // of all recipients
+	Body     body.Ref
+	Prefix   []byte // trace fields in front of the body
+	Queued   time.Time
+	State
+}
+
+// State is the part of an item that attempts change.
+type State struct {
+	Attempts int
+	Next     time.Time // when it is due
+	Warned   bool      // the sender has been told of the delay
+	Text     string    // what the last attempt heard
+	Remote   string    // from whom
+	Status   mail.Status
+	token    uint64 // of the claim; 0 if waiting
+}
+
+// Claimed tells whether somebody is at work on the item.
+func (s State) Claimed() bool { return s.token != 0 }
+
+// Size is the length of the message in bytes.
+func (it *Item) Size() int64 { return int64(len(it.Prefix)) + it.Body.Size }
+
+// ShardOf gives the lock that a Put of this message needs.
+func ShardOf(id mail.TraceID) kv.Lock { return kv.Lock{Class: 'Q', ID: uint64(id[9] % shards)} }
+
+func shardOf(id mail.QueueID) kv.Lock { return kv.Lock{Class: 'Q', ID: uint64(id) % shards} }
+
+func (it *Item) holder() body.Holder { return body.Holder{Lock: shardOf(it.ID), Row: uint64(it.ID)} }
+
+func key(l kv.Lock, kind byte, id mail.QueueID) []byte {
+	return binary.BigEndian.AppendUint64(append(l.Prefix(), kind), uint64(id))
+}
+
+func scheduleKey(l kv.Lock, due time.Time, id mail.QueueID) []byte {
+	b := binary.BigEndian.AppendUint64(append(l.Prefix(), kindSchedule), uint64(due.UnixMilli()))
+	return binary.BigEndian.AppendUint64(b, uint64(id))
+}
+
+// Put adds an item that is due at it.Next, or at once if that is zero, and
+// gives its id. The transaction needs the lock ShardOf(it.Envelope.Trace).
+func (*Queue) Put(tx kv.Tx, it Item) (mail.QueueID, error) {
+	l := ShardOf(it.Envelope.Trace)
+	ck := append(l.Prefix(), kindCounter)
+	raw, err := tx.Get(ck)
+	if err != nil {
+		return 0, err
+	}
+	n := uint64(1)
+	if raw != nil {
+		n = kv.Decode(raw).Uvarint()
+	}
+	tx.Set(ck, binary.AppendUvarint(nil, n+1))
+	it.ID = mail.QueueID(n*shards + l.ID)
+	it.Queued = tx.Now()
+	if it.Next.IsZero() {
+		it.Next = it.Queued
+	}
+	row := it.row()
+	if len(row) > kv.MaxValue {
+		return 0, fmt.Errorf("queue: too many recipients in one domain: %w", mail.ErrLimit)
+	}
+	tx.Set(key(l, kindItem, it.ID), row)
+	body.Hold(tx, it.Body, it.holder())
+	it.write(tx, l)
+	return it.ID, nil
+}
+
+// write writes the state and the schedule.
+func (it *Item) write(tx kv.Tx, l kv.Lock) {
+	tx.Set(key(l, kindState, it.ID), it.stateRow())
+	tx.Set(scheduleKey(l, it.Next, it.ID), []byte(it.Domain))
+	tx.Wake(Topic)
+}
+
+// A Claim is an item that its holder alone works on, until Until.
+type Claim struct {
+	Item
+	Until time.Time
+}
+
+// scanLimit is how many due rows one look at a shard passes over.
+const scanLimit = 2000
+
+// Claim claims up to n items that are due, each for the time given. It passes
+// over domains that busy says yes to.
+func (q *Queue) Claim(ctx context.Context, hold time.Duration, n int, busy func(mail.Domain) bool) (claims []Claim, err error) {
+	for shard := uint64(0); shard < shards && len(claims) < n; shard++ {
+		l := kv.Lock{Class: 'Q', ID: shard}
+		ids, err := q.due(ctx, l, n-len(claims), busy)
+		if err != nil {
+			return claims, fmt.Errorf("queue: claim: %w", err)
+		}
+		if len(ids) == 0 {
+			continue
+		}
+		var got []Claim
+		err = q.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{l}}, func(tx kv.Tx) (err error) {
+			got, err = claim(tx, l, ids, hold)
+			return err
+		})
+		if err != nil {
+			return claims, fmt.Errorf("queue: claim: %w", err)
+		}
+		claims = append(claims, got...)
+	}
+	return claims, nil
+}
+
+// due gives items of a shard that look due. Nothing is locked meanwhile.
+func (q *Queue) due(ctx context.Context, l kv.Lock, n int, busy func(mail.Domain) bool) (ids []mail.QueueID, err error) {
+	now := time.Time{}
+	err = q.DB.View(ctx, func(r kv.Reader) error {
+		ids = ids[:0]
+		low := append(l.Prefix(), kindSchedule)
+		for row, err := range r.Scan(kv.Range{Low: low, High: kv.Next(low), Limit: scanLimit}) {
+			if err != nil {
+				return err
+			}
+			if now.IsZero() {
+				now = time.Now()
+			}
+			due, id := parseSchedule(row.Key)
+			if due.After(now) || len(ids) == n {
+				break
+			}
+			if busy == nil || !busy(mail.Domain(row.Value)) {
+				ids = append(ids, id)
+			}
+		}
+		return nil
+	})
+	return ids, err
+}
+
+func parseSchedule(k []byte) (due time.Time, id mail.QueueID) {
+	b := k[kv.PrefixLen+1:]
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(b))), mail.QueueID(binary.BigEndian.Uint64(b[8:]))
+}
+
+func claim(tx kv.Tx, l kv.Lock, ids []mail.QueueID, hold time.Duration) ([]Claim, error) {
+	var out []Claim
+	now := tx.Now()
+	for _, id := range ids {
+		it, err := read(tx, l, id)
+		if errors.Is(err, mail.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if it.Next.After(now) {
+			continue // somebody else was quicker
+		}
+		tx.Delete(scheduleKey(l, it.Next, id))
+		it.Next = now.Add(hold)
+		it.token = newToken()
+		tx.Set(key(l, kindState, id), it.stateRow())
+		tx.Set(scheduleKey(l, it.Next, id), []byte(it.Domain))
+		out = append(out, Claim{Item: it, Until: it.Next})
+	}
+	return out, nil
+}
+
+func newToken() uint64 {
+	var b [8]byte
+	rand.Read(b[:])
+	return binary.BigEndian.Uint64(b[:]) | 1
+}
+
+// Lock gives the lock that Settle needs for the claim.
+func (c *Claim) Lock() kv.Lock { return shardOf(c.ID) }
+
+// Settle ends a claim: recipients whose outcome is done leave the item, the
+// rest waits until next. An item without recipients is gone, and so is its hold
+// on the body. mail.ErrInUse if the claim has ended and somebody else has it.
+func (*Queue) Settle(tx kv.Tx, c Claim, outcomes []mail.Outcome, next time.Time) error {
+	l := c.Lock()
+	it, err := read(tx, l, c.ID)
+	if err != nil {
+		return err
+	}
+	if it.token != c.token {
+		return fmt.Errorf("queue: item %d: the claim has ended: %w", c.ID, mail.ErrInUse)
+	}
+	done := map[mail.Address]bool{}
+	for _, o := range outcomes {
+		if o.Done() {
+			done[o.Recipient.Address] = true
+		} else {
+			it.Text, it.Remote, it.Status = o.Text, o.Remote, o.Status
+		}
+	}
+	left := it.Envelope.Recipients[:0]
+	for _, r := range it.Envelope.Recipients {
+		if !done[r.Address] {
+			left = append(left, r)
+		}
+	}
+	it.Envelope.Recipients = left
+	tx.Delete(scheduleKey(l, it.Next, c.ID))
+	if len(left) == 0 {
+		it.erase(tx, l)
+		return nil
+	}
+	it.token, it.Next, it.Warned = 0, next, c.Warned
+	it.Attempts++
+	it.write(tx, l)
+	return nil
+}
+
+// Release gives a claim back as if it had never been, due again at next.
+func (*Queue) Release(tx kv.Tx, c Claim, next time.Time) error {
+	l := c.Lock()
+	it, err := read(tx, l, c.ID)
+	if err != nil {
+		return err
+	}
+	if it.token != c.token {
+		return nil
+	}
+	tx.Delete(scheduleKey(l, it.Next, c.ID))
+	it.token, it.Next = 0, next
+	it.write(tx, l)
+	return nil
+}
+
+// erase removes all rows but the schedule.
+func (it *Item) erase(tx kv.Tx, l kv.Lock) {
+	body.Release(tx, it.Body, it.holder())
+	tx.Delete(key(l, kindItem, it.ID))
+	tx.Delete(key(l, kindState, it.ID))
+}
+
+// maxWait is how long Wait waits when nothing is due: hints may be lost.
+const maxWait = time.Minute
+
+// Wait waits for a knock, for the next item to be due, or for a minute. knock
+// is a subscription to Topic.
+func (q *Queue) Wait(ctx context.Context, knock <-chan struct{}) error {
+	due, err := q.next(ctx)
+	if err != nil {
+		return fmt.Errorf("queue: wait: %w", err)
+	}
+	wait := maxWait
+	if !due.IsZero() {
+		wait = min(max(time.Until(due), 0), maxWait)
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-knock:
+	case <-t.C:
+	}
+	return nil
+}
+
+// next gives when the first item is due; zero if there is none.
+func (q *Queue) next(ctx context.Context) (first time.Time, err error) {
+	err = q.DB.View(ctx, func(r kv.Reader) error {
+		first = time.Time{}
+		for shard := uint64(0); shard < shards; shard++ {
+			rows := kv.Prefix(append(kv.Lock{Class: 'Q', ID: shard}.Prefix(), kindSchedule))
+			rows.Limit = 1
+			for row, err := range r.Scan(rows) {
+				if err != nil {
+					return err
+				}
+				if due, _ := parseSchedule(row.Key); first.IsZero() || due.Before(first) {
+					first = due
+				}
+			}
+		}
+		return nil
+	})
+	return first, err
+}
