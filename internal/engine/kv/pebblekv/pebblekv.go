@@ -1,0 +1,289 @@
+// Package pebblekv is the embedded engine of kv: an LSM tree of Pebble in one
+// directory, used by one process.
+//
+// # An Update
+//
+// It takes the locks of its plan, runs its function on an indexed batch, gives
+// the batch to Pebble without waiting for the disk, and releases the locks:
+// the order of commits under a lock is the order of the write-ahead log. Then
+// it waits. Before the batch becomes visible it is entered as in flight under
+// the prefix of each key it writes, and it leaves when the log is synced (see
+// flights). So a View knows for which commits it must wait: those that were in
+// flight under the prefixes it read. It waits for no others.
+//
+// # A full disk
+//
+// A write that finds no space is tried again until there is some; meanwhile
+// whoever commits or waits for a commit gets an error that is syscall.ENOSPC,
+// and reads go on. Pebble sees nothing of this, so nothing in it can break, and
+// all goes on by itself when there is space.
+//
+// # A failing disk
+//
+// After a failed sync, or a write that failed for another reason than space,
+// nobody knows what is on the disk, and a second sync that succeeds proves
+// nothing. From then on the store is read-only and the directory frozen as it
+// is: no file is changed any more. All commits that had not been synced give
+// kv.ErrReadOnly, and so do Views that touch their rows. Failed says why.
+package pebblekv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"posthaste/internal/engine/kv"
+	"posthaste/internal/engine/kv/local"
+)
+
+// Options of a Store. The zero Options are good.
+type Options struct {
+	FS        vfs.FS           // nil: the file system of the machine
+	Log       *slog.Logger     // nil: says nothing
+	Now       func() time.Time // the store's clock; nil: time.Now
+	CacheSize int64            // bytes of blocks kept in memory; 0: 64 MB
+}
+
+// format is the version of Pebble's files. It is raised only by a release that
+// says so, since older releases cannot open what it has touched.
+const format = pebble.FormatWALSyncChunks
+
+const (
+	memTable     = 16 << 20
+	defaultCache = 64 << 20
+	closeWait    = 5 * time.Second // for a disk that is ill
+	closePoll    = 50 * time.Millisecond
+)
+
+// A Store is an open engine. Open makes it.
+type Store struct {
+	db      *pebble.DB
+	fs      vfs.FS
+	now     func() time.Time
+	log     *slog.Logger
+	disk    *disk
+	locks   local.Locks
+	topics  local.Topics
+	flights flights
+
+	users   users
+	queue   chan *commit // to land
+	landed  chan struct{}
+	stats   stats
+	corrupt atomic.Int64
+}
+
+var _ kv.Store = (*Store)(nil)
+
+// Open opens the store in dir and makes it if there is none.
+func Open(dir string, o Options) (*Store, error) {
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.CacheSize == 0 {
+		o.CacheSize = defaultCache
+	}
+	s := &Store{
+		fs:     o.FS,
+		now:    o.Now,
+		log:    o.Log,
+		disk:   newDisk(o.Log),
+		queue:  make(chan *commit, 4096),
+		landed: make(chan struct{}),
+	}
+	s.flights.by = make(map[kv.Lock][]*commit)
+	if err := makeDir(o.FS, dir); err != nil {
+		return nil, fmt.Errorf("open the store in %s: %w", dir, err)
+	}
+	if err := s.open(dir, o); err != nil {
+		return nil, fmt.Errorf("open the store in %s: %w", dir, err)
+	}
+	s.disk.live.Store(true)
+	go s.land()
+	return s, nil
+}
+
+func (s *Store) open(dir string, o Options) error {
+	cache := pebble.NewCache(o.CacheSize)
+	defer cache.Unref()
+	po := &pebble.Options{
+		Cache:                       cache,
+		FS:                          &shield{FS: o.FS, disk: s.disk},
+		FormatMajorVersion:          format,
+		Logger:                      logger{s.log, s.disk},
+		MemTableSize:                memTable,
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       32,
+		MaxOpenFiles:                500,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+	}
+	for i := range po.Levels {
+		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		po.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.SnappyCompression }
+	}
+	po.EventListener = s.listener()
+	db, err := pebble.Open(dir, po)
+	if err != nil {
+		return err
+	}
+	if err := s.disk.failed(); err != nil {
+		return errors.Join(err, db.Close())
+	}
+	s.db = db
+	return nil
+}
+
+// makeDir makes dir and what is missing above it, so that a power cut does not
+// take it away again.
+func makeDir(fs vfs.FS, dir string) error {
+	if _, err := fs.Stat(dir); err == nil {
+		return nil
+	}
+	parent := fs.PathDir(dir)
+	if parent != dir {
+		if err := makeDir(fs, parent); err != nil {
+			return err
+		}
+	}
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	d, err := fs.OpenDir(parent)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// Subscribe hears wake-ups for topic.
+func (s *Store) Subscribe(topic uint64) (<-chan struct{}, func()) {
+	return s.topics.Subscribe(topic)
+}
+
+// Failed gives what made the store read-only; nil if it is well.
+func (s *Store) Failed() error { return s.disk.failed() }
+
+// Checkpoint makes a copy of the store in dir, which must not exist, while
+// others go on. All that was committed before is in it. Where it can, it links
+// files rather than copying them.
+func (s *Store) Checkpoint(dir string) error {
+	if !s.users.enter() {
+		return kv.ErrClosed
+	}
+	defer s.users.leave()
+	if err := s.disk.ill(); err != nil {
+		return err
+	}
+	if err := makeDir(s.fs, s.fs.PathDir(dir)); err != nil {
+		return fmt.Errorf("checkpoint in %s: %w", dir, err)
+	}
+	if err := s.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
+		return fmt.Errorf("checkpoint in %s: %w", dir, err)
+	}
+	return s.disk.ill()
+}
+
+// Close waits for those who are inside and closes the store.
+func (s *Store) Close() error {
+	left := s.users.close()
+	if left == nil {
+		return kv.ErrClosed
+	}
+	if !s.leaves(left) {
+		return errors.New("close the store: some are stuck inside, waiting for the disk")
+	}
+	close(s.queue)
+	if !s.leaves(s.landed) {
+		return errors.New("close the store: commits are stuck on their way to the disk")
+	}
+	s.disk.release()
+	if err := s.db.Close(); err != nil {
+		return fmt.Errorf("close the store: %w", err)
+	}
+	return nil
+}
+
+// leaves waits for done. When the disk is ill, it ends all waiting for the
+// disk, and gives false if that does not help.
+func (s *Store) leaves(done <-chan struct{}) bool {
+	for ill := time.Duration(0); ill < closeWait; {
+		select {
+		case <-done:
+			return true
+		case <-time.After(closePoll):
+		}
+		if s.disk.ill() != nil {
+			s.disk.release()
+			ill += closePoll
+		}
+	}
+	return false
+}
+
+// users counts those who are inside a method, so that Close can wait for them.
+type users struct {
+	mu     sync.Mutex
+	n      int
+	closed bool
+	left   chan struct{}
+}
+
+func (u *users) enter() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.closed {
+		return false
+	}
+	u.n++
+	return true
+}
+
+func (u *users) leave() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.n--; u.n == 0 && u.closed {
+		close(u.left)
+	}
+}
+
+// close lets nobody in any more and gives what is closed when all have left;
+// nil if it was closed before.
+func (u *users) close() <-chan struct{} {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.closed {
+		return nil
+	}
+	u.closed, u.left = true, make(chan struct{})
+	if u.n == 0 {
+		close(u.left)
+	}
+	return u.left
+}
+
+// begin is what View and Update do first.
+func (s *Store) begin(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !s.users.enter() {
+		return kv.ErrClosed
+	}
+	return nil
+}
