@@ -248,6 +248,7 @@ func (p *addressParser) word(w *words) {
 func (p *addressParser) quoted(w *words) {
 	p.i++
 	start := p.i
+	defer func() { w.quoted = true }()
 	for ; p.i < len(p.s); p.i++ {
 		switch p.s[p.i] {
 		case '"':
@@ -336,6 +337,7 @@ type words struct {
 	start, end int
 	buf        []byte
 	owned      bool // buf counts
+	quoted     bool // some of it was in quotes: its white space stays
 	any        bool // there was a word, be it ""
 	spaced     bool // white space has come since the last word
 }
@@ -385,7 +387,7 @@ func (w *words) String() string {
 // dots. RFC 5322 §4.4 (obs-local-part)
 func (w *words) solid() string {
 	s := w.String()
-	if w.owned || !strings.Contains(s, " .") && !strings.Contains(s, ". ") {
+	if w.owned || w.quoted || !strings.Contains(s, " .") && !strings.Contains(s, ". ") {
 		return s
 	}
 	return strings.ReplaceAll(strings.ReplaceAll(s, " .", "."), ". ", ".")
@@ -395,7 +397,7 @@ func (w *words) solid() string {
 // local part, those before it can only be a name.
 func (w *words) local() (name, local string) {
 	s := w.solid()
-	if !w.owned {
+	if !w.owned && !w.quoted {
 		if i := strings.LastIndexByte(s, ' '); i >= 0 {
 			return s[:i], s[i+1:]
 		}

@@ -50,6 +50,7 @@ type walker struct {
 
 	parts, fields, params, addresses int // how many there have been
 	headerBytes                      int64
+	compared                         int64 // frames whose boundary was compared: what tests hold to be linear
 }
 
 // A frame is a part whose end has not yet been seen.
@@ -220,6 +221,7 @@ func (w *walker) find(b []byte) int {
 	if len(b) == 0 {
 		return -1
 	}
+	w.compared++
 	if w.index != nil {
 		if k, ok := w.index[string(b)]; ok {
 			return k
@@ -227,6 +229,7 @@ func (w *walker) find(b []byte) int {
 		return -1
 	}
 	for k := len(w.open) - 1; k >= 0; k-- {
+		w.compared++
 		if w.open[k].boundary == string(b) {
 			return k
 		}
