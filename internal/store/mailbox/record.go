@@ -203,6 +203,7 @@ func threadKeys(env *message.Envelope, refs string) []uint64 {
 		return nil
 	}
 	base, _ := message.BaseSubject(message.DecodeWords(env.Subject))
+	base = strings.ToLower(base)
 	keys := make([]uint64, 0, len(ids))
 next:
 	for _, id := range ids {
