@@ -89,9 +89,12 @@ func checkRoundTrip(t *testing.T, c *Codec, name string, raw []byte, encode func
 
 // A mail of ordinary size must become much smaller.
 func TestRatio(t *testing.T) {
-	raw := message(8)
-	if enc := New().Encode(nil, raw); len(enc)*2 > len(raw) {
+	c, raw := New(), message(8)
+	if enc := c.Encode(nil, raw); len(enc)*3 > len(raw)*2 {
 		t.Errorf("%d bytes have become %d", len(raw), len(enc))
+	}
+	if enc := c.Squeeze(nil, raw); len(enc)*2 > len(raw) {
+		t.Errorf("%d bytes have been squeezed to %d", len(raw), len(enc))
 	}
 }
 
