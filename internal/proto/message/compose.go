@@ -402,7 +402,7 @@ func (b *Builder) encode(c *Content) (data []byte, encoding string) {
 	encoding = c.Encoding
 	if encoding == "" {
 		encoding = chooseEncoding(data, text)
-		if encoding != "7bit" && c.Type == "message/rfc822" {
+		if encoding != "7bit" && isMessage(c.Type) {
 			encoding = "8bit" // RFC 2046 §5.2.1
 		}
 	}
@@ -429,8 +429,11 @@ func has8Bit(c Content) bool {
 	case c.Encoding != "":
 		return c.Encoding == "8bit"
 	}
-	return c.Type == "message/rfc822" && !isLines(appendCRLF(nil, c.Data), false)
+	return isMessage(c.Type) && !isLines(appendCRLF(nil, c.Data), false)
 }
+
+// isMessage tells what must not be encoded, or nobody will look into it.
+func isMessage(typ string) bool { return typ == "message/rfc822" || typ == "message/global" }
 
 // appendBase64Lines writes base64 in lines of 76. RFC 2045 §6.8
 func appendBase64Lines(dst, data []byte) []byte {

@@ -49,6 +49,10 @@ func isLines(data []byte, high bool) bool {
 	return true
 }
 
+// CanCarry tells whether text can be a part of type message/rfc822, which must
+// not be encoded: no line is too long, and there is no NUL.
+func CanCarry(text []byte) bool { return isLines(appendCRLF(nil, text), true) }
+
 // chooseEncoding takes 7bit if it can, and otherwise what gets shorter; only
 // text can be quoted-printable.
 func chooseEncoding(data []byte, text bool) string {
