@@ -85,7 +85,7 @@ func (p *player) step(line string) error {
 	case "EOF":
 		return p.eof()
 	case "CLOSE":
-		return errors.Join(p.flush(), p.conn.Close())
+		return errors.Join(p.flush(), p.wait(), p.conn.Close())
 	case "TLS":
 		return p.tls()
 	}

@@ -144,6 +144,7 @@ func (c *ChunkReader) endChunk() []byte {
 		}
 	case !c.last:
 		c.chunk, c.last, c.err = c.more()
+		c.r.grow() // more may have given the buffer back
 	case c.cr:
 		c.sour = ErrBroken
 	case !c.ended:

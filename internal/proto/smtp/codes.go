@@ -21,6 +21,8 @@ var (
 	ErrShutdown     = mail.Refuse("4.3.2", "going down, come back soon", "")
 	ErrIdle         = mail.Refuse("4.4.2", "waited too long", "")
 	ErrSlow         = mail.Refuse("4.4.2", "too slow", "")
+	ErrAuthLater    = mail.Refuse("4.7.0", "cannot check that now, try again later", "")
+	ErrAuthSyntax   = mail.Refuse("5.5.2", "malformed authentication message", "")
 )
 
 // ownCodes are the refusals of this package whose code does not follow from
@@ -33,8 +35,10 @@ func ownCode(r *mail.Refusal) int {
 		return 530
 	case ErrAuthAborted:
 		return 501
-	case ErrBase64:
+	case ErrBase64, ErrAuthSyntax:
 		return 501
+	case ErrAuthLater:
+		return 454
 	case ErrSender, ErrRecipient:
 		return 501
 	case ErrNotOffered, ErrExpand:
@@ -57,6 +61,12 @@ func RefusalReply(err error) Reply {
 		}
 	}
 	return Reply{Code: codeOf(st), Status: st, Text: text}
+}
+
+// OutcomeReply gives the reply that says what became of one recipient.
+// RFC 2033 §4.2
+func OutcomeReply(o mail.Outcome) Reply {
+	return Reply{Code: codeOf(o.Status), Status: o.Status, Text: o.Text}
 }
 
 // codeOf gives the code for a status.
