@@ -51,16 +51,18 @@ var v1 []byte
 // ErrMalformed: the bytes are not what Encode made.
 var ErrMalformed = errors.New("codec: malformed")
 
-// A Codec encodes and decodes. New makes it; many may use it at a time.
-type Codec struct {
+// A codec has what encoding and decoding need, for many at a time.
+type codec struct {
 	s2                       *s2.Dict
 	fast, squeeze, squeezeV1 sync.Pool // *zstd.Encoder
 	dec                      sync.Pool // *zstd.Decoder
 }
 
-// New makes a Codec.
-func New() *Codec {
-	c := &Codec{s2: s2Dict()}
+// shared is made at its first use; there is no need for more than one.
+var shared = sync.OnceValue(newCodec)
+
+func newCodec() *codec {
+	c := &codec{s2: s2Dict()}
 	pool := func(p *sync.Pool, level zstd.EncoderLevel, more ...zstd.EOption) {
 		opts := append(more,
 			zstd.WithEncoderConcurrency(1),
@@ -105,7 +107,8 @@ func encoder(o ...zstd.EOption) *zstd.Encoder {
 
 // Encode appends raw to dst, compressed if that makes it smaller. raw may have
 // up to MaxRaw bytes.
-func (c *Codec) Encode(dst, raw []byte) []byte {
+func Encode(dst, raw []byte) []byte {
+	c := shared()
 	if len(raw) >= small {
 		return c.zstd(dst, raw, zstdV0, &c.fast)
 	}
@@ -124,7 +127,8 @@ func (c *Codec) Encode(dst, raw []byte) []byte {
 }
 
 // Squeeze is Encode with more time, for bodies that will stay.
-func (c *Codec) Squeeze(dst, raw []byte) []byte {
+func Squeeze(dst, raw []byte) []byte {
+	c := shared()
 	switch {
 	case len(raw) < tiny:
 		return asIs(dst, raw)
@@ -135,7 +139,7 @@ func (c *Codec) Squeeze(dst, raw []byte) []byte {
 	}
 }
 
-func (c *Codec) zstd(dst, raw []byte, kind byte, pool *sync.Pool) []byte {
+func (c *codec) zstd(dst, raw []byte, kind byte, pool *sync.Pool) []byte {
 	e := pool.Get().(*zstd.Encoder)
 	defer pool.Put(e)
 	start := len(dst)
@@ -165,7 +169,7 @@ func asIs(dst, raw []byte) []byte { return append(begin(dst, plain, raw), raw...
 
 // Decode appends to dst the raw bytes of enc; it is an error if there are more
 // than maxRaw. dst and enc must not overlap.
-func (c *Codec) Decode(dst, enc []byte, maxRaw int64) ([]byte, error) {
+func Decode(dst, enc []byte, maxRaw int64) ([]byte, error) {
 	kind, size, body, err := split(enc)
 	if err != nil {
 		return dst, err
@@ -188,7 +192,7 @@ func (c *Codec) Decode(dst, enc []byte, maxRaw int64) ([]byte, error) {
 		}
 		out = append(make([]byte, 0, n+int(size)), dst...)
 	}
-	if out, err = c.expand(out[:n:n+int(size)], kind, body); err != nil {
+	if out, err = shared().expand(out[:n:n+int(size)], kind, body); err != nil {
 		return dst, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	if uint64(len(out)-n) != size {
@@ -199,7 +203,7 @@ func (c *Codec) Decode(dst, enc []byte, maxRaw int64) ([]byte, error) {
 
 // expand appends the raw bytes of body to dst; there is room for as many as
 // there must be.
-func (c *Codec) expand(dst []byte, kind byte, body []byte) ([]byte, error) {
+func (c *codec) expand(dst []byte, kind byte, body []byte) ([]byte, error) {
 	if kind != s2V1 {
 		d := c.dec.Get().(*zstd.Decoder)
 		defer c.dec.Put(d)

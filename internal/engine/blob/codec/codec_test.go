@@ -41,7 +41,6 @@ func noise(n int) []byte {
 }
 
 func TestRoundTrip(t *testing.T) {
-	c := New()
 	for name, raw := range map[string][]byte{
 		"nothing": nil,
 		"a byte":  {7},
@@ -57,12 +56,12 @@ func TestRoundTrip(t *testing.T) {
 		"short n": noise(500),
 		"mixed":   append(message(100), noise(200<<10)...),
 	} {
-		checkRoundTrip(t, c, name, raw, c.Encode)
-		checkRoundTrip(t, c, name+" squeezed", raw, c.Squeeze)
+		checkRoundTrip(t, name, raw, Encode)
+		checkRoundTrip(t, name+" squeezed", raw, Squeeze)
 	}
 }
 
-func checkRoundTrip(t *testing.T, c *Codec, name string, raw []byte, encode func(dst, raw []byte) []byte) {
+func checkRoundTrip(t *testing.T, name string, raw []byte, encode func(dst, raw []byte) []byte) {
 	t.Helper()
 	enc := encode([]byte("before"), raw)
 	if !bytes.HasPrefix(enc, []byte("before")) {
@@ -76,12 +75,12 @@ func checkRoundTrip(t *testing.T, c *Codec, name string, raw []byte, encode func
 		t.Errorf("%s: RawLen %d, %v", name, n, err)
 	}
 	for _, dst := range [][]byte{nil, []byte("x"), make([]byte, 1, 2<<20)} {
-		got, err := c.Decode(dst, enc, int64(len(raw)))
+		got, err := Decode(dst, enc, int64(len(raw)))
 		if err != nil || !bytes.Equal(got[:len(dst)], dst) || !bytes.Equal(got[len(dst):], raw) {
 			t.Errorf("%s: %d bytes, %v", name, len(got), err)
 		}
 	}
-	if _, err := c.Decode(nil, enc, int64(len(raw))-1); len(raw) > 0 && !errors.Is(err, ErrMalformed) {
+	if _, err := Decode(nil, enc, int64(len(raw))-1); len(raw) > 0 && !errors.Is(err, ErrMalformed) {
 		t.Errorf("%s: larger than allowed: %v", name, err)
 	}
 	t.Logf("%-8s %8d -> %8d, kind %#x", name, len(raw), len(enc), enc[0])
@@ -89,11 +88,11 @@ func checkRoundTrip(t *testing.T, c *Codec, name string, raw []byte, encode func
 
 // A mail of ordinary size must become much smaller.
 func TestRatio(t *testing.T) {
-	c, raw := New(), message(8)
-	if enc := c.Encode(nil, raw); len(enc)*3 > len(raw)*2 {
+	raw := message(8)
+	if enc := Encode(nil, raw); len(enc)*3 > len(raw)*2 {
 		t.Errorf("%d bytes have become %d", len(raw), len(enc))
 	}
-	if enc := c.Squeeze(nil, raw); len(enc)*2 > len(raw) {
+	if enc := Squeeze(nil, raw); len(enc)*2 > len(raw) {
 		t.Errorf("%d bytes have been squeezed to %d", len(raw), len(enc))
 	}
 }
@@ -101,12 +100,11 @@ func TestRatio(t *testing.T) {
 // Bytes that a former release has written can be read.
 func TestV1(t *testing.T) {
 	want := message(3)
-	c := New()
 	for _, x := range []struct {
 		name   string
 		kind   byte
 		encode func(dst, raw []byte) []byte
-	}{{"s2-v1.golden", s2V1, c.Encode}, {"zstd-v1.golden", zstdV1, c.Squeeze}} {
+	}{{"s2-v1.golden", s2V1, Encode}, {"zstd-v1.golden", zstdV1, Squeeze}} {
 		name := filepath.Join("testdata", x.name)
 		if os.Getenv("GOLDEN") != "" {
 			if err := os.WriteFile(name, x.encode(nil, want), 0o644); err != nil {
@@ -120,7 +118,7 @@ func TestV1(t *testing.T) {
 		if enc[0] != x.kind {
 			t.Errorf("%s is of kind %#x", name, enc[0])
 		}
-		got, err := c.Decode(nil, enc, 1<<20)
+		got, err := Decode(nil, enc, 1<<20)
 		if err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
@@ -128,13 +126,12 @@ func TestV1(t *testing.T) {
 }
 
 func TestConcurrent(t *testing.T) {
-	c := New()
 	var wg sync.WaitGroup
 	for g := range 8 {
 		wg.Go(func() {
 			for i := range 30 {
 				raw := message(g*7 + i)
-				got, err := c.Decode(nil, c.Encode(nil, raw), 1<<20)
+				got, err := Decode(nil, Encode(nil, raw), 1<<20)
 				if err != nil || !bytes.Equal(got, raw) {
 					t.Error(err)
 				}
@@ -145,16 +142,15 @@ func TestConcurrent(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	c := New()
 	for _, raw := range [][]byte{nil, message(0), message(30), make([]byte, 100_000), noise(300)} {
-		f.Add(c.Encode(nil, raw))
-		f.Add(c.Squeeze(nil, raw))
+		f.Add(Encode(nil, raw))
+		f.Add(Squeeze(nil, raw))
 	}
 	f.Add([]byte{0x11, 0xff, 0xff, 0xff, 0x7f, 1})
 	f.Add([]byte{0x22, 3, 1, 2, 3})
 	f.Fuzz(func(t *testing.T, enc []byte) {
 		const limit = 1 << 20
-		raw, err := c.Decode(nil, enc, limit)
+		raw, err := Decode(nil, enc, limit)
 		if err != nil {
 			if raw != nil {
 				t.Error("bytes and an error")
@@ -164,7 +160,7 @@ func FuzzDecode(f *testing.F) {
 		if len(raw) > limit {
 			t.Errorf("%d bytes", len(raw))
 		}
-		again, err := c.Decode(nil, c.Encode(nil, raw), limit)
+		again, err := Decode(nil, Encode(nil, raw), limit)
 		if err != nil || !bytes.Equal(raw, again) {
 			t.Errorf("not stable: %v", err)
 		}
@@ -172,10 +168,9 @@ func FuzzDecode(f *testing.F) {
 }
 
 func FuzzEncode(f *testing.F) {
-	c := New()
 	f.Add(message(2))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		got, err := c.Decode(nil, c.Encode(nil, raw), int64(len(raw)))
+		got, err := Decode(nil, Encode(nil, raw), int64(len(raw)))
 		if err != nil || !bytes.Equal(got, raw) {
 			t.Error(err)
 		}
@@ -206,22 +201,21 @@ func samples(tb testing.TB) (all [][]byte) {
 }
 
 func BenchmarkSamples(b *testing.B) {
-	c, all := New(), samples(b)
+	all := samples(b)
 	raw, packed := 0, 0
 	for _, m := range all {
 		raw += len(m)
-		packed += len(c.Encode(nil, m))
+		packed += len(Encode(nil, m))
 	}
 	b.Logf("%d messages, %d bytes each, ratio %.2f", len(all), raw/len(all), float64(raw)/float64(packed))
 	var buf []byte
 	b.ReportAllocs()
 	for i := range b.N {
-		buf = c.Encode(buf[:0], all[i%len(all)])
+		buf = Encode(buf[:0], all[i%len(all)])
 	}
 }
 
 func BenchmarkEncode(b *testing.B) {
-	c := New()
 	for _, lines := range []int{5, 45, 200, 800} {
 		raw := message(lines)
 		var buf []byte
@@ -229,7 +223,7 @@ func BenchmarkEncode(b *testing.B) {
 			b.SetBytes(int64(len(raw)))
 			b.ReportAllocs()
 			for range b.N {
-				buf = c.Encode(buf[:0], raw)
+				buf = Encode(buf[:0], raw)
 			}
 			b.ReportMetric(float64(len(raw))/float64(len(buf)), "ratio")
 		})
@@ -237,11 +231,10 @@ func BenchmarkEncode(b *testing.B) {
 }
 
 func BenchmarkDecode(b *testing.B) {
-	c := New()
-	enc := c.Encode(nil, message(45))
+	enc := Encode(nil, message(45))
 	var buf []byte
 	b.ReportAllocs()
 	for range b.N {
-		buf, _ = c.Decode(buf[:0], enc, 1<<20)
+		buf, _ = Decode(buf[:0], enc, 1<<20)
 	}
 }
