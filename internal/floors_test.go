@@ -23,7 +23,7 @@ var floor = map[string]int{"base": 0, "proto": 1, "engine": 1, "store": 2, "agen
 // What a package may import on its own floor. Every row is a decision.
 var siblings = map[string][]string{
 	"base/dns":             {"base/mail"},
-	"base/dns/dnstest":     {"base/dns", "base/mail"},
+	"base/dns/zone":        {"base/dns", "base/mail"},
 	"base/trace":           {"base/mail"},
 	"proto/imap":           {"proto/message"},
 	"proto/dsn":            {"proto/message"},

@@ -1,0 +1,31 @@
+package mta
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"posthaste/internal/agent/mda"
+	"posthaste/internal/base/mail"
+	"posthaste/internal/store/body"
+	"posthaste/internal/store/queue"
+)
+
+// Local carries to mailboxes of ours: reports, and what could not be delivered
+// when it came.
+type Local struct {
+	Delivery *mda.Agent
+	Bodies   *body.Store
+}
+
+// Carry delivers to the recipients it can.
+func (l *Local) Carry(ctx context.Context, it queue.Item, b *body.Reader) ([]mail.Outcome, error) {
+	// The trace fields go in front anew, behind a Return-Path.
+	whole := io.NewSectionReader(b, int64(len(it.Prefix)), b.Size()-int64(len(it.Prefix)))
+	st, err := l.Bodies.Stage(ctx, whole)
+	if err != nil {
+		return nil, fmt.Errorf("mta: %w", err)
+	}
+	defer st.Close()
+	return l.Delivery.Try(ctx, mda.Mail{Envelope: it.Envelope, Body: st, Trace: it.Prefix})
+}

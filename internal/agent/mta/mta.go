@@ -1,0 +1,310 @@
+package mta
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"posthaste/internal/base/mail"
+	"posthaste/internal/base/trace"
+	"posthaste/internal/engine/kv"
+	"posthaste/internal/store/body"
+	"posthaste/internal/store/journal"
+	"posthaste/internal/store/queue"
+)
+
+// A Transport takes a message one hop on, for recipients who share it, and
+// tells what became of each. An error is a "not now" for all of them, or a
+// *mail.Refusal for all of them.
+type Transport interface {
+	Carry(ctx context.Context, it queue.Item, b *body.Reader) ([]mail.Outcome, error)
+}
+
+// An Agent transfers. All fields but the limits must be set.
+type Agent struct {
+	Hostname string
+	DB       kv.Store
+	Bodies   *body.Store
+	Queue    *queue.Queue
+	Journal  *journal.Journal
+	Log      *slog.Logger
+	// Route finds the way to a domain. A *mail.Refusal means that there is none.
+	Route func(ctx context.Context, d mail.Domain) (Transport, error)
+
+	// Workers is how many messages are carried at a time, PerDomain how many of
+	// them to one domain; 0 is 100 and 10.
+	Workers, PerDomain int
+	// GiveUp is how long a message is tried, WarnAfter when its sender hears of
+	// the delay; 0 is 5 days and 4 hours. RFC 5321 §4.5.4.1
+	GiveUp, WarnAfter time.Duration
+	// FirstRetry is the wait after the first failure; it doubles from then on,
+	// up to LastRetry. 0 is a minute and 4 hours.
+	FirstRetry, LastRetry time.Duration
+}
+
+const (
+	// hold is how long a claim lasts, and attemptTime how long the work on it
+	// may take: less, so that nobody takes it over meanwhile.
+	hold        = 45 * time.Minute
+	attemptTime = 40 * time.Minute
+	// busyAfter is when a destination that was at its limit is looked at again,
+	// if nothing ends meanwhile.
+	busyAfter = 5 * time.Second
+)
+
+func or[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+// work is what is under way.
+type work struct {
+	mu        sync.Mutex
+	active    int
+	perDomain map[mail.Domain]int
+	ended     chan struct{}
+	wg        sync.WaitGroup
+}
+
+// Run transfers until ctx ends, and then waits for what is under way: attempts
+// are cut short, and tried again at the next start.
+func (a *Agent) Run(ctx context.Context) error {
+	knock, stop := a.DB.Subscribe(queue.Topic)
+	defer stop()
+	w := &work{perDomain: map[mail.Domain]int{}, ended: make(chan struct{}, 1)}
+	defer w.wg.Wait()
+	for ctx.Err() == nil {
+		n, skipped, err := a.fill(ctx, w)
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
+			a.Log.Error("the queue cannot be read", "error", err)
+			pause(ctx, knock, w.ended, busyAfter)
+		case n > 0:
+		case skipped:
+			pause(ctx, knock, w.ended, busyAfter)
+		default:
+			if err := a.Queue.Wait(ctx, knock); err != nil && ctx.Err() == nil {
+				return fmt.Errorf("mta: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+func pause(ctx context.Context, knock, ended <-chan struct{}, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-knock:
+	case <-ended:
+	case <-t.C:
+	}
+}
+
+// fill claims as much as there are hands for, and sets them to work. skipped
+// tells that more may be due than that.
+func (a *Agent) fill(ctx context.Context, w *work) (n int, skipped bool, err error) {
+	const most = 64 // a commit
+	limit := or(a.PerDomain, 10)
+	w.mu.Lock()
+	free := min(or(a.Workers, 100)-w.active, most)
+	counts := make(map[mail.Domain]int, len(w.perDomain))
+	for d, n := range w.perDomain {
+		counts[d] = n
+	}
+	w.mu.Unlock()
+	if free <= 0 {
+		return 0, true, nil
+	}
+	claims, err := a.Queue.Claim(ctx, hold, free, func(d mail.Domain) bool {
+		if counts[d] >= limit {
+			skipped = true
+			return true
+		}
+		counts[d]++
+		return false
+	})
+	for _, c := range claims {
+		w.begin(c.Domain)
+		w.wg.Go(func() {
+			defer w.end(c.Domain)
+			a.attempt(ctx, c)
+		})
+	}
+	return len(claims), skipped, err
+}
+
+func (w *work) begin(d mail.Domain) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.active++
+	w.perDomain[d]++
+}
+
+func (w *work) end(d mail.Domain) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.active--
+	if w.perDomain[d]--; w.perDomain[d] == 0 {
+		delete(w.perDomain, d)
+	}
+	select {
+	case w.ended <- struct{}{}:
+	default:
+	}
+}
+
+// attempt carries one item, and settles it.
+func (a *Agent) attempt(ctx context.Context, c queue.Claim) {
+	defer func() {
+		if p := recover(); p != nil {
+			a.Log.Error("panic in an attempt", "id", c.Envelope.Trace.String(), "panic", p)
+		}
+	}()
+	tctx, cancel := context.WithTimeout(ctx, attemptTime)
+	outcomes, err := a.carry(tctx, c)
+	cancel()
+	if ctx.Err() != nil && err != nil {
+		a.release(context.WithoutCancel(ctx), c)
+		return
+	}
+	if err != nil {
+		outcomes = all(c.Item, err)
+		if _, answer := errors.AsType[*mail.Refusal](err); !answer {
+			a.Log.Warn("attempt", "id", c.Envelope.Trace.String(), "domain", string(c.Domain), "error", err)
+		}
+	}
+	if err := a.settle(context.WithoutCancel(ctx), c, outcomes); err != nil {
+		a.Log.Error("an attempt cannot be written down", "id", c.Envelope.Trace.String(), "error", err)
+	}
+}
+
+func (a *Agent) carry(ctx context.Context, c queue.Claim) ([]mail.Outcome, error) {
+	t, err := a.Route(ctx, c.Domain)
+	if err != nil {
+		return nil, err
+	}
+	b, err := a.Bodies.Open(ctx, c.Body, c.Prefix)
+	if err != nil {
+		return nil, fmt.Errorf("mta: %w", err)
+	}
+	defer b.Close()
+	return t.Carry(ctx, c.Item, b)
+}
+
+// all makes an error the outcome of every recipient.
+func all(it queue.Item, err error) []mail.Outcome {
+	st, text := mail.StatusOf(err)
+	out := make([]mail.Outcome, len(it.Envelope.Recipients))
+	for i, r := range it.Envelope.Recipients {
+		out[i] = mail.Outcome{Recipient: r, Status: st, Text: text}
+	}
+	return out
+}
+
+func (a *Agent) release(ctx context.Context, c queue.Claim) {
+	err := a.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{c.Lock()}}, func(tx kv.Tx) error {
+		return a.Queue.Release(tx, c, tx.Now())
+	})
+	if err != nil {
+		a.Log.Error("a claim cannot be given back", "id", c.Envelope.Trace.String(), "error", err)
+	}
+}
+
+// next gives when to try again after a number of failed attempts.
+func (a *Agent) next(now time.Time, attempts int) time.Time {
+	wait, most := or(a.FirstRetry, time.Minute), or(a.LastRetry, 4*time.Hour)
+	for range attempts {
+		if wait *= 2; wait >= most {
+			return now.Add(most)
+		}
+	}
+	return now.Add(wait)
+}
+
+// settle writes down what became of the recipients, and queues the report that
+// the sender is owed.
+func (a *Agent) settle(ctx context.Context, c queue.Claim, outcomes []mail.Outcome) error {
+	now := time.Now()
+	next := a.next(now, c.Attempts)
+	age := now.Sub(c.Queued)
+	events := make([]trace.Event, 0, len(outcomes)+1)
+	var failed, delayed []mail.Outcome
+	for i := range outcomes {
+		o := &outcomes[i]
+		e := trace.Event{Trace: c.Envelope.Trace, Time: now, Rcpt: o.Recipient.Address, Status: o.Status, Text: o.Text, Remote: o.Remote}
+		switch {
+		case o.Status.Class == 2:
+			e.Kind = trace.Delivered
+			if o.Remote == "" {
+				e.Kind = 0 // the mda has told of it
+			}
+		case o.Status.Class == 5:
+			e.Kind = trace.Failed
+			failed = append(failed, *o)
+		case age >= or(a.GiveUp, 5*24*time.Hour):
+			o.Status.Class = 5
+			o.Text = fmt.Sprintf("tried for %s; the last answer was: %s", days(age), o.Text)
+			e.Kind, e.Status, e.Text = trace.Failed, o.Status, o.Text
+			failed = append(failed, *o)
+		default:
+			e.Kind, e.Next = trace.Deferred, next
+			delayed = append(delayed, *o)
+		}
+		if e.Kind != 0 {
+			events = append(events, e)
+		}
+	}
+	reports, err := a.reports(ctx, &c, failed, delayed, now, next)
+	if err != nil {
+		return err
+	}
+	return a.commit(ctx, c, outcomes, events, reports, next)
+}
+
+func days(d time.Duration) string {
+	if n := int(d / (24 * time.Hour)); n > 1 {
+		return fmt.Sprintf("%d days", n)
+	}
+	return fmt.Sprintf("%d hours", int(d/time.Hour))
+}
+
+func (a *Agent) commit(ctx context.Context, c queue.Claim, outcomes []mail.Outcome, events []trace.Event, reports []queue.Item, next time.Time) error {
+	locks := []kv.Lock{c.Lock()}
+	for _, r := range reports {
+		locks = append(locks, queue.ShardOf(r.Envelope.Trace))
+		events = append(events, trace.Event{
+			Trace: c.Envelope.Trace, Time: time.Now(), Kind: trace.Reported, Rcpt: c.Envelope.Sender, Link: r.Envelope.Trace,
+		})
+	}
+	err := a.DB.Update(ctx, kv.Plan{Locks: locks}, func(tx kv.Tx) error {
+		if err := a.Queue.Settle(tx, c, outcomes, next); err != nil {
+			return err
+		}
+		for _, r := range reports {
+			if _, err := a.Queue.Put(tx, r); err != nil {
+				return err
+			}
+			journal.Write(tx, trace.Event{
+				Trace: r.Envelope.Trace, Time: tx.Now(), Kind: trace.Received, Size: r.Size(), Link: c.Envelope.Trace,
+			}, trace.Event{Trace: r.Envelope.Trace, Time: tx.Now(), Kind: trace.Queued, Rcpt: c.Envelope.Sender})
+		}
+		journal.Write(tx, events...)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("mta: settle: %w", err)
+	}
+	for _, e := range events {
+		e.Log(a.Log)
+	}
+	return nil
+}

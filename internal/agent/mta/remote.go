@@ -1,0 +1,330 @@
+package mta
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"sort"
+	"time"
+
+	"posthaste/internal/base/dns"
+	"posthaste/internal/base/mail"
+	"posthaste/internal/proto/smtp"
+	"posthaste/internal/store/body"
+	"posthaste/internal/store/queue"
+)
+
+const (
+	maxHosts     = 10 // of a domain's MX records
+	maxAddresses = 12 // tried for one message
+	dialTime     = 30 * time.Second
+)
+
+// Remote carries over SMTP to the hosts that a domain's MX records name, or to
+// one fixed host. Its sessions are kept for a while and used again. DNS, Dial
+// and Log must be set; a Remote must not be copied after first use.
+type Remote struct {
+	Hostname string // what we call ourselves
+	DNS      dns.Resolver
+	Dial     func(ctx context.Context, network, addr string) (net.Conn, error)
+	Log      *slog.Logger
+	Buffers  *smtp.Buffers
+	// TLS is for STARTTLS; nil does without. Where it verifies nobody, TLS is
+	// opportunistic: a host that cannot do it is spoken to in clear.
+	TLS *tls.Config
+	// Fixed is where everything goes, instead of the domain's MX.
+	Fixed *Host
+
+	pool pool
+}
+
+// A Host is a fixed next hop: a smarthost, or the way a domain is routed.
+type Host struct {
+	Name string // a domain name or an IP address
+	Port string
+	// LMTP speaks LMTP instead of SMTP, ImplicitTLS begins with a handshake.
+	Dialect     smtp.Dialect
+	ImplicitTLS bool
+	// RequireTLS sends nothing in clear.
+	RequireTLS bool
+	// Login proves who we are, after TLS; nil does not.
+	Login func() (smtp.Authenticator, error)
+}
+
+// A target is one host to try, by name and address.
+type target struct {
+	name string
+	ip   netip.Addr
+	port string
+}
+
+func (t target) String() string { return t.name + " [" + t.ip.String() + "]" }
+
+// Carry sends to the recipients, all of one domain, over a session that is open
+// already or a new one.
+func (r *Remote) Carry(ctx context.Context, it queue.Item, b *body.Reader) ([]mail.Outcome, error) {
+	key := string(it.Domain)
+	if r.Fixed != nil {
+		key = ""
+	}
+	if s := r.pool.take(key); s != nil {
+		if s.client.Reset() == nil {
+			return r.send(ctx, s, key, it, b)
+		}
+		s.close()
+	}
+	s, err := r.connect(ctx, it.Domain)
+	if err != nil {
+		return nil, err
+	}
+	return r.send(ctx, s, key, it, b)
+}
+
+func (r *Remote) send(ctx context.Context, s *session, key string, it queue.Item, b *body.Reader) ([]mail.Outcome, error) {
+	stop := context.AfterFunc(ctx, func() { s.conn.Close() })
+	outcomes, err := s.client.Send(it.Envelope, nil, b)
+	if !stop() || err != nil {
+		s.close()
+		return outcomes, nil // what became of each is known, also of those it broke off for
+	}
+	r.pool.put(key, s)
+	return outcomes, nil
+}
+
+// connect opens a session with the first host that will speak to us.
+func (r *Remote) connect(ctx context.Context, d mail.Domain) (*session, error) {
+	targets, err := r.targets(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	var last error
+	for i, t := range targets {
+		if i == maxAddresses {
+			break
+		}
+		s, err := r.open(ctx, t)
+		if err == nil {
+			return s, nil
+		}
+		r.Log.Debug("no session", "domain", string(d), "remote", t.String(), "error", err)
+		last = fmt.Errorf("%s: %w", t, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, unreachable(last)
+}
+
+// unreachable tells the sender why no host would speak to us.
+func unreachable(err error) error {
+	if re, ok := errors.AsType[*smtp.ReplyError](err); ok {
+		return &mail.Refusal{Status: mail.Status{Class: 4, Subject: 4, Detail: 2}, Text: "no host would speak to us; the last one: " + re.Error()}
+	}
+	if err == nil {
+		err = errors.New("it has no address")
+	}
+	return &mail.Refusal{Status: mail.Status{Class: 4, Subject: 4, Detail: 1}, Text: "no host could be reached; the last one: " + plain(err)}
+}
+
+// plain says what a network error means without what only programmers need.
+func plain(err error) string {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Err != nil {
+		if op.Addr != nil {
+			return op.Addr.String() + ": " + op.Err.Error()
+		}
+		return op.Err.Error()
+	}
+	return err.Error()
+}
+
+// targets gives the addresses to try, in order. RFC 5321 §5.1
+func (r *Remote) targets(ctx context.Context, d mail.Domain) ([]target, error) {
+	if r.Fixed != nil {
+		return r.fixed(ctx)
+	}
+	if ip, ok := d.IP(); ok {
+		return []target{{name: string(d), ip: ip, port: "25"}}, nil
+	}
+	hosts, err := r.hosts(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	var out []target
+	var last error
+	for _, h := range hosts {
+		ans, err := r.DNS.Addresses(ctx, h)
+		if err != nil {
+			last = err
+			continue
+		}
+		for _, ip := range ans.Records {
+			out = append(out, target{name: string(h), ip: ip, port: "25"})
+		}
+	}
+	if len(out) > 0 {
+		return out, nil
+	}
+	if dns.IsAbsent(last) {
+		return nil, mail.Refuse("5.4.4", "the hosts that should take mail for "+string(d)+" have no address", "")
+	}
+	return nil, mail.Refuse("4.4.3", "the addresses of the hosts for "+string(d)+" cannot be found out just now", fmt.Sprint(last))
+}
+
+func (r *Remote) fixed(ctx context.Context) ([]target, error) {
+	if ip, err := netip.ParseAddr(r.Fixed.Name); err == nil {
+		return []target{{name: r.Fixed.Name, ip: ip, port: r.Fixed.Port}}, nil
+	}
+	d, err := mail.ParseDomain(r.Fixed.Name)
+	if err != nil {
+		return nil, fmt.Errorf("mta: route to %q: %w", r.Fixed.Name, err)
+	}
+	ans, err := r.DNS.Addresses(ctx, d)
+	if err != nil {
+		return nil, mail.Refuse("4.4.3", "the address of "+r.Fixed.Name+" cannot be found out just now", err.Error())
+	}
+	var out []target
+	for _, ip := range ans.Records {
+		out = append(out, target{name: r.Fixed.Name, ip: ip, port: r.Fixed.Port})
+	}
+	return out, nil
+}
+
+// hosts gives the names of the hosts that take mail for d, in the order to try
+// them: by preference, at random among equals. Hosts as preferred as ourselves
+// or less are left out, or mail would run in a circle.
+func (r *Remote) hosts(ctx context.Context, d mail.Domain) ([]mail.Domain, error) {
+	ans, err := r.DNS.MX(ctx, d)
+	switch {
+	case errors.Is(err, dns.ErrNoName):
+		return nil, mail.Refuse("5.1.2", "there is no domain called "+string(d), "")
+	case dns.IsAbsent(err):
+		return []mail.Domain{d}, nil // the implicit MX
+	case errors.Is(err, dns.ErrBogus):
+		return nil, mail.Refuse("4.4.3", "the DNS answers for "+string(d)+" are not properly signed", err.Error())
+	case err != nil:
+		return nil, mail.Refuse("4.4.3", "the hosts for "+string(d)+" cannot be found out just now", err.Error())
+	}
+	mx := slices.Clone(ans.Records)
+	if len(mx) == 1 && mx[0].Host == dns.NullMX {
+		return nil, mail.Refuse("5.1.10", string(d)+" takes no mail", "") // RFC 7505 §4.2
+	}
+	rand.Shuffle(len(mx), func(i, j int) { mx[i], mx[j] = mx[j], mx[i] })
+	sort.SliceStable(mx, func(i, j int) bool { return mx[i].Preference < mx[j].Preference })
+	var out []mail.Domain
+	for _, m := range mx {
+		if string(m.Host) == r.Hostname {
+			break
+		}
+		if m.Host != dns.NullMX && len(out) < maxHosts {
+			out = append(out, m.Host)
+		}
+	}
+	if len(out) == 0 {
+		return nil, mail.Refuse("5.4.6", "mail for "+string(d)+" comes back to us, and we do not serve it", "")
+	}
+	return out, nil
+}
+
+// open opens a session: TCP, greeting, TLS, login. Where TLS is opportunistic
+// and fails, it begins anew in clear.
+func (r *Remote) open(ctx context.Context, t target) (*session, error) {
+	s, err := r.greet(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	must := r.Fixed != nil && r.Fixed.RequireTLS
+	if r.TLS != nil && !s.secure {
+		err := s.startTLS(ctx, r.TLS, t.name)
+		switch {
+		case err == nil:
+		case must:
+			s.close()
+			return nil, err
+		case errors.Is(err, smtp.ErrNoTLS):
+		default:
+			r.Log.Info("TLS failed, sending in clear", "remote", t.String(), "error", err)
+			s.close()
+			if s, err = r.greet(ctx, t); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if must && !s.secure {
+		s.close()
+		return nil, smtp.ErrNoTLS
+	}
+	if r.Fixed != nil && r.Fixed.Login != nil {
+		if err := r.login(s); err != nil {
+			s.close()
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (r *Remote) login(s *session) error {
+	auth, err := r.Fixed.Login()
+	if err != nil {
+		return err
+	}
+	return s.client.Auth(auth)
+}
+
+// greet dials and says hello.
+func (r *Remote) greet(ctx context.Context, t target) (*session, error) {
+	dctx, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
+	conn, err := r.Dial(dctx, "tcp", net.JoinHostPort(t.ip.String(), t.port))
+	if err != nil {
+		return nil, err
+	}
+	s := &session{conn: conn, target: t}
+	var stream io.ReadWriter = conn
+	dialect := smtp.SMTP
+	if r.Fixed != nil {
+		dialect = r.Fixed.Dialect
+		if r.Fixed.ImplicitTLS {
+			tc, err := handshake(ctx, conn, r.TLS, t.name)
+			if err != nil {
+				conn.Close()
+				return nil, err
+			}
+			stream, s.conn, s.secure = tc, tc, true
+		}
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	s.client = smtp.NewClient(stream, smtp.ClientOptions{
+		Dialect: dialect, Hello: r.Hostname, Remote: t.String(), Buffers: r.Buffers,
+		Wait: func(d time.Duration) { conn.SetDeadline(time.Now().Add(d)) },
+	})
+	if err := s.client.Greet(); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func handshake(ctx context.Context, conn net.Conn, cfg *tls.Config, name string) (*tls.Conn, error) {
+	if cfg == nil {
+		cfg = &tls.Config{}
+	}
+	cfg = cfg.Clone()
+	if cfg.ServerName == "" {
+		cfg.ServerName = name
+	}
+	tc := tls.Client(conn, cfg)
+	hctx, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
+	if err := tc.HandshakeContext(hctx); err != nil {
+		return nil, fmt.Errorf("TLS: %w", err)
+	}
+	return tc, nil
+}

@@ -1,0 +1,319 @@
+// Package config reads the configuration file: a small, strict TOML file in
+// which every default is right for a small server. Domains, accounts and
+// aliases are not in it; they are in the store, and change while the server
+// runs. Only the server and the command know this package.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"posthaste/internal/base/mail"
+)
+
+// A Config is the file.
+type Config struct {
+	// Hostname is what the server calls itself in greetings, Received fields
+	// and reports: the name that its MX record and its certificate have.
+	Hostname string `toml:"hostname"`
+	// Data is the folder of the store; it is made if it does not exist.
+	Data string `toml:"data"`
+
+	Log       Log        `toml:"log"`
+	TLS       []KeyPair  `toml:"tls"`
+	DNS       DNS        `toml:"dns"`
+	Listeners []Listener `toml:"listener"`
+	Routes    []Route    `toml:"route"`
+	Limits    Limits     `toml:"limits"`
+	Queue     Queue      `toml:"queue"`
+}
+
+// Log says what is written to standard error, and how.
+type Log struct {
+	Level  string `toml:"level"`  // debug, info, warn or error
+	Format string `toml:"format"` // text or json
+}
+
+// A KeyPair names a certificate chain and its key, both PEM. The first pair
+// serves names that no other has.
+type KeyPair struct {
+	Certificate string `toml:"certificate"`
+	Key         string `toml:"key"`
+}
+
+// DNS says whom to ask.
+type DNS struct {
+	// Servers are addresses, with or without a port; none means those that the
+	// system uses.
+	Servers []string `toml:"servers"`
+}
+
+// A Listener is a port that is listened on.
+type Listener struct {
+	Address  string `toml:"address"`  // host:port; ":25" is all addresses
+	Protocol string `toml:"protocol"` // smtp, submission, lmtp, imap or pop3
+	TLS      string `toml:"tls"`      // starttls, implicit or none
+	// PlaintextLogin allows passwords on connections without TLS.
+	PlaintextLogin bool `toml:"plaintext_login"`
+}
+
+// A Route sends a domain, or everything ("*"), to a given host.
+type Route struct {
+	Domain string `toml:"domain"`
+	Host   string `toml:"host"` // host:port
+	// Protocol is smtp or lmtp.
+	Protocol string `toml:"protocol"`
+	// TLS is none, opportunistic, required (with a certificate that is checked)
+	// or implicit (the same, from the first byte).
+	TLS          string `toml:"tls"`
+	Username     string `toml:"username"`
+	PasswordFile string `toml:"password_file"`
+}
+
+// Limits bound what one side may ask of us.
+type Limits struct {
+	MessageSize           Size `toml:"message_size"`
+	Recipients            int  `toml:"recipients"`              // of one message
+	Connections           int  `toml:"connections"`             // on each listener
+	ConnectionsPerAddress int  `toml:"connections_per_address"` // IPv6: per /64
+	// TrustedNetworks are free of limits per address and of slowed log-ins.
+	TrustedNetworks []netip.Prefix `toml:"trusted_networks"`
+	AccountQuota    Size           `toml:"account_quota"` // of new accounts; 0 is none
+}
+
+// Queue says how mail that cannot be delivered is tried again.
+type Queue struct {
+	FirstRetry Duration `toml:"first_retry"`
+	LastRetry  Duration `toml:"last_retry"`
+	WarnAfter  Duration `toml:"warn_after"`
+	GiveUp     Duration `toml:"give_up"`
+	Workers    int      `toml:"workers"`
+	PerDomain  int      `toml:"per_domain"`
+}
+
+// Size is a number of bytes, written "50MB", "1GB" or as a plain number.
+type Size int64
+
+// UnmarshalText reads a size.
+func (s *Size) UnmarshalText(b []byte) error {
+	text := strings.ToUpper(strings.TrimSpace(string(b)))
+	factor := int64(1)
+	for suffix, f := range map[string]int64{"KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30, "TB": 1 << 40} {
+		if t, ok := strings.CutSuffix(text, suffix); ok {
+			text, factor = strings.TrimSpace(t), f
+		}
+	}
+	var n int64
+	if _, err := fmt.Sscanf(text+"\n", "%d\n", &n); err != nil || n < 0 || n > (1<<62)/factor {
+		return fmt.Errorf("%q is no size: write a number of bytes, or one with KB, MB or GB behind it", b)
+	}
+	*s = Size(n * factor)
+	return nil
+}
+
+// Duration is a time span, written "90s", "15m", "4h" or "5d".
+type Duration time.Duration
+
+// UnmarshalText reads a span.
+func (d *Duration) UnmarshalText(b []byte) error {
+	text := string(b)
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		var n int
+		if _, err := fmt.Sscanf(days+"\n", "%d\n", &n); err == nil && n > 0 && n < 10_000 {
+			*d = Duration(time.Duration(n) * 24 * time.Hour)
+			return nil
+		}
+	}
+	v, err := time.ParseDuration(text)
+	if err != nil || v <= 0 {
+		return fmt.Errorf("%q is no time span: write for example 90s, 15m, 4h or 5d", b)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// Default is the configuration of an empty file.
+func Default() Config {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	return Config{
+		Hostname: host,
+		Data:     "/var/lib/posthaste",
+		Log:      Log{Level: "info", Format: "text"},
+		Listeners: []Listener{
+			{Address: ":25", Protocol: "smtp", TLS: "starttls"},
+			{Address: ":587", Protocol: "submission", TLS: "starttls"},
+			{Address: ":465", Protocol: "submission", TLS: "implicit"},
+			{Address: ":143", Protocol: "imap", TLS: "starttls"},
+			{Address: ":993", Protocol: "imap", TLS: "implicit"},
+			{Address: ":110", Protocol: "pop3", TLS: "starttls"},
+			{Address: ":995", Protocol: "pop3", TLS: "implicit"},
+		},
+		Limits: Limits{MessageSize: 50 << 20, Recipients: 100, Connections: 10_000, ConnectionsPerAddress: 100},
+		Queue: Queue{
+			FirstRetry: Duration(time.Minute), LastRetry: Duration(4 * time.Hour), WarnAfter: Duration(4 * time.Hour), GiveUp: Duration(5 * 24 * time.Hour),
+			Workers: 100, PerDomain: 10,
+		},
+	}
+}
+
+// Read reads and checks a file. What the file does not say is as in Default;
+// listeners are all from the file if it has any.
+func Read(path string) (Config, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("configuration: %w", err)
+	}
+	c, err := Parse(b)
+	if err != nil {
+		return Config{}, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	c.resolve(filepath.Dir(path))
+	return c, nil
+}
+
+// Parse reads and checks the bytes of a file.
+func Parse(b []byte) (Config, error) {
+	c := Default()
+	usual := c.Listeners
+	c.Listeners = nil
+	err := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(&c)
+	if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
+		return Config{}, fmt.Errorf("these settings do not exist:\n%s", strict)
+	}
+	if dec, ok := errors.AsType[*toml.DecodeError](err); ok {
+		return Config{}, fmt.Errorf("%w\n%s", err, dec)
+	}
+	if err != nil {
+		return Config{}, err
+	}
+	if c.Listeners == nil {
+		c.Listeners = usual
+	}
+	return c, c.check()
+}
+
+// resolve makes file names in the file relative to its folder.
+func (c *Config) resolve(dir string) {
+	abs := func(p *string) {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(dir, *p)
+		}
+	}
+	abs(&c.Data)
+	for i := range c.TLS {
+		abs(&c.TLS[i].Certificate)
+		abs(&c.TLS[i].Key)
+	}
+	for i := range c.Routes {
+		abs(&c.Routes[i].PasswordFile)
+	}
+}
+
+// check says in a sentence what cannot be.
+func (c *Config) check() error {
+	if _, err := mail.ParseDomain(c.Hostname); err != nil {
+		return fmt.Errorf("hostname %q is no domain name", c.Hostname)
+	}
+	if c.Data == "" {
+		return errors.New("data must name a folder")
+	}
+	if !oneOf(c.Log.Level, "debug", "info", "warn", "error") || !oneOf(c.Log.Format, "text", "json") {
+		return errors.New("log.level is debug, info, warn or error, log.format is text or json")
+	}
+	for _, k := range c.TLS {
+		if k.Certificate == "" || k.Key == "" {
+			return errors.New("[[tls]] needs a certificate and a key")
+		}
+	}
+	for i := range c.Listeners {
+		if err := c.checkListener(&c.Listeners[i]); err != nil {
+			return err
+		}
+	}
+	for i := range c.Routes {
+		if err := checkRoute(&c.Routes[i]); err != nil {
+			return err
+		}
+	}
+	for i, s := range c.DNS.Servers {
+		if _, err := netip.ParseAddr(s); err == nil {
+			c.DNS.Servers[i] = net.JoinHostPort(s, "53")
+		} else if _, err := netip.ParseAddrPort(s); err != nil {
+			return fmt.Errorf("dns.servers: %q is no IP address, with or without a port", s)
+		}
+	}
+	if c.Limits.MessageSize < 64<<10 || c.Limits.Recipients < 1 || c.Limits.Connections < 1 || c.Limits.ConnectionsPerAddress < 1 {
+		return errors.New("limits: message_size must be at least 64KB, the others at least 1")
+	}
+	if c.Queue.Workers < 1 || c.Queue.PerDomain < 1 || c.Queue.FirstRetry > c.Queue.LastRetry {
+		return errors.New("queue: workers and per_domain must be at least 1, first_retry no longer than last_retry")
+	}
+	return nil
+}
+
+func (c *Config) checkListener(l *Listener) error {
+	if l.TLS == "" {
+		l.TLS = "starttls"
+	}
+	if _, _, err := net.SplitHostPort(l.Address); err != nil {
+		return fmt.Errorf("[[listener]] address %q: write host:port, or :port for all addresses", l.Address)
+	}
+	if !oneOf(l.Protocol, "smtp", "submission", "lmtp", "imap", "pop3") {
+		return fmt.Errorf("[[listener]] %s: protocol is smtp, submission, lmtp, imap or pop3, not %q", l.Address, l.Protocol)
+	}
+	if !oneOf(l.TLS, "starttls", "implicit", "none") {
+		return fmt.Errorf("[[listener]] %s: tls is starttls, implicit or none, not %q", l.Address, l.TLS)
+	}
+	return nil
+}
+
+func checkRoute(r *Route) error {
+	if r.Protocol == "" {
+		r.Protocol = "smtp"
+	}
+	if r.TLS == "" {
+		r.TLS = "opportunistic"
+	}
+	if r.Domain != "*" {
+		d, err := mail.ParseDomain(r.Domain)
+		if err != nil {
+			return fmt.Errorf("[[route]] domain %q is no domain name, and not \"*\"", r.Domain)
+		}
+		r.Domain = string(d)
+	}
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil || host == "" {
+		return fmt.Errorf("[[route]] %s: host %q: write host:port", r.Domain, r.Host)
+	}
+	if !oneOf(r.Protocol, "smtp", "lmtp") || !oneOf(r.TLS, "none", "opportunistic", "required", "implicit") {
+		return fmt.Errorf("[[route]] %s: protocol is smtp or lmtp; tls is none, opportunistic, required or implicit", r.Domain)
+	}
+	if (r.Username == "") != (r.PasswordFile == "") {
+		return fmt.Errorf("[[route]] %s: username and password_file belong together", r.Domain)
+	}
+	if r.Username != "" && (r.TLS == "none" || r.TLS == "opportunistic") {
+		return fmt.Errorf("[[route]] %s: a password is sent only with tls required or implicit", r.Domain)
+	}
+	return nil
+}
+
+func oneOf(s string, words ...string) bool {
+	for _, w := range words {
+		if s == w {
+			return true
+		}
+	}
+	return false
+}
