@@ -27,6 +27,8 @@ var siblings = map[string][]string{
 	"base/trace":           {"base/mail"},
 	"proto/imap":           {"proto/message"},
 	"proto/dsn":            {"proto/message"},
+	"store/mailbox":        {"store/body"},
+	"store/queue":          {"store/body"},
 	"agent/mx":             {"agent/mda"},
 	"agent/msa":            {"agent/mda"},
 	"agent/mta":            {"agent/mda"},

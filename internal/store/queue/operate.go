@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -166,4 +167,22 @@ func check(r kv.Reader, l kv.Lock) (wrong []string, err error) {
 		wrong = append(wrong, fmt.Sprintf("queue: item %d is scheduled and does not exist", id))
 	}
 	return wrong, nil
+}
+
+// Revoke ends the claim of an item, whoever has it, and makes the item due.
+func (q *Queue) Revoke(ctx context.Context, id mail.QueueID) error {
+	l := shardOf(id)
+	return q.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{l}}, func(tx kv.Tx) error {
+		it, err := read(tx, l, id)
+		if errors.Is(err, mail.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		tx.Delete(scheduleKey(l, it.Next, id))
+		it.Next, it.token = tx.Now(), 0
+		it.write(tx, l)
+		return nil
+	})
 }

@@ -1,0 +1,134 @@
+// Package postmaster does what must be done from time to time: flags are folded
+// into their rows, expunged mail is let go, bodies that nobody holds give back
+// their space, old stories are forgotten. And it checks the store when asked.
+package postmaster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"posthaste/internal/base/mail"
+	"posthaste/internal/store/body"
+	"posthaste/internal/store/directory"
+	"posthaste/internal/store/journal"
+	"posthaste/internal/store/mailbox"
+	"posthaste/internal/store/queue"
+)
+
+// An Agent looks after the stores. The stores and Log must be set.
+type Agent struct {
+	Directory *directory.Directory
+	Mailboxes *mailbox.Store
+	Bodies    *body.Store
+	Queue     *queue.Queue
+	Journal   *journal.Journal
+	Log       *slog.Logger
+
+	// Every is how often the round is made, KeepDead how long expunged mail is
+	// kept before its space is given back, KeepStories how long stories are; 0
+	// is an hour, an hour and 30 days.
+	Every, KeepDead, KeepStories time.Duration
+}
+
+func or(d, def time.Duration) time.Duration {
+	if d == 0 {
+		return def
+	}
+	return d
+}
+
+// Run makes a round from time to time until ctx ends.
+func (a *Agent) Run(ctx context.Context) error {
+	t := time.NewTicker(or(a.Every, time.Hour))
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		if err := a.Round(ctx); err != nil && ctx.Err() == nil {
+			a.Log.Error("the hourly round", "error", err)
+		}
+	}
+}
+
+// Round does everything once. An error of one account does not hold up the
+// others.
+func (a *Agent) Round(ctx context.Context) error {
+	var errs []error
+	accts, err := a.Directory.Accounts(ctx)
+	errs = append(errs, err)
+	now := time.Now()
+	for _, ac := range accts {
+		if _, err := a.Mailboxes.Reap(ctx, ac.ID, now.Add(-or(a.KeepDead, time.Hour))); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	errs = append(errs, a.Journal.Expire(ctx, now.Add(-or(a.KeepStories, 30*24*time.Hour))))
+	swept, err := a.Bodies.Sweep(ctx)
+	errs = append(errs, err)
+	if swept.Blobs > 0 {
+		a.Log.Info("swept", "blobs", swept.Blobs, "bytes", swept.Bytes)
+	}
+	return errors.Join(errs...)
+}
+
+// Check verifies the invariants of all stores, and reads every body. It gives a
+// sentence to say for each that does not hold, and tells progress as accounts
+// done of accounts there are.
+func (a *Agent) Check(ctx context.Context, say func(string), progress func(done, all int)) error {
+	accts, err := a.Directory.Accounts(ctx)
+	if err != nil {
+		return fmt.Errorf("check: %w", err)
+	}
+	for i, ac := range accts {
+		progress(i, len(accts))
+		wrong, err := a.Mailboxes.Check(ctx, ac.ID, readAll)
+		if errors.Is(err, mail.ErrNotFound) {
+			wrong, err = []string{fmt.Sprintf("account %d (%s) has no mailboxes", ac.ID, ac.Address)}, nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, w := range wrong {
+			say(w)
+		}
+	}
+	progress(len(accts), len(accts))
+	wrong, err := a.Queue.Check(ctx)
+	if err != nil {
+		return fmt.Errorf("check: %w", err)
+	}
+	for _, w := range wrong {
+		say(w)
+	}
+	return a.queued(ctx, say)
+}
+
+// queued reads the bodies of what is in the queue.
+func (a *Agent) queued(ctx context.Context, say func(string)) error {
+	return a.Queue.Each(ctx, func(it queue.Item) bool {
+		b, err := a.Bodies.Open(ctx, it.Body, it.Prefix)
+		if err == nil {
+			err = readAll(ctx, b)
+			b.Close()
+		}
+		if err != nil {
+			say(fmt.Sprintf("queue: message %v cannot be read: %v", it.Envelope.Trace, err))
+		}
+		return ctx.Err() == nil
+	})
+}
+
+func readAll(_ context.Context, b *body.Reader) error {
+	n, err := io.Copy(io.Discard, io.NewSectionReader(b, 0, b.Size()))
+	if err == nil && n != b.Size() {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}

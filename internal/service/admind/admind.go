@@ -1,0 +1,417 @@
+// Package admind is the admin API: JSON over HTTP, on a socket that only the
+// server's own user can open. The command line is its client; what one can do
+// the other can.
+//
+// An answer that is no success has a Problem as its body. Check streams one
+// JSON value a line.
+package admind
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sort"
+	"time"
+
+	"posthaste/internal/agent/mta"
+	"posthaste/internal/agent/postmaster"
+	"posthaste/internal/agent/registrar"
+	"posthaste/internal/base/mail"
+	"posthaste/internal/base/trace"
+	"posthaste/internal/store/directory"
+	"posthaste/internal/store/journal"
+	"posthaste/internal/store/mailbox"
+	"posthaste/internal/store/queue"
+)
+
+// A Server answers. All fields must be set.
+type Server struct {
+	Registrar  *registrar.Registrar
+	Directory  *directory.Directory
+	Mailboxes  *mailbox.Store
+	Queue      *queue.Queue
+	Transfer   *mta.Agent
+	Journal    *journal.Journal
+	Postmaster *postmaster.Agent
+	Version    string
+	Log        *slog.Logger
+}
+
+// A Problem is an answer that is no success.
+type Problem struct {
+	Error string `json:"error"`
+}
+
+// What the API speaks of.
+type (
+	// A Domain is one that mail is received for.
+	Domain struct {
+		Name    string    `json:"name"`
+		Created time.Time `json:"created,omitzero"`
+	}
+	// An Account is somebody who logs in.
+	Account struct {
+		Address  string    `json:"address"`
+		Name     string    `json:"name,omitempty"`
+		Password string    `json:"password,omitempty"` // in requests only
+		Quota    int64     `json:"quota,omitempty"`    // bytes; 0 is no limit
+		Used     int64     `json:"used"`
+		Messages int64     `json:"messages"`
+		Created  time.Time `json:"created,omitzero"`
+	}
+	// An Alias leads to other addresses.
+	Alias struct {
+		Address string   `json:"address"`
+		Targets []string `json:"targets"`
+	}
+	// An Item waits in the queue.
+	Item struct {
+		ID         string    `json:"id"`
+		Sender     string    `json:"sender"`
+		Recipients []string  `json:"recipients"`
+		Size       int64     `json:"size"`
+		Queued     time.Time `json:"queued"`
+		Next       time.Time `json:"next"`
+		Attempts   int       `json:"attempts"`
+		Active     bool      `json:"active"`
+		Reason     string    `json:"reason,omitempty"`
+		Remote     string    `json:"remote,omitempty"`
+	}
+	// A Story is what happened to a message.
+	Story struct {
+		ID     string   `json:"id"`
+		Lines  []string `json:"lines"`
+		Queued []Item   `json:"queued,omitempty"`
+	}
+	// A Finding is a line of Check: progress, something wrong, or the end.
+	Finding struct {
+		Wrong string `json:"wrong,omitempty"`
+		Done  int    `json:"done,omitempty"`
+		All   int    `json:"all,omitempty"`
+		End   bool   `json:"end,omitempty"`
+		Error string `json:"error,omitempty"`
+	}
+	// Changed counts what was changed.
+	Changed struct {
+		Items int `json:"items"`
+	}
+	// Status is what the server says of itself.
+	Status struct {
+		Version string `json:"version"`
+	}
+)
+
+// Handler gives the routes.
+func (s *Server) Handler() http.Handler {
+	m := http.NewServeMux()
+	m.HandleFunc("GET /v1/status", s.answer(func(*http.Request) (any, error) { return Status{Version: s.Version}, nil }))
+	m.HandleFunc("GET /v1/domains", s.answer(s.domains))
+	m.HandleFunc("POST /v1/domains", s.answer(s.addDomain))
+	m.HandleFunc("DELETE /v1/domains/{name}", s.answer(s.removeDomain))
+	m.HandleFunc("GET /v1/accounts", s.answer(s.accounts))
+	m.HandleFunc("POST /v1/accounts", s.answer(s.addAccount))
+	m.HandleFunc("DELETE /v1/accounts/{address}", s.answer(s.removeAccount))
+	m.HandleFunc("PUT /v1/accounts/{address}/password", s.answer(s.setPassword))
+	m.HandleFunc("GET /v1/aliases", s.answer(s.aliases))
+	m.HandleFunc("POST /v1/aliases", s.answer(s.addAlias))
+	m.HandleFunc("DELETE /v1/aliases/{address}", s.answer(s.removeAlias))
+	m.HandleFunc("GET /v1/queue", s.answer(s.queued))
+	m.HandleFunc("POST /v1/queue/{id}/retry", s.answer(s.retry))
+	m.HandleFunc("DELETE /v1/queue/{id}", s.answer(s.drop))
+	m.HandleFunc("GET /v1/messages/{id}/story", s.answer(s.story))
+	m.HandleFunc("POST /v1/check", s.check)
+	return m
+}
+
+// maxRequest is how large the body of a request may be.
+const maxRequest = 1 << 20
+
+func (s *Server) answer(fn func(*http.Request) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
+		out, err := fn(r)
+		w.Header().Set("Content-Type", "application/json")
+		if err != nil {
+			code, text := problem(err)
+			if code == http.StatusInternalServerError {
+				s.Log.Error("admin API", "request", r.Method+" "+r.URL.Path, "error", err)
+			}
+			w.WriteHeader(code)
+			out = Problem{Error: text}
+		}
+		json.NewEncoder(w).Encode(out)
+	}
+}
+
+// errRequest is a request that cannot be meant.
+type errRequest struct{ error }
+
+func bad(format string, args ...any) error { return errRequest{fmt.Errorf(format, args...)} }
+
+// problem gives the status and the sentence for an error.
+func problem(err error) (int, string) {
+	if e, ok := errors.AsType[errRequest](err); ok {
+		return http.StatusBadRequest, e.Error()
+	}
+	switch {
+	case errors.Is(err, registrar.ErrPassword):
+		return http.StatusBadRequest, err.Error()
+	case errors.Is(err, mail.ErrNotFound):
+		return http.StatusNotFound, err.Error()
+	case errors.Is(err, mail.ErrExists), errors.Is(err, mail.ErrInUse), errors.Is(err, mail.ErrLimit):
+		return http.StatusConflict, err.Error()
+	}
+	return http.StatusInternalServerError, err.Error()
+}
+
+func decode[T any](r *http.Request) (v T, err error) {
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(&v); err != nil {
+		return v, bad("the request is not as it should be: %v", err)
+	}
+	return v, nil
+}
+
+func domain(s string) (mail.Domain, error) {
+	d, err := mail.ParseDomain(s)
+	if err != nil {
+		return "", bad("%q is no domain name", s)
+	}
+	return d, nil
+}
+
+func address(s string) (mail.Address, error) {
+	a, err := mail.ParseAddress(s)
+	if err != nil {
+		return mail.Address{}, bad("%q is no address: write name@domain", s)
+	}
+	return a, nil
+}
+
+func (s *Server) domains(r *http.Request) (any, error) {
+	list, err := s.Directory.Domains(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	out := []Domain{}
+	for _, d := range list {
+		out = append(out, Domain{Name: d.Name.Unicode(), Created: d.Created})
+	}
+	return out, nil
+}
+
+func (s *Server) addDomain(r *http.Request) (any, error) {
+	in, err := decode[Domain](r)
+	if err != nil {
+		return nil, err
+	}
+	d, err := domain(in.Name)
+	if err != nil {
+		return nil, err
+	}
+	if _, literal := d.IP(); literal {
+		return nil, bad("%s is an address, no domain name", d)
+	}
+	return Domain{Name: d.Unicode()}, s.Registrar.AddDomain(r.Context(), d)
+}
+
+func (s *Server) removeDomain(r *http.Request) (any, error) {
+	d, err := domain(r.PathValue("name"))
+	if err != nil {
+		return nil, err
+	}
+	return Domain{Name: d.Unicode()}, s.Registrar.RemoveDomain(r.Context(), d)
+}
+
+func (s *Server) accounts(r *http.Request) (any, error) {
+	list, err := s.Directory.Accounts(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	out := []Account{}
+	for _, a := range list {
+		u, err := s.Mailboxes.Usage(r.Context(), a.ID)
+		if err != nil && !errors.Is(err, mail.ErrNotFound) {
+			return nil, err
+		}
+		out = append(out, Account{Address: a.Address.String(), Name: a.Name, Quota: u.MaxBytes, Used: u.Bytes, Messages: u.Messages, Created: a.Created})
+	}
+	return out, nil
+}
+
+func (s *Server) addAccount(r *http.Request) (any, error) {
+	in, err := decode[Account](r)
+	if err != nil {
+		return nil, err
+	}
+	addr, err := address(in.Address)
+	if err != nil {
+		return nil, err
+	}
+	if in.Quota < 0 {
+		return nil, bad("a quota is not negative")
+	}
+	a, err := s.Registrar.AddAccount(r.Context(), registrar.NewAccount{Address: addr, Name: in.Name, Password: in.Password, Quota: in.Quota})
+	if errors.Is(err, mail.ErrNotFound) {
+		return nil, bad("the domain %s is not served here; add it first: posthaste domain add %s", addr.Domain, addr.Domain)
+	}
+	return Account{Address: a.Address.String(), Name: a.Name, Created: a.Created}, err
+}
+
+func (s *Server) removeAccount(r *http.Request) (any, error) {
+	addr, err := address(r.PathValue("address"))
+	if err != nil {
+		return nil, err
+	}
+	return Account{Address: addr.String()}, s.Registrar.RemoveAccount(r.Context(), addr)
+}
+
+func (s *Server) setPassword(r *http.Request) (any, error) {
+	addr, err := address(r.PathValue("address"))
+	if err != nil {
+		return nil, err
+	}
+	in, err := decode[Account](r)
+	if err != nil {
+		return nil, err
+	}
+	return Account{Address: addr.String()}, s.Registrar.SetPassword(r.Context(), addr, in.Password)
+}
+
+func (s *Server) aliases(r *http.Request) (any, error) {
+	list, err := s.Directory.Aliases(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	out := []Alias{}
+	for _, a := range list {
+		v := Alias{Address: a.Address.String()}
+		if a.Address.Local == "" {
+			v.Address = "@" + a.Address.Domain.String()
+		}
+		for _, t := range a.Targets {
+			v.Targets = append(v.Targets, t.String())
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+// aliasAddress also takes "@domain", the catch-all.
+func aliasAddress(s string) (mail.Address, error) {
+	if len(s) > 1 && s[0] == '@' {
+		d, err := domain(s[1:])
+		return mail.Address{Domain: d}, err
+	}
+	return address(s)
+}
+
+func (s *Server) addAlias(r *http.Request) (any, error) {
+	in, err := decode[Alias](r)
+	if err != nil {
+		return nil, err
+	}
+	al := directory.Alias{}
+	if al.Address, err = aliasAddress(in.Address); err != nil {
+		return nil, err
+	}
+	if len(in.Targets) == 0 {
+		return nil, bad("an alias leads to at least one address")
+	}
+	for _, t := range in.Targets {
+		to, err := address(t)
+		if err != nil {
+			return nil, err
+		}
+		al.Targets = append(al.Targets, to)
+	}
+	err = s.Registrar.AddAlias(r.Context(), al)
+	if errors.Is(err, mail.ErrNotFound) {
+		return nil, bad("the domain %s is not served here; add it first: posthaste domain add %s", al.Address.Domain, al.Address.Domain)
+	}
+	return in, err
+}
+
+func (s *Server) removeAlias(r *http.Request) (any, error) {
+	addr, err := aliasAddress(r.PathValue("address"))
+	if err != nil {
+		return nil, err
+	}
+	return Alias{Address: r.PathValue("address")}, s.Registrar.RemoveAlias(r.Context(), addr)
+}
+
+func item(it queue.Item) Item {
+	out := Item{
+		ID: it.Envelope.Trace.String(), Sender: it.Envelope.Sender.String(), Size: it.Size(), Queued: it.Queued, Next: it.Next,
+		Attempts: it.Attempts, Active: it.Claimed(), Reason: it.Text, Remote: it.Remote,
+	}
+	for _, r := range it.Envelope.Recipients {
+		out.Recipients = append(out.Recipients, r.Address.String())
+	}
+	return out
+}
+
+func (s *Server) queued(r *http.Request) (any, error) {
+	out := []Item{}
+	err := s.Queue.Each(r.Context(), func(it queue.Item) bool {
+		out = append(out, item(it))
+		return true
+	})
+	sort.Slice(out, func(i, j int) bool { return out[i].Queued.Before(out[j].Queued) })
+	return out, err
+}
+
+func traceID(r *http.Request) (mail.TraceID, error) {
+	id, err := mail.ParseTraceID(r.PathValue("id"))
+	if err != nil {
+		return id, errRequest{err}
+	}
+	return id, nil
+}
+
+func (s *Server) retry(r *http.Request) (any, error) { return s.change(r, s.Transfer.Retry) }
+func (s *Server) drop(r *http.Request) (any, error)  { return s.change(r, s.Transfer.Drop) }
+
+func (s *Server) change(r *http.Request, do func(context.Context, mail.TraceID) (int, error)) (any, error) {
+	id, err := traceID(r)
+	if err != nil {
+		return nil, err
+	}
+	n, err := do(r.Context(), id)
+	return Changed{Items: n}, err
+}
+
+func (s *Server) story(r *http.Request) (any, error) {
+	id, err := traceID(r)
+	if err != nil {
+		return nil, err
+	}
+	events, err := s.Journal.Events(r.Context(), id)
+	if err != nil {
+		return nil, err
+	}
+	out := Story{ID: id.String(), Lines: trace.Story(events, time.Local)}
+	items, err := s.Queue.Of(r.Context(), id)
+	for _, it := range items {
+		out.Queued = append(out.Queued, item(it))
+	}
+	return out, err
+}
+
+func (s *Server) check(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/jsonl")
+	enc := json.NewEncoder(w)
+	flush := http.NewResponseController(w)
+	err := s.Postmaster.Check(r.Context(),
+		func(wrong string) { enc.Encode(Finding{Wrong: wrong}) },
+		func(done, all int) { enc.Encode(Finding{Done: done, All: all}); flush.Flush() })
+	end := Finding{End: true}
+	if err != nil {
+		end.Error = err.Error()
+	}
+	enc.Encode(end)
+}

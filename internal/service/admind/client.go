@@ -1,0 +1,219 @@
+package admind
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+)
+
+// A Client calls the API over any transport: a socket, or a handler in the same
+// process.
+type Client struct {
+	HTTP *http.Client
+}
+
+// InProcess gives a client of a handler without a network.
+func InProcess(h http.Handler) *Client {
+	return &Client{HTTP: &http.Client{Transport: direct{h}}}
+}
+
+type direct struct{ h http.Handler }
+
+// RoundTrip runs the handler while the answer is read, so that streams stream.
+func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
+	pr, pw := io.Pipe()
+	w := &pipeWriter{pw: pw, header: http.Header{}, started: make(chan struct{}), code: http.StatusOK}
+	if r.Body == nil {
+		r.Body = http.NoBody
+	}
+	go func() {
+		d.h.ServeHTTP(w, r)
+		w.start()
+		pw.Close()
+	}()
+	<-w.started
+	return &http.Response{StatusCode: w.code, Header: w.header, Body: pr, Request: r}, nil
+}
+
+type pipeWriter struct {
+	pw      *io.PipeWriter
+	header  http.Header
+	code    int
+	begun   bool
+	started chan struct{}
+}
+
+func (w *pipeWriter) start() {
+	if !w.begun {
+		w.begun = true
+		close(w.started)
+	}
+}
+
+// Header is as of http.ResponseWriter.
+func (w *pipeWriter) Header() http.Header { return w.header }
+
+// WriteHeader is as of http.ResponseWriter.
+func (w *pipeWriter) WriteHeader(code int) {
+	if !w.begun {
+		w.code = code
+	}
+	w.start()
+}
+
+// Write is as of http.ResponseWriter.
+func (w *pipeWriter) Write(b []byte) (int, error) {
+	w.start()
+	return w.pw.Write(b)
+}
+
+// Flush is as of http.Flusher: a pipe holds nothing back.
+func (w *pipeWriter) Flush() {}
+
+// do calls the API; in and out may be nil.
+func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
+	res, err := c.send(ctx, method, path, in)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if out == nil {
+		return nil
+	}
+	return json.NewDecoder(res.Body).Decode(out)
+}
+
+func (c *Client) send(ctx context.Context, method, path string, in any) (*http.Response, error) {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(b)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://posthaste"+path, body)
+	if err != nil {
+		return nil, err
+	}
+	res, err := c.HTTP.Do(r)
+	if err != nil {
+		return nil, fmt.Errorf("the server does not answer: %w", err)
+	}
+	if res.StatusCode/100 != 2 {
+		defer res.Body.Close()
+		var p Problem
+		if err := json.NewDecoder(res.Body).Decode(&p); err != nil || p.Error == "" {
+			return nil, fmt.Errorf("the server answered %s", res.Status)
+		}
+		return nil, errors.New(p.Error)
+	}
+	return res, nil
+}
+
+// Status asks the server about itself.
+func (c *Client) Status(ctx context.Context) (s Status, err error) {
+	return s, c.do(ctx, http.MethodGet, "/v1/status", nil, &s)
+}
+
+// Domains gives all domains.
+func (c *Client) Domains(ctx context.Context) (out []Domain, err error) {
+	return out, c.do(ctx, http.MethodGet, "/v1/domains", nil, &out)
+}
+
+// AddDomain adds a domain.
+func (c *Client) AddDomain(ctx context.Context, name string) error {
+	return c.do(ctx, http.MethodPost, "/v1/domains", Domain{Name: name}, nil)
+}
+
+// RemoveDomain removes a domain without addresses.
+func (c *Client) RemoveDomain(ctx context.Context, name string) error {
+	return c.do(ctx, http.MethodDelete, "/v1/domains/"+url.PathEscape(name), nil, nil)
+}
+
+// Accounts gives all accounts.
+func (c *Client) Accounts(ctx context.Context) (out []Account, err error) {
+	return out, c.do(ctx, http.MethodGet, "/v1/accounts", nil, &out)
+}
+
+// AddAccount adds an account.
+func (c *Client) AddAccount(ctx context.Context, a Account) error {
+	return c.do(ctx, http.MethodPost, "/v1/accounts", a, nil)
+}
+
+// RemoveAccount removes an account and its mail.
+func (c *Client) RemoveAccount(ctx context.Context, address string) error {
+	return c.do(ctx, http.MethodDelete, "/v1/accounts/"+url.PathEscape(address), nil, nil)
+}
+
+// SetPassword sets an account's password.
+func (c *Client) SetPassword(ctx context.Context, address, password string) error {
+	return c.do(ctx, http.MethodPut, "/v1/accounts/"+url.PathEscape(address)+"/password", Account{Password: password}, nil)
+}
+
+// Aliases gives all aliases.
+func (c *Client) Aliases(ctx context.Context) (out []Alias, err error) {
+	return out, c.do(ctx, http.MethodGet, "/v1/aliases", nil, &out)
+}
+
+// AddAlias adds an alias.
+func (c *Client) AddAlias(ctx context.Context, address string, targets []string) error {
+	return c.do(ctx, http.MethodPost, "/v1/aliases", Alias{Address: address, Targets: targets}, nil)
+}
+
+// RemoveAlias removes an alias.
+func (c *Client) RemoveAlias(ctx context.Context, address string) error {
+	return c.do(ctx, http.MethodDelete, "/v1/aliases/"+url.PathEscape(address), nil, nil)
+}
+
+// Queue gives all that waits, the oldest first.
+func (c *Client) Queue(ctx context.Context) (out []Item, err error) {
+	return out, c.do(ctx, http.MethodGet, "/v1/queue", nil, &out)
+}
+
+// Retry makes what waits of a message due now, and tells how much that is.
+func (c *Client) Retry(ctx context.Context, id string) (n int, err error) {
+	var out Changed
+	err = c.do(ctx, http.MethodPost, "/v1/queue/"+url.PathEscape(id)+"/retry", nil, &out)
+	return out.Items, err
+}
+
+// Drop removes what waits of a message.
+func (c *Client) Drop(ctx context.Context, id string) (n int, err error) {
+	var out Changed
+	err = c.do(ctx, http.MethodDelete, "/v1/queue/"+url.PathEscape(id), nil, &out)
+	return out.Items, err
+}
+
+// Story gives what happened to a message.
+func (c *Client) Story(ctx context.Context, id string) (s Story, err error) {
+	return s, c.do(ctx, http.MethodGet, "/v1/messages/"+url.PathEscape(id)+"/story", nil, &s)
+}
+
+// Check verifies the stores, and tells of each finding as it comes.
+func (c *Client) Check(ctx context.Context, fn func(Finding)) error {
+	res, err := c.send(ctx, http.MethodPost, "/v1/check", nil)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	d := json.NewDecoder(res.Body)
+	for {
+		var f Finding
+		if err := d.Decode(&f); err != nil {
+			return fmt.Errorf("the server stopped before the check was done: %w", err)
+		}
+		if f.End {
+			if f.Error != "" {
+				return errors.New(f.Error)
+			}
+			return nil
+		}
+		fn(f)
+	}
+}
