@@ -8,6 +8,7 @@ import (
 	"errors"
 	"time"
 
+	"posthaste/internal/agent/auth"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/sasl"
 	"posthaste/internal/proto/smtp"
@@ -52,11 +53,7 @@ func (ses *session) handshake(ctx context.Context) bool {
 	ses.machine.TLS = true
 	cs := conn.ConnectionState()
 	ses.peer.TLS = &mail.TLS{Version: tls.VersionName(cs.Version), Cipher: tls.CipherSuiteName(cs.CipherSuite), Server: cs.ServerName}
-	// Connections that cannot be told apart this way have no binding: TLS 1.2
-	// without extended master secret. RFC 9266 §4.2
-	if material, err := cs.ExportKeyingMaterial("EXPORTER-Channel-Binding", []byte{}, 32); err == nil {
-		ses.binding.Exporter = material
-	}
+	ses.binding = auth.Binding(cs)
 	return true
 }
 
@@ -98,6 +95,9 @@ func (ses *session) authAnswer(err error) error {
 		return smtp.ErrAuthLater
 	}
 	ses.log.Info("refused", "in", "auth", "status", refusal.Status, "text", refusal.Text, "reason", refusal.Reason)
+	if refusal.Status.Temporary() {
+		return smtp.ErrAuthLater
+	}
 	return refusal
 }
 
