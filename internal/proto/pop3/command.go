@@ -100,7 +100,8 @@ func ParseCommand(line []byte) (Command, error) {
 		c.Text = string(arg)
 		return c, nil
 	}
-	return c, c.arguments(args, bytes.Fields(arg)) // blanks at the end harm nobody
+	err := c.arguments(args, bytes.Fields(arg)) // blanks at the end harm nobody
+	return c, err
 }
 
 func (c *Command) arguments(args arguments, fields [][]byte) error {
