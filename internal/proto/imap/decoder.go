@@ -56,6 +56,9 @@ var commands = map[string]func(*Decoder) any{
 // Names tells whether name, in upper case, is a command the Decoder understands.
 func Names(name string) bool { return commands[name] != nil }
 
+// Commands gives how many commands the Decoder understands.
+func Commands() int { return len(commands) }
+
 // Limits are what a client may send at most. They may be changed between
 // commands: less is right before login than after.
 type Limits struct {

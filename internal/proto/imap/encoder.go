@@ -113,14 +113,33 @@ func (e *Encoder) UIDs(s mail.UIDSet) *Encoder { return e.set(s.Append(e.buf)) }
 // literal must not have, goes out as 0x80.
 func (e *Encoder) Literal(r io.Reader, size int64) *Encoder {
 	e.buf = appendMark(e.buf, size)
-	e.copy(r, size, func(b []byte) {
-		for i := bytes.IndexByte(b, 0); i >= 0 && i < len(b); i++ {
-			if b[i] == 0 {
-				b[i] = 0x80
-			}
-		}
-	})
+	e.copy(r, size, e.withoutNUL)
 	return e
+}
+
+// LiteralBytes is Literal for what is in memory; it does not change b.
+func (e *Encoder) LiteralBytes(b []byte) *Encoder {
+	e.buf = appendMark(e.buf, int64(len(b)))
+	for len(b) > 0 && e.err == nil {
+		if len(e.buf) >= flushAt {
+			e.Flush()
+		}
+		n := min(len(b), flushAt)
+		start := len(e.buf)
+		e.buf = append(e.buf, b[:n]...)
+		e.withoutNUL(e.buf[start:])
+		b = b[n:]
+	}
+	return e
+}
+
+// withoutNUL replaces NUL, which a literal must not have, by 0x80.
+func (*Encoder) withoutNUL(b []byte) {
+	for i := bytes.IndexByte(b, 0); i >= 0 && i < len(b); i++ {
+		if b[i] == 0 {
+			b[i] = 0x80
+		}
+	}
 }
 
 // Literal8 writes size bytes of r as a literal that may have NUL. RFC 3516 §4.2

@@ -41,7 +41,7 @@ func TestEncoder(t *testing.T) {
 	e.Mailbox("Entwürfe & x").CRLF()
 	e.Date(time.Date(1996, 7, 7, 2, 4, 25, 0, time.FixedZone("", -(7*3600+30*60)))).CRLF()
 	e.Status("a1", NO, CodeNonExistent, "evil\r\n* BYE\x00é").Status("*", OK, "", "").Continue("")
-	e.Literal(strings.NewReader("a\x00b\x00"), 4).Literal8(strings.NewReader("a\x00b"), 3).CRLF()
+	e.Literal(strings.NewReader("a\x00b\x00"), 4).Literal8(strings.NewReader("a\x00b"), 3).LiteralBytes([]byte("\x00c")).CRLF()
 	e.Raw("* STATUS x ").StatusItems(StatusMessages|StatusSize, &StatusValues{Messages: 3, Size: 1 << 40}).CRLF()
 	if err := e.Flush(); err != nil {
 		t.Fatal(err)
@@ -51,7 +51,7 @@ func TestEncoder(t *testing.T) {
 		"\"Entwürfe & x\"\r\n" +
 		"\"07-Jul-1996 02:04:25 -0730\"\r\n" +
 		"a1 NO [NONEXISTENT] evil??* BYE???\r\n* OK OK\r\n+ \r\n" +
-		"{4}\r\na\x80b\x80~{3}\r\na\x00b\r\n" +
+		"{4}\r\na\x80b\x80~{3}\r\na\x00b{2}\r\n\x80c\r\n" +
 		"* STATUS x (MESSAGES 3 SIZE 1099511627776)\r\n"
 	if out.String() != want {
 		t.Errorf("got\n%q\nwant\n%q", out.String(), want)

@@ -1,0 +1,117 @@
+package imapd
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+
+	"posthaste/internal/proto/imap"
+	"posthaste/internal/proto/sasl"
+)
+
+// What we can do before login, and after. Nothing stands here that does not
+// work whole.
+const (
+	always     = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE"
+	afterLogin = " NAMESPACE CHILDREN UNSELECT UIDPLUS MOVE CONDSTORE ESEARCH SEARCHRES" +
+		" LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE STATUS=SIZE BINARY UTF8=ACCEPT APPENDLIMIT="
+)
+
+// capabilities gives what the session can do now.
+func (s *session) capabilities() string {
+	if s.peer.Account != 0 {
+		return always + afterLogin + strconv.FormatInt(s.srv.limits.Message, 10)
+	}
+	var b strings.Builder
+	b.WriteString(always)
+	if s.canStartTLS() {
+		b.WriteString(" STARTTLS")
+	}
+	if !s.mayLogin() {
+		b.WriteString(" LOGINDISABLED")
+		return b.String()
+	}
+	for _, m := range s.mechanisms() {
+		b.WriteString(" AUTH=" + m)
+	}
+	return b.String()
+}
+
+func (s *session) canStartTLS() bool { return s.srv.TLS != nil && s.peer.TLS == nil }
+
+// mayLogin tells whether a password may be sent over this connection.
+func (s *session) mayLogin() bool { return s.peer.TLS != nil || s.srv.ClearAuth }
+
+func (s *session) channelBinding() sasl.ChannelBinding {
+	return sasl.ChannelBinding{Exporter: s.binding}
+}
+
+func (s *session) mechanisms() []string { return sasl.Mechanisms(s.channelBinding()) }
+
+// capability is CAPABILITY. RFC 9051 §6.1.1
+func (s *session) capability(context.Context, *imap.Command) error {
+	s.enc.Raw("* CAPABILITY ").Raw(s.capabilities()).CRLF()
+	return nil
+}
+
+// noop is NOOP and CHECK: what there is to tell, is told after every command.
+func (s *session) noop(context.Context, *imap.Command) error { return nil }
+
+// logout is LOGOUT. RFC 9051 §6.1.3
+func (s *session) logout(_ context.Context, c *imap.Command) error {
+	s.enc.Status("*", imap.BYE, "", "good-bye")
+	s.enc.Status(c.Tag, imap.OK, "", "LOGOUT completed")
+	return errLogout
+}
+
+// id is ID. RFC 2971
+func (s *session) id(_ context.Context, c *imap.Command) error {
+	for _, f := range c.Args.(*imap.ID).Fields {
+		if strings.EqualFold(f.Name, "name") && len(f.Value) < 100 {
+			s.log.Debug("client", "name", f.Value)
+		}
+	}
+	s.enc.Raw(`* ID ("name" "Posthaste"`)
+	if s.srv.Version != "" {
+		s.enc.Raw(` "version" `).String(s.srv.Version)
+	}
+	s.enc.Raw(")").CRLF()
+	return nil
+}
+
+// enable is ENABLE: it turns on what it knows, and is silent about the rest.
+// RFC 9051 §6.3.1, RFC 6855 §3
+func (s *session) enable(_ context.Context, c *imap.Command) error {
+	var on []string
+	for _, name := range c.Args.(*imap.Enable).Capabilities {
+		var f features
+		switch name {
+		case "IMAP4REV2":
+			f, name = rev2, "IMAP4rev2"
+		case "UTF8=ACCEPT":
+			f = utf8Accept
+		case "CONDSTORE":
+			f = condStore
+		}
+		if f != 0 && !slices.Contains(on, name) {
+			s.enabled |= f
+			on = append(on, name)
+		}
+	}
+	if s.has(rev2 | utf8Accept) {
+		s.dec.UTF8, s.enc.UTF8 = true, true
+	}
+	s.enc.Raw("* ENABLED")
+	for _, name := range on {
+		s.enc.Raw(" ").Raw(name)
+	}
+	s.enc.CRLF()
+	return nil
+}
+
+// namespace is NAMESPACE: all that is here is the account's own. RFC 9051 §6.3.10
+func (s *session) namespace(context.Context, *imap.Command) error {
+	s.enc.Raw(`* NAMESPACE (("" "/")) NIL NIL`).CRLF()
+	return nil
+}

@@ -1,0 +1,39 @@
+package imapd
+
+import (
+	"context"
+
+	"posthaste/internal/proto/imap"
+	"posthaste/internal/store/mailbox"
+)
+
+// writable refuses what changes a mailbox that is only looked at.
+func (s *session) writable() error {
+	if s.box.readOnly {
+		return no(imap.CodeReadOnly, "the mailbox was opened with EXAMINE")
+	}
+	return nil
+}
+
+// expunge is EXPUNGE and UID EXPUNGE. The EXPUNGE responses are those that
+// update tells. RFC 9051 §6.4.3, §6.4.9
+func (s *session) expunge(ctx context.Context, c *imap.Command) error {
+	if err := s.writable(); err != nil {
+		return err
+	}
+	uids := s.box.view.UIDs()
+	if a, ok := c.Args.(*imap.UIDExpunge); ok {
+		var err error
+		if uids, err = s.resolve(a.Set); err != nil {
+			return err
+		}
+	}
+	gone, seq, err := s.srv.Mail.Expunge(ctx, s.peer.Account, s.box.id, uids, mailbox.ExpungeDeleted)
+	if err != nil {
+		return err
+	}
+	if s.has(condStore) && !gone.IsEmpty() {
+		s.code = imap.CodeNumber("HIGHESTMODSEQ", uint64(seq)) // RFC 7162 §3.2.7
+	}
+	return nil
+}

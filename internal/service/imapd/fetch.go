@@ -1,0 +1,338 @@
+package imapd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"posthaste/internal/base/mail"
+	"posthaste/internal/proto/imap"
+	"posthaste/internal/proto/message"
+	"posthaste/internal/store/body"
+	"posthaste/internal/store/mailbox"
+)
+
+// pageSize is how many messages are read from the store at once. Nothing of the
+// store is held while they are written to the client.
+const pageSize = 256
+
+// A fetcher carries out one FETCH.
+type fetcher struct {
+	s     *session
+	items []item
+	uid   bool // UID FETCH
+	texts flagTexts
+
+	records bool // an item asks for what the store knows of the message
+	bodies  bool // an item asks for its bytes
+	seen    bool // an item marks it as seen
+	flags   bool // FLAGS is among the items
+	binary  []byte
+	failed  error // the last message that could not be read
+}
+
+// An item is a FetchItem made ready.
+type item struct {
+	imap.FetchItem
+	label  string // how the answer names it
+	fields *message.FieldSet
+	cached []string // the fields' names in lower case; nil if the record has no fields to offer
+}
+
+// fetch is FETCH and UID FETCH. RFC 9051 §6.4.5
+func (s *session) fetch(ctx context.Context, c *imap.Command) error {
+	a := c.Args.(*imap.Fetch)
+	uids, err := s.resolve(a.Set)
+	if err != nil {
+		return err
+	}
+	f := &fetcher{s: s, uid: a.Set.UID}
+	f.prepare(a)
+	snap, err := s.snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	if len(snap.Keywords) != s.box.keywords {
+		s.tellFlags(snap)
+	}
+	f.texts.snap = snap
+	there := 0
+	page := make([]*mailbox.Row, 0, min(pageSize, snap.Len()))
+	for _, row := range snap.In(uids) {
+		there++
+		if a.Changed && row.ModSeq <= a.Since {
+			continue
+		}
+		if page = append(page, row); len(page) == pageSize {
+			if err := f.page(ctx, page); err != nil {
+				return err
+			}
+			page = page[:0]
+		}
+	}
+	if err := f.page(ctx, page); err != nil {
+		return err
+	}
+	if f.failed != nil {
+		return f.failed
+	}
+	if there < uids.Len() && !a.Set.UID {
+		return no(imap.CodeExpungeIssued, "some of the messages are gone")
+	}
+	return nil
+}
+
+// prepare looks what the items need.
+func (f *fetcher) prepare(a *imap.Fetch) {
+	items := a.Items
+	if a.Set.UID && !a.Has(imap.ItemUID) {
+		items = append([]imap.FetchItem{{Kind: imap.ItemUID}}, items...)
+	}
+	if a.Changed && !a.Has(imap.ItemModSeq) {
+		items = append(items[:len(items):len(items)], imap.FetchItem{Kind: imap.ItemModSeq})
+	}
+	for i := range items {
+		it := item{FetchItem: items[i], label: label(&items[i])}
+		switch it.Kind {
+		case imap.ItemFlags:
+			f.flags = true
+		case imap.ItemModSeq:
+			f.s.enabled |= condStore
+		case imap.ItemEnvelope, imap.ItemBody, imap.ItemBodyStructure:
+			f.records = true
+		case imap.ItemBodySection, imap.ItemBinary, imap.ItemBinarySize, imap.ItemRFC822, imap.ItemRFC822Header, imap.ItemRFC822Text:
+			f.needs(&it)
+		}
+		f.seen = f.seen || it.SetsSeen() && !f.s.box.readOnly
+		f.items = append(f.items, it)
+	}
+}
+
+// needs looks what a section needs: only those of cached fields can do without
+// the bytes, and only a whole message without its structure.
+func (f *fetcher) needs(it *item) {
+	sec := &it.Section
+	switch it.Kind {
+	case imap.ItemRFC822Header:
+		sec.Text = imap.TextHeader
+	case imap.ItemRFC822Text:
+		sec.Text = imap.TextText
+	}
+	f.records = f.records || sec.Text != imap.TextAll || len(sec.Path) > 0
+	if sec.Text != imap.TextFields && sec.Text != imap.TextFieldsNot {
+		f.bodies = true
+		return
+	}
+	it.fields = message.NewFieldSet(sec.Fields...)
+	var probe mailbox.Record
+	names := make([]string, len(sec.Fields))
+	for i, n := range sec.Fields {
+		names[i] = strings.ToLower(n)
+	}
+	if _, ok := probe.Fields(nil, names...); ok && sec.Text == imap.TextFields && len(sec.Path) == 0 {
+		it.cached = names
+	} else {
+		f.bodies = true
+	}
+}
+
+// label gives the name of an item in the answer.
+func label(it *imap.FetchItem) string {
+	b := []byte(itemNames[it.Kind])
+	switch it.Kind {
+	case imap.ItemBodySection, imap.ItemBinary, imap.ItemBinarySize:
+		b = it.Section.Append(b)
+	}
+	if it.Partial {
+		b = fmt.Appendf(b, "<%d>", it.Offset)
+	}
+	return string(append(b, ' '))
+}
+
+var itemNames = [...]string{
+	imap.ItemFlags:         "FLAGS",
+	imap.ItemUID:           "UID",
+	imap.ItemInternalDate:  "INTERNALDATE",
+	imap.ItemSize:          "RFC822.SIZE",
+	imap.ItemEnvelope:      "ENVELOPE",
+	imap.ItemBody:          "BODY",
+	imap.ItemBodyStructure: "BODYSTRUCTURE",
+	imap.ItemBodySection:   "BODY",
+	imap.ItemBinary:        "BINARY",
+	imap.ItemBinarySize:    "BINARY.SIZE",
+	imap.ItemModSeq:        "MODSEQ",
+	imap.ItemRFC822:        "RFC822",
+	imap.ItemRFC822Header:  "RFC822.HEADER",
+	imap.ItemRFC822Text:    "RFC822.TEXT",
+}
+
+// page writes the answers for some messages.
+func (f *fetcher) page(ctx context.Context, rows []*mailbox.Row) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	s := f.s
+	ids := make([]mail.EmailID, len(rows))
+	for i, r := range rows {
+		ids[i] = r.Email
+	}
+	var records []mailbox.Record
+	var messages []mailbox.Message
+	var err error
+	if f.records {
+		if records, err = s.srv.Mail.Records(ctx, s.peer.Account, ids); err != nil {
+			return err
+		}
+	}
+	if f.bodies {
+		if messages, err = s.srv.Mail.Messages(ctx, s.peer.Account, ids); err != nil {
+			return err
+		}
+	}
+	now, err := f.markSeen(ctx, rows)
+	if err != nil {
+		return err
+	}
+	for i, r := range rows {
+		m := &fetched{row: r}
+		if now != f.texts.snap {
+			if n := now.Find(r.UID); n != nil {
+				m.row, m.marked = n, n.Flags != r.Flags
+			}
+		}
+		if m.seq = s.box.view.Seq(r.UID); m.seq == 0 {
+			continue
+		}
+		if f.records {
+			m.record = &records[i]
+		}
+		if f.bodies {
+			m.message = &messages[i]
+		}
+		f.message(ctx, m)
+		if s.enc.Err() != nil || ctx.Err() != nil {
+			return &ending{imap.CodeUnavailable, "connection lost"}
+		}
+	}
+	return nil
+}
+
+// markSeen sets \Seen on the messages whose text is about to be fetched, and
+// gives the mailbox as it is after that.
+func (f *fetcher) markSeen(ctx context.Context, rows []*mailbox.Row) (*mailbox.Snapshot, error) {
+	var unseen mail.UIDSet
+	for _, r := range rows {
+		if f.seen && r.Flags&mailbox.Seen == 0 {
+			unseen.Add(r.UID)
+		}
+	}
+	if unseen.IsEmpty() {
+		return f.texts.snap, nil
+	}
+	s := f.s
+	done, err := s.srv.Mail.StoreFlags(ctx, s.peer.Account, s.box.id, unseen, mailbox.FlagChange{Mode: mailbox.AddFlags, Flags: mailbox.Seen})
+	if err != nil {
+		return nil, err
+	}
+	s.box.known(done.ModSeq, done.Changed)
+	return s.snapshot(ctx)
+}
+
+// A fetched message is one whose answer is being written.
+type fetched struct {
+	seq     uint32
+	row     *mailbox.Row
+	marked  bool // its flags have just been changed
+	record  *mailbox.Record
+	message *mailbox.Message
+	tree    *message.Part
+	body    *body.Reader
+}
+
+// message writes the answer for one message. One that cannot be read is left
+// out, and makes the command fail at its end.
+func (f *fetcher) message(ctx context.Context, m *fetched) {
+	if m.record != nil && m.record.Envelope == nil {
+		return // forgotten by the store, since it was expunged long ago
+	}
+	if err := f.open(ctx, m); err != nil {
+		if errors.Is(err, mail.ErrNotFound) {
+			err = no(imap.CodeExpungeIssued, "some of the messages are gone")
+		}
+		f.failed = err
+		return
+	}
+	if m.body != nil {
+		defer m.body.Close()
+	}
+	if err := f.measure(m); err != nil {
+		f.failed = err
+		return
+	}
+	e := f.s.enc
+	e.Raw("* ").Num(uint64(m.seq)).Raw(" FETCH (")
+	for i := range f.items {
+		if i > 0 {
+			e.Raw(" ")
+		}
+		f.item(m, &f.items[i])
+	}
+	if m.marked && !f.flags {
+		e.Raw(" ").Bytes(f.texts.text(m.row.Flags))
+	}
+	e.Raw(")").CRLF()
+}
+
+// open makes ready what the items of one message need.
+func (f *fetcher) open(ctx context.Context, m *fetched) (err error) {
+	if m.message == nil {
+		return nil
+	}
+	if m.record != nil {
+		if m.tree, err = message.DecodePart(m.record.Tree); err != nil {
+			return fmt.Errorf("imapd: structure of email %d: %w", m.row.Email, err)
+		}
+	}
+	m.body, err = m.message.Open(ctx)
+	return err
+}
+
+// item writes one item.
+func (f *fetcher) item(m *fetched, it *item) {
+	e := f.s.enc
+	switch it.Kind {
+	case imap.ItemFlags:
+		e.Bytes(f.texts.text(m.row.Flags))
+	case imap.ItemUID:
+		e.Raw(it.label).Num(uint64(m.row.UID))
+	case imap.ItemInternalDate:
+		e.Raw(it.label).Date(m.row.Date())
+	case imap.ItemSize:
+		e.Raw(it.label).Num(uint64(m.row.Size))
+	case imap.ItemModSeq:
+		e.Raw(it.label).Raw("(").Num(uint64(m.row.ModSeq)).Raw(")")
+	case imap.ItemEnvelope:
+		e.Raw(it.label).Bytes(m.record.Envelope)
+	case imap.ItemBodyStructure:
+		e.Raw(it.label).Bytes(m.record.Structure)
+	case imap.ItemBody:
+		e.Raw(it.label).Bytes(basicStructure(m))
+	case imap.ItemBinary, imap.ItemBinarySize:
+		f.writeBinary(m, it)
+	default:
+		f.writeSection(m, it)
+	}
+}
+
+// basicStructure makes the answer to BODY, which the store does not keep.
+func basicStructure(m *fetched) []byte {
+	tree := m.tree
+	if tree == nil {
+		var err error
+		if tree, err = message.DecodePart(m.record.Tree); err != nil {
+			return m.record.Structure // with extensions, which every client can skip
+		}
+	}
+	return imap.AppendBodyStructure(nil, tree, imap.Basic)
+}

@@ -1,0 +1,214 @@
+package imapd
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"posthaste/internal/proto/imap"
+	"posthaste/internal/store/mailbox"
+)
+
+// A listed is a name that LIST may show: a mailbox, or only a subscription.
+type listed struct {
+	mailbox.Mailbox
+	exists     bool
+	subscribed bool
+	children   bool // there are mailboxes below it
+	selected   bool // the selection options want it
+	below      bool // they want something below it that no pattern shows
+}
+
+// names gives all names of the account in order, INBOX first.
+func (s *session) names(ctx context.Context) ([]listed, error) {
+	boxes, _, err := s.srv.Mail.Mailboxes(ctx, s.peer.Account)
+	if err != nil {
+		return nil, err
+	}
+	subs, err := s.srv.Mail.Subscriptions(ctx, s.peer.Account)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]listed, 0, len(boxes)+4)
+	at := make(map[string]int, len(boxes))
+	for _, m := range boxes {
+		at[m.Name] = len(all)
+		all = append(all, listed{Mailbox: m, exists: true})
+	}
+	for _, n := range subs {
+		i, ok := at[n]
+		if !ok {
+			i = len(all)
+			all = append(all, listed{Mailbox: mailbox.Mailbox{Name: n}})
+		}
+		all[i].subscribed = true
+	}
+	for _, m := range boxes {
+		if i, ok := at[parent(m.Name)]; ok {
+			all[i].children = true
+		}
+	}
+	slices.SortFunc(all, func(a, b listed) int {
+		if a.Name == mailbox.InboxName || b.Name == mailbox.InboxName {
+			return cmp.Compare(b2i(b.Name == mailbox.InboxName), b2i(a.Name == mailbox.InboxName))
+		}
+		return cmp.Compare(a.Name, b.Name)
+	})
+	return all, nil
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// parent gives the name one level above, "" if there is none.
+func parent(n string) string {
+	if i := strings.LastIndexByte(n, mailbox.Separator); i >= 0 {
+		return n[:i]
+	}
+	return ""
+}
+
+// list is LIST. RFC 9051 §6.3.9, RFC 5258, RFC 5819, RFC 6154
+func (s *session) list(ctx context.Context, c *imap.Command) error {
+	a := c.Args.(*imap.List)
+	if !a.Extended && a.Patterns[0] == "" {
+		s.enc.Raw(`* LIST (\Noselect) "/" ""`).CRLF()
+		return nil
+	}
+	all, err := s.names(ctx)
+	if err != nil {
+		return err
+	}
+	matches := matcher(a.Reference, a.Patterns)
+	shown := make([]bool, len(all))
+	for i := range all {
+		l := &all[i]
+		l.selected = selects(a.Select, l)
+		shown[i] = matches(l.Name)
+	}
+	if a.Select&imap.SelectRecursiveMatch != 0 {
+		markBelow(all, shown)
+	}
+	for i := range all {
+		l := &all[i]
+		if !shown[i] || !l.selected && !l.below {
+			continue
+		}
+		s.tellListed(a, l)
+		if a.Return&imap.ReturnStatus != 0 && l.exists && !l.Placeholder && l.selected {
+			s.tellStatus(&l.Mailbox, a.Status)
+		}
+	}
+	return nil
+}
+
+// matcher gives whether a name is what one of the patterns stands for.
+func matcher(reference string, patterns []string) func(string) bool {
+	ms := make([]imap.ListMatcher, len(patterns))
+	for i, p := range patterns {
+		ms[i] = imap.NewListMatcher(reference, p)
+	}
+	return func(name string) bool {
+		return slices.ContainsFunc(ms, func(m imap.ListMatcher) bool { return m.Match(name) })
+	}
+}
+
+// selects tells whether the selection options want a name.
+func selects(o imap.ListSelect, l *listed) bool {
+	if o&imap.SelectSubscribed != 0 && !l.subscribed || o&imap.SelectSpecialUse != 0 && specialUses[l.Role] == "" {
+		return false
+	}
+	return l.exists || o&imap.SelectSubscribed != 0
+}
+
+// markBelow marks the names above those that are wanted and that no pattern
+// shows. RFC 9051 §6.3.9.1, RECURSIVEMATCH
+func markBelow(all []listed, shown []bool) {
+	at := make(map[string]int, len(all))
+	for i := range all {
+		at[all[i].Name] = i
+	}
+	for i := range all {
+		if !all[i].selected || shown[i] {
+			continue
+		}
+		for p := parent(all[i].Name); p != ""; p = parent(p) {
+			if j, ok := at[p]; ok {
+				all[j].below = true
+			}
+		}
+	}
+}
+
+// tellListed writes one LIST response. RFC 9051 §7.3.1
+func (s *session) tellListed(a *imap.List, l *listed) {
+	attrs := make([]string, 0, 5)
+	switch {
+	case !l.exists:
+		attrs = append(attrs, `\NonExistent`)
+	case l.Placeholder:
+		attrs = append(attrs, `\Noselect`)
+	}
+	if l.subscribed && (a.Select&imap.SelectSubscribed != 0 || a.Return&imap.ReturnSubscribed != 0) {
+		attrs = append(attrs, `\Subscribed`)
+	}
+	if l.children {
+		attrs = append(attrs, `\HasChildren`)
+	} else if l.exists {
+		attrs = append(attrs, `\HasNoChildren`)
+	}
+	if use := specialUses[l.Role]; use != "" {
+		attrs = append(attrs, use)
+	}
+	s.enc.Raw("* LIST ").Flags(attrs).Raw(` "/" `).Mailbox(l.Name)
+	if l.below {
+		s.enc.Raw(` ("CHILDINFO" (`)
+		sep := ""
+		if a.Select&imap.SelectSubscribed != 0 {
+			s.enc.Raw(`"SUBSCRIBED"`)
+			sep = " "
+		}
+		if a.Select&imap.SelectSpecialUse != 0 {
+			s.enc.Raw(sep).Raw(`"SPECIAL-USE"`)
+		}
+		s.enc.Raw("))")
+	}
+	s.enc.CRLF()
+}
+
+// lsub is LSUB. A name that "%" shows only because something below it is
+// subscribed comes with \Noselect. RFC 3501 §6.3.9
+func (s *session) lsub(ctx context.Context, c *imap.Command) error {
+	a := c.Args.(*imap.Lsub)
+	subs, err := s.srv.Mail.Subscriptions(ctx, s.peer.Account)
+	if err != nil {
+		return err
+	}
+	m := imap.NewListMatcher(a.Reference, a.Pattern)
+	subscribed := make(map[string]bool, len(subs))
+	for _, n := range subs {
+		subscribed[n] = true
+	}
+	var above []string
+	for _, n := range subs {
+		if m.Match(n) {
+			s.enc.Raw(`* LSUB () "/" `).Mailbox(n).CRLF()
+			continue
+		}
+		for p := parent(n); p != ""; p = parent(p) {
+			if !subscribed[p] && m.Match(p) {
+				above = append(above, p)
+			}
+		}
+	}
+	slices.Sort(above)
+	for _, p := range slices.Compact(above) {
+		s.enc.Raw(`* LSUB (\Noselect) "/" `).Mailbox(p).CRLF()
+	}
+	return nil
+}

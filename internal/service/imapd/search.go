@@ -1,0 +1,206 @@
+package imapd
+
+import (
+	"context"
+	"unicode/utf8"
+
+	"posthaste/internal/base/mail"
+	"posthaste/internal/proto/imap"
+	"posthaste/internal/store/mailbox"
+)
+
+// search is SEARCH and UID SEARCH. RFC 9051 §6.4.4, RFC 4731, RFC 5182
+func (s *session) search(ctx context.Context, c *imap.Command) error {
+	a := c.Args.(*imap.Search)
+	switch a.Charset {
+	case "", "UTF-8", "US-ASCII":
+	default:
+		return s.unsaved(a, no(imap.CodeBadCharset, "only UTF-8"))
+	}
+	snap, err := s.snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	m := &search{s: s, snap: snap}
+	match, err := m.compile(a.Key)
+	if err != nil {
+		return s.unsaved(a, err)
+	}
+	if m.modSeq {
+		s.enabled |= condStore
+	}
+	found, err := m.run(ctx, snap, match)
+	if err != nil {
+		return s.unsaved(a, err)
+	}
+	ret := a.Return
+	if ret == 0 && s.has(rev2) {
+		ret = imap.ReturnAll
+	}
+	if ret&imap.ReturnSave != 0 {
+		s.box.saved = saved(found, ret)
+	}
+	if ret == 0 {
+		s.tellSearch(snap, a, found, m.modSeq)
+	} else if ret != imap.ReturnSave {
+		s.tellESearch(snap, c.Tag, a, ret, found, m.modSeq)
+	}
+	return nil
+}
+
+// unsaved empties "$" when a SEARCH that should have filled it fails.
+// RFC 9051 §6.4.4.1
+func (s *session) unsaved(a *imap.Search, err error) error {
+	if a.Return&imap.ReturnSave != 0 {
+		s.box.saved = mail.UIDSet{}
+	}
+	return err
+}
+
+// saved gives what SAVE keeps: all, or if only the ends were asked for, those.
+// RFC 5182 §2.4
+func saved(found mail.UIDSet, ret imap.SearchReturn) mail.UIDSet {
+	if ret&(imap.ReturnAll|imap.ReturnCount) != 0 || ret&(imap.ReturnMin|imap.ReturnMax) == 0 {
+		return found
+	}
+	var out mail.UIDSet
+	if ret&imap.ReturnMin != 0 && !found.IsEmpty() {
+		out.Add(found.Min())
+	}
+	if ret&imap.ReturnMax != 0 && !found.IsEmpty() {
+		out.Add(found.Max())
+	}
+	return out
+}
+
+// tellSearch writes the answer that RFC 3501 has.
+func (s *session) tellSearch(snap *mailbox.Snapshot, a *imap.Search, found mail.UIDSet, modSeq bool) {
+	s.enc.Raw("* SEARCH")
+	for n := range s.numbers(found, a.UID).All() {
+		s.enc.Raw(" ").Num(uint64(n))
+	}
+	if modSeq && !found.IsEmpty() {
+		s.enc.Raw(" (MODSEQ ").Num(uint64(highest(snap, found))).Raw(")")
+	}
+	s.enc.CRLF()
+}
+
+// tellESearch writes the answer that RFC 9051 §7.3.4 has.
+func (s *session) tellESearch(snap *mailbox.Snapshot, tag string, a *imap.Search, ret imap.SearchReturn, found mail.UIDSet, modSeq bool) {
+	s.enc.Raw("* ESEARCH (TAG ").String(tag).Raw(")")
+	if a.UID {
+		s.enc.Raw(" UID")
+	}
+	nums := s.numbers(found, a.UID)
+	told := found
+	if !nums.IsEmpty() {
+		if ret&imap.ReturnMin != 0 {
+			s.enc.Raw(" MIN ").Num(uint64(nums.Min()))
+		}
+		if ret&imap.ReturnMax != 0 {
+			s.enc.Raw(" MAX ").Num(uint64(nums.Max()))
+		}
+		if ret&imap.ReturnAll != 0 {
+			s.enc.Raw(" ALL ").UIDs(nums)
+		}
+		if ret&(imap.ReturnAll|imap.ReturnCount) == 0 {
+			told = saved(found, ret)
+		}
+	}
+	if ret&imap.ReturnCount != 0 {
+		s.enc.Raw(" COUNT ").Num(uint64(nums.Len()))
+	}
+	if modSeq && !told.IsEmpty() {
+		s.enc.Raw(" MODSEQ ").Num(uint64(highest(snap, told)))
+	}
+	s.enc.CRLF()
+}
+
+// highest gives the highest mod-sequence among the messages found.
+func highest(snap *mailbox.Snapshot, uids mail.UIDSet) (seq mail.ModSeq) {
+	for _, row := range snap.In(uids) {
+		seq = max(seq, row.ModSeq)
+	}
+	return seq
+}
+
+// A search finds messages in three steps, each dearer than the one before: by
+// what the snapshot has of them; for those that this cannot decide, by what the
+// store has noted of each message; and for the rest by reading them.
+type search struct {
+	s      *session
+	snap   *mailbox.Snapshot
+	modSeq bool // a key asks for mod-sequences
+}
+
+// run gives the messages that match, among those the client knows of.
+func (m *search) run(ctx context.Context, snap *mailbox.Snapshot, match matchFunc) (mail.UIDSet, error) {
+	var found mail.UIDSet
+	page := make([]*candidate, 0, pageSize)
+	for _, row := range snap.In(m.s.box.view.UIDs()) {
+		c := &candidate{row: row}
+		switch match(c) {
+		case yes:
+			found.Add(row.UID)
+			continue
+		case never:
+			continue
+		}
+		if page = append(page, c); len(page) == pageSize {
+			if err := m.page(ctx, page, match, &found); err != nil {
+				return found, err
+			}
+			page = page[:0]
+		}
+	}
+	return found, m.page(ctx, page, match, &found)
+}
+
+// page decides about candidates whose records have to be looked at.
+func (m *search) page(ctx context.Context, page []*candidate, match matchFunc, found *mail.UIDSet) error {
+	if len(page) == 0 {
+		return nil
+	}
+	ids := make([]mail.EmailID, len(page))
+	for i, c := range page {
+		ids[i] = c.row.Email
+	}
+	records, err := m.s.srv.Mail.Records(ctx, m.s.peer.Account, ids)
+	if err != nil {
+		return err
+	}
+	var messages []mailbox.Message
+	for i, c := range page {
+		c.record = &records[i]
+		if c.record.Envelope == nil {
+			continue // gone
+		}
+		v := match(c)
+		if v == maybe {
+			if messages == nil {
+				if messages, err = m.s.srv.Mail.Messages(ctx, m.s.peer.Account, ids); err != nil {
+					return err
+				}
+			}
+			if v, err = c.read(ctx, &messages[i], match); err != nil {
+				return err
+			}
+		}
+		if v == yes {
+			found.Add(c.row.UID)
+		}
+		c.record = nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return nil
+}
+
+// validUTF8 refuses a text to search for that is no text.
+func validUTF8(text string) error {
+	if !utf8.ValidString(text) {
+		return bad(imap.CodeBadCharset, "the text to search for is not UTF-8")
+	}
+	return nil
+}

@@ -1,0 +1,110 @@
+package imapd
+
+import (
+	"context"
+	"errors"
+
+	"posthaste/internal/base/mail"
+	"posthaste/internal/proto/imap"
+	"posthaste/internal/store/mailbox"
+)
+
+// name brings a mailbox name to the form of the store.
+func name(s string) (string, error) {
+	n, err := mailbox.ParseName(s)
+	if err != nil {
+		return "", no(imap.CodeCannot, err.Error())
+	}
+	return n, nil
+}
+
+// lookup finds a mailbox by what the client calls it. What cannot be a name is
+// the name of none.
+func (s *session) lookup(ctx context.Context, clientName string) (mailbox.Mailbox, error) {
+	n, err := mailbox.ParseName(clientName)
+	if err != nil {
+		return mailbox.Mailbox{}, mail.ErrNotFound
+	}
+	return s.srv.Mail.Lookup(ctx, s.peer.Account, n)
+}
+
+// selectBox is SELECT and EXAMINE. RFC 9051 §6.3.2, §6.3.3
+func (s *session) selectBox(ctx context.Context, c *imap.Command) error {
+	a := c.Args.(*imap.Select)
+	if s.box != nil {
+		s.box = nil // even if what follows fails
+		if s.has(rev2 | condStore) {
+			s.enc.Status("*", imap.OK, imap.CodeClosed, "the mailbox that was open is closed")
+		}
+	}
+	m, err := s.lookup(ctx, a.Mailbox)
+	if err != nil {
+		return err
+	}
+	if m.Placeholder {
+		return no(imap.CodeNonExistent, "this name only holds other mailboxes")
+	}
+	snap, err := s.srv.Mail.Open(ctx, s.peer.Account, m.ID)
+	if err != nil {
+		return err
+	}
+	if a.CondStore {
+		s.enabled |= condStore
+	}
+	s.box = &selected{
+		id:       m.ID,
+		readOnly: c.Name == "EXAMINE",
+		view:     imap.NewView(snap.UIDs()),
+		seq:      snap.ModSeq,
+		flags:    snap.Mailbox.ModSeq,
+	}
+	s.tellSelected(snap)
+	if s.code = imap.CodeReadWrite; s.box.readOnly {
+		s.code = imap.CodeReadOnly
+	}
+	return nil
+}
+
+// tellSelected tells what a client wants to know when it opens a mailbox.
+func (s *session) tellSelected(snap *mailbox.Snapshot) {
+	s.enc.Raw("* ").Num(uint64(snap.Len())).Raw(" EXISTS").CRLF()
+	if !s.has(rev2) {
+		s.enc.Raw("* 0 RECENT").CRLF()
+	}
+	s.tellFlags(snap)
+	m := &snap.Mailbox
+	if m.Unseen > 0 && !s.has(rev2) {
+		for i, row := range snap.Rows(0) {
+			if row.Flags&mailbox.Seen == 0 {
+				s.enc.Status("*", imap.OK, imap.CodeNumber("UNSEEN", uint64(i+1)), "first unseen message")
+				break
+			}
+		}
+	}
+	s.enc.Status("*", imap.OK, imap.CodeNumber("UIDVALIDITY", uint64(m.UIDValidity)), "UIDs are valid")
+	s.enc.Status("*", imap.OK, imap.CodeNumber("UIDNEXT", uint64(m.UIDNext)), "predicted next UID")
+	s.enc.Status("*", imap.OK, imap.CodeNumber("HIGHESTMODSEQ", uint64(m.ModSeq)), "highest mod-sequence")
+	if s.has(rev2) {
+		s.enc.Raw(`* LIST () "/" `).Mailbox(m.Name).CRLF()
+	}
+}
+
+// close is CLOSE: it expunges without telling. RFC 9051 §6.4.1
+func (s *session) close(ctx context.Context, _ *imap.Command) error {
+	b := s.box
+	s.box = nil
+	if b.readOnly {
+		return nil
+	}
+	_, _, err := s.srv.Mail.Expunge(ctx, s.peer.Account, b.id, b.view.UIDs(), mailbox.ExpungeDeleted)
+	if errors.Is(err, mail.ErrNotFound) {
+		return nil // the mailbox went meanwhile
+	}
+	return err
+}
+
+// unselect is UNSELECT. RFC 9051 §6.4.2
+func (s *session) unselect(context.Context, *imap.Command) error {
+	s.box = nil
+	return nil
+}

@@ -1,0 +1,40 @@
+package imapd
+
+import (
+	"context"
+
+	"posthaste/internal/proto/imap"
+	"posthaste/internal/store/mailbox"
+)
+
+// status is STATUS. RFC 9051 §6.3.11
+func (s *session) status(ctx context.Context, c *imap.Command) error {
+	a := c.Args.(*imap.Status)
+	m, err := s.lookup(ctx, a.Mailbox)
+	if err != nil {
+		return err
+	}
+	if m.Placeholder {
+		return no(imap.CodeNonExistent, "this name only holds other mailboxes")
+	}
+	s.tellStatus(&m, a.Items)
+	return nil
+}
+
+// tellStatus writes one STATUS response. To ask for HIGHESTMODSEQ enables
+// CONDSTORE. RFC 7162 §3.1
+func (s *session) tellStatus(m *mailbox.Mailbox, items imap.StatusItems) {
+	if items&imap.StatusHighestModSeq != 0 {
+		s.enabled |= condStore
+	}
+	s.enc.Raw("* STATUS ").Mailbox(m.Name).Raw(" ").StatusItems(items, &imap.StatusValues{
+		Messages:      uint64(m.Total),
+		UIDNext:       uint64(m.UIDNext),
+		UIDValidity:   uint64(m.UIDValidity),
+		Unseen:        uint64(m.Unseen),
+		Deleted:       uint64(m.Deleted),
+		Size:          uint64(m.Size),
+		HighestModSeq: uint64(m.ModSeq),
+		AppendLimit:   uint64(s.srv.limits.Message),
+	}).CRLF()
+}

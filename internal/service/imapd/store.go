@@ -1,0 +1,80 @@
+package imapd
+
+import (
+	"context"
+
+	"posthaste/internal/base/mail"
+	"posthaste/internal/proto/imap"
+	"posthaste/internal/store/mailbox"
+)
+
+// store is STORE and UID STORE. RFC 9051 §6.4.6, RFC 7162 §3.1.3
+func (s *session) store(ctx context.Context, c *imap.Command) error {
+	if err := s.writable(); err != nil {
+		return err
+	}
+	a := c.Args.(*imap.Store)
+	uids, err := s.resolve(a.Set)
+	if err != nil {
+		return err
+	}
+	bits, keywords, err := splitFlags(a.Flags)
+	if err != nil {
+		return err
+	}
+	if a.Conditional {
+		s.enabled |= condStore
+	}
+	done, err := s.srv.Mail.StoreFlags(ctx, s.peer.Account, s.box.id, uids, mailbox.FlagChange{
+		Mode:        storeModes[a.Op],
+		Flags:       bits,
+		Keywords:    keywords,
+		Conditional: a.Conditional, UnchangedSince: a.Unchanged,
+	})
+	if err != nil {
+		return err
+	}
+	if !done.Failed.IsEmpty() {
+		s.code = imap.CodeModified(s.numbers(done.Failed, a.Set.UID))
+	}
+	return s.tellStored(ctx, a, uids.Subtract(done.Failed), done)
+}
+
+var storeModes = [...]mailbox.FlagMode{
+	imap.ReplaceFlags: mailbox.ReplaceFlags,
+	imap.AddFlags:     mailbox.AddFlags,
+	imap.RemoveFlags:  mailbox.RemoveFlags,
+}
+
+// tellStored tells the flags as they are now: of all messages, or if the client
+// wants to hear nothing, only the mod-sequences of those that changed, if it
+// knows what that is.
+func (s *session) tellStored(ctx context.Context, a *imap.Store, uids mail.UIDSet, done mailbox.Stored) error {
+	snap, err := s.snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	if len(snap.Keywords) != s.box.keywords {
+		s.tellFlags(snap)
+	}
+	told := uids
+	if a.Silent {
+		if told = done.Changed; !s.has(condStore) {
+			told = mail.UIDSet{}
+		}
+	}
+	texts := flagTexts{snap: snap}
+	for _, row := range snap.In(told) {
+		seq := s.box.view.Seq(row.UID)
+		if seq == 0 {
+			continue
+		}
+		if !a.Silent {
+			s.tellMessage(&texts, seq, row)
+			continue
+		}
+		s.enc.Raw("* ").Num(uint64(seq)).Raw(" FETCH (UID ").Num(uint64(row.UID)).Raw(" MODSEQ (").Num(uint64(row.ModSeq)).Raw("))").CRLF()
+	}
+	s.box.known(done.ModSeq, done.Changed)
+	return nil
+}

@@ -1,0 +1,153 @@
+package imapd
+
+import (
+	"context"
+	"errors"
+
+	"posthaste/internal/base/mail"
+	"posthaste/internal/proto/imap"
+	"posthaste/internal/store/mailbox"
+)
+
+// selected is the mailbox that a session has open, and how much of it the
+// client has been told.
+type selected struct {
+	id       mail.MailboxID
+	readOnly bool
+	view     *imap.View
+	seq      mail.ModSeq // of the account: told up to here
+	flags    mail.ModSeq // of the mailbox: flags are told up to here
+	behind   bool        // messages are gone that the client still counts
+	keywords int         // so many are told
+	saved    mail.UIDSet // "$", RFC 9051 §6.4.4.1
+	own      []change    // flag changes that the client knows of already
+}
+
+// A change is flags that a commit of ours has changed.
+type change struct {
+	seq  mail.ModSeq
+	uids mail.UIDSet
+}
+
+// known notes that the client need not be told of what a commit did.
+func (b *selected) known(seq mail.ModSeq, uids mail.UIDSet) {
+	if !uids.IsEmpty() {
+		b.own = append(b.own, change{seq, uids})
+	}
+}
+
+func (b *selected) knows(r *mailbox.Row) bool {
+	for _, c := range b.own {
+		if c.seq == r.ModSeq && c.uids.Contains(r.UID) {
+			return true
+		}
+	}
+	return false
+}
+
+// snapshot gives the selected mailbox as it is now. A mailbox that somebody has
+// deleted ends the session: there is no other way to say so.
+func (s *session) snapshot(ctx context.Context) (*mailbox.Snapshot, error) {
+	snap, err := s.srv.Mail.Open(ctx, s.peer.Account, s.box.id)
+	if errors.Is(err, mail.ErrNotFound) {
+		return nil, &ending{imap.CodeNonExistent, "the mailbox was deleted"}
+	}
+	return snap, err
+}
+
+// update tells the client what has changed in its mailbox, as far as the rule
+// lets it.
+func (s *session) update(ctx context.Context, r rule) error {
+	snap, err := s.snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	s.tell(snap, r)
+	return nil
+}
+
+// tell is update to a snapshot. RFC 9051 §7.4.1, §7.5
+func (s *session) tell(snap *mailbox.Snapshot, r rule) {
+	b := s.box
+	if snap.ModSeq == b.seq && !(b.behind && r == tellAll) {
+		return
+	}
+	b.seq = snap.ModSeq
+	if snap.Mailbox.ModSeq == b.flags && !b.behind {
+		b.own = b.own[:0]
+		return // the change was elsewhere in the account
+	}
+	s.tellGone(snap, r)
+	if len(snap.Keywords) != b.keywords {
+		s.tellFlags(snap)
+	}
+	// New messages are above all that are known; only the others can have new
+	// flags to tell.
+	first, _ := snap.Index(b.view.MaxUID() + 1)
+	if first < snap.Len() {
+		for _, row := range snap.Rows(first) {
+			b.view.Append(row.UID)
+		}
+		s.enc.Raw("* ").Num(uint64(b.view.Len())).Raw(" EXISTS").CRLF()
+	}
+	if snap.Mailbox.ModSeq > b.flags {
+		s.tellChanged(snap, first)
+		b.flags = snap.Mailbox.ModSeq
+	}
+	b.own = b.own[:0]
+}
+
+// tellGone tells which messages are gone, or notes that it could not.
+func (s *session) tellGone(snap *mailbox.Snapshot, r rule) {
+	b := s.box
+	here, _ := snap.Index(b.view.MaxUID() + 1)
+	if b.behind = here != int(b.view.Len()); !b.behind || r != tellAll {
+		return
+	}
+	b.behind = false
+	b.view.ExpungeAll(b.view.UIDs().Subtract(snap.UIDs()), func(seq uint32) {
+		s.enc.Raw("* ").Num(uint64(seq)).Raw(" EXPUNGE").CRLF()
+	})
+}
+
+// tellChanged tells the flags that have changed among the first n messages.
+func (s *session) tellChanged(snap *mailbox.Snapshot, n int) {
+	texts := flagTexts{snap: snap}
+	for i, row := range snap.Rows(0) {
+		if i == n {
+			return
+		}
+		if row.ModSeq <= s.box.flags || s.box.knows(row) {
+			continue
+		}
+		if seq := s.box.view.Seq(row.UID); seq != 0 {
+			s.tellMessage(&texts, seq, row)
+		}
+	}
+}
+
+// tellMessage tells the flags of one message.
+func (s *session) tellMessage(texts *flagTexts, seq uint32, row *mailbox.Row) {
+	s.enc.Raw("* ").Num(uint64(seq)).Raw(" FETCH (UID ").Num(uint64(row.UID)).Raw(" ").Bytes(texts.text(row.Flags))
+	if s.has(condStore) {
+		s.enc.Raw(" MODSEQ (").Num(uint64(row.ModSeq)).Raw(")")
+	}
+	s.enc.Raw(")").CRLF()
+}
+
+// resolve turns what the client wrote into UIDs that it knows.
+func (s *session) resolve(set imap.Set) (mail.UIDSet, error) {
+	if set.Saved {
+		return s.box.view.Known(s.box.saved), nil
+	}
+	return s.box.view.Resolve(set)
+}
+
+// numbers gives UIDs as the client wants them: as they are, or as sequence
+// numbers.
+func (s *session) numbers(uids mail.UIDSet, asUIDs bool) mail.UIDSet {
+	if asUIDs {
+		return uids
+	}
+	return s.box.view.Numbers(uids)
+}
