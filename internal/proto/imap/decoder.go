@@ -135,6 +135,11 @@ func (d *Decoder) Reset(src io.Reader) {
 	d.line, d.stream, d.open, d.mark = nil, nil, false, mark{at: -1}
 }
 
+// Settle takes from the client what is left of the last command: bytes that it
+// sends whatever was answered. What is Buffered after it belongs to commands
+// that are to come.
+func (d *Decoder) Settle() error { return d.settle() }
+
 // Wait returns when the client has sent something, or is gone. Meanwhile the
 // decoder keeps hardly any memory. It may run in a goroutine of its own as long
 // as nobody else uses the decoder.

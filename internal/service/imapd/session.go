@@ -200,11 +200,16 @@ const maxFailed = 10
 
 // next waits for a command and does it.
 func (s *session) next(ctx context.Context) error {
-	if s.dec.Buffered() == 0 {
-		if err := s.enc.Flush(); err != nil {
-			return err
-		}
-		s.enc.Release()
+	// Answers to pipelined commands leave together, but never later than we
+	// begin to wait for the client.
+	if err := s.flushIfIdle(); err != nil {
+		return err
+	}
+	if err := s.dec.Settle(); err != nil {
+		return err
+	}
+	if err := s.flushIfIdle(); err != nil {
+		return err
 	}
 	s.conn.patience = idleTimeout
 	if err := s.dec.Wait(); err != nil {
@@ -229,6 +234,18 @@ func (s *session) next(ctx context.Context) error {
 	}
 	s.bad = 0
 	return s.do(ctx, &c, cmd)
+}
+
+// flushIfIdle sends the answers if no further command has come yet.
+func (s *session) flushIfIdle() error {
+	if s.dec.Buffered() > 0 {
+		return nil
+	}
+	if err := s.enc.Flush(); err != nil {
+		return err
+	}
+	s.enc.Release()
+	return nil
 }
 
 // refuse answers a command that is not done.

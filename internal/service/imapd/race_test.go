@@ -1,0 +1,5 @@
+//go:build race
+
+package imapd
+
+func init() { underRace = true }
