@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"posthaste/internal/base/mail"
@@ -131,7 +132,8 @@ func (f *fetcher) needs(it *item) {
 		names[i] = strings.ToLower(n)
 	}
 	if _, ok := probe.Fields(nil, names...); ok && sec.Text == imap.TextFields && len(sec.Path) == 0 {
-		it.cached = names
+		slices.Sort(names)
+		it.cached = slices.Compact(names)
 	} else {
 		f.bodies = true
 	}

@@ -39,6 +39,8 @@ type candidate struct {
 	header []byte
 	folded []byte // all of the header, decoded, for TEXT
 	err    error  // of reading
+
+	scratch *scratch
 }
 
 type matchFunc func(*candidate) verdict
@@ -272,11 +274,24 @@ func (c *candidate) foldedHeader() []byte {
 
 // bodyHas looks for a folded text in all parts that are text.
 func (c *candidate) bodyHas(needle []byte) bool {
+	whole := c.body.Bytes()
 	for p := range c.tree.All() {
-		if !p.IsType("text") || p.IsMultipart() {
+		if !p.IsType("text") {
 			continue
 		}
-		ok, err := contains(message.NewTextReader(p, c.body), needle)
+		var r io.Reader
+		switch {
+		case !isUTF8(p):
+			r = message.NewTextReader(p, c.body)
+		case whole == nil || !unencoded(p) || p.End() > int64(len(whole)):
+			r = message.NewBodyReader(p, c.body)
+		default:
+			if c.scratch.has(whole[p.BodyOffset():p.End()], needle) {
+				return true
+			}
+			continue
+		}
+		ok, err := c.scratch.contains(r, needle)
 		if err != nil {
 			c.err = err
 			return false
@@ -284,6 +299,25 @@ func (c *candidate) bodyHas(needle []byte) bool {
 		if ok {
 			return true
 		}
+	}
+	return false
+}
+
+// unencoded tells whether the bytes of a part are its content.
+func unencoded(p *message.Part) bool {
+	switch strings.ToLower(p.Encoding) {
+	case "", "7bit", "8bit", "binary":
+		return true
+	}
+	return false
+}
+
+// isUTF8 tells whether the content of a part needs no conversion. Without a
+// charset that is not known.
+func isUTF8(p *message.Part) bool {
+	switch strings.ToLower(p.Param("charset")) {
+	case "utf-8", "us-ascii", "ascii":
+		return true
 	}
 	return false
 }

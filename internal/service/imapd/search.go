@@ -131,22 +131,24 @@ type search struct {
 	s      *session
 	snap   *mailbox.Snapshot
 	modSeq bool // a key asks for mod-sequences
+	scratch
 }
 
 // run gives the messages that match, among those the client knows of.
 func (m *search) run(ctx context.Context, snap *mailbox.Snapshot, match matchFunc) (mail.UIDSet, error) {
 	var found mail.UIDSet
-	page := make([]*candidate, 0, pageSize)
+	page := make([]*mailbox.Row, 0, pageSize)
+	var c candidate
 	for _, row := range snap.In(m.s.box.view.UIDs()) {
-		c := &candidate{row: row}
-		switch match(c) {
+		c.row = row
+		switch match(&c) {
 		case yes:
 			found.Add(row.UID)
 			continue
 		case never:
 			continue
 		}
-		if page = append(page, c); len(page) == pageSize {
+		if page = append(page, row); len(page) == pageSize {
 			if err := m.page(ctx, page, match, &found); err != nil {
 				return found, err
 			}
@@ -157,25 +159,25 @@ func (m *search) run(ctx context.Context, snap *mailbox.Snapshot, match matchFun
 }
 
 // page decides about candidates whose records have to be looked at.
-func (m *search) page(ctx context.Context, page []*candidate, match matchFunc, found *mail.UIDSet) error {
+func (m *search) page(ctx context.Context, page []*mailbox.Row, match matchFunc, found *mail.UIDSet) error {
 	if len(page) == 0 {
 		return nil
 	}
 	ids := make([]mail.EmailID, len(page))
-	for i, c := range page {
-		ids[i] = c.row.Email
+	for i, row := range page {
+		ids[i] = row.Email
 	}
 	records, err := m.s.srv.Mail.Records(ctx, m.s.peer.Account, ids)
 	if err != nil {
 		return err
 	}
 	var messages []mailbox.Message
-	for i, c := range page {
-		c.record = &records[i]
+	for i, row := range page {
+		c := candidate{row: row, record: &records[i], scratch: &m.scratch}
 		if c.record.Envelope == nil {
 			continue // gone
 		}
-		v := match(c)
+		v := match(&c)
 		if v == maybe {
 			if messages == nil {
 				if messages, err = m.s.srv.Mail.Messages(ctx, m.s.peer.Account, ids); err != nil {
@@ -187,9 +189,8 @@ func (m *search) page(ctx context.Context, page []*candidate, match matchFunc, f
 			}
 		}
 		if v == yes {
-			found.Add(c.row.UID)
+			found.Add(row.UID)
 		}
-		c.record = nil
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -35,18 +34,19 @@ type Server struct {
 
 	once     sync.Once
 	limits   Limits
-	places   limit.AtOnce[place]
+	places   limit.AtOnce[limit.Place]
 	accounts limit.AtOnce[mail.AccountID]
 }
 
 // Limits bound what one session, and all of them, may cost. A zero field
 // stands for the default.
 type Limits struct {
-	Connections int           // at once; 20,000
-	PerAddress  int           // at once from one address or IPv6 /64, loopback excepted; 500
-	PerAccount  int           // at once of one account; 100
-	Message     int64         // bytes of a message; 50 MiB
-	Grace       time.Duration // that commands have to end in when the server stops; 30 seconds
+	Connections int            // at once; 20,000
+	PerAddress  int            // at once from one address or IPv6 /64; 500
+	Trusted     []netip.Prefix // networks that PerAddress does not count, beside this machine
+	PerAccount  int            // at once of one account; 100
+	Message     int64          // bytes of a message; 50 MiB
+	Grace       time.Duration  // that commands have to end in when the server stops; 30 seconds
 }
 
 func orDefault[T comparable](v *T, def T) {
@@ -112,46 +112,45 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 	defer nc.Close()
 	c := &conn{Conn: nc, patience: commandTimeout}
 	addr := addrOf(nc)
-	place := placeOf(addr)
+	place := limit.PlaceOf(addr, s.Limits.Trusted)
 	if !s.places.Enter(place) {
-		s.Log.Info("refused", "remote", addr, "text", "too many connections")
-		if !s.ImplicitTLS {
-			imap.NewEncoder(c).Status("*", imap.BYE, imap.CodeLimit, "too many connections").Flush()
-		}
+		s.refuse(c, addr)
 		return
 	}
 	defer s.places.Leave(place)
-	if s.ImplicitTLS {
-		if err := c.handshake(ctx, tls.Server(nc, s.TLS)); err != nil {
-			s.Log.Debug("TLS handshake", "remote", addr, "error", err)
-			return
+	if ses := s.begin(ctx, c, addr); ses != nil {
+		s.serve(ctx, ses)
+	}
+}
+
+// refuse turns a connection away that is one too many.
+func (s *Server) refuse(c *conn, addr netip.AddrPort) {
+	s.Log.Info("refused", "remote", addr, "text", "too many connections")
+	if !s.ImplicitTLS {
+		imap.NewEncoder(c).Status("*", imap.BYE, imap.CodeLimit, "too many connections").Flush()
+	}
+}
+
+// begin makes a session, under TLS if it has to be; nil if that fails. It runs
+// apart since a handshake needs much stack, which the session would keep.
+func (s *Server) begin(ctx context.Context, c *conn, addr netip.AddrPort) *session {
+	made := make(chan *session, 1)
+	go func() {
+		defer close(made)
+		if s.ImplicitTLS {
+			if err := c.handshake(ctx, tls.Server(c.Conn, s.TLS)); err != nil {
+				s.Log.Debug("TLS handshake", "remote", addr, "error", err)
+				return
+			}
 		}
-	}
-	s.serve(ctx, newSession(s, c, addr))
+		made <- newSession(s, c, addr)
+	}()
+	return <-made
 }
 
-// A place is what Limits.PerAddress counts by.
-type place struct {
-	network netip.Prefix
-	port    uint16 // of a loopback address: every connection is a place of its own
-}
-
-func placeOf(a netip.AddrPort) place {
-	if !a.IsValid() || a.Addr().IsLoopback() {
-		return place{port: a.Port()}
-	}
-	return place{network: limit.Network(a.Addr())}
-}
-
-// serve is the root of a session: a panic ends that session only.
+// serve runs a session until it or ctx ends.
 func (s *Server) serve(ctx context.Context, ses *session) {
 	defer ses.leave()
-	defer func() {
-		if p := recover(); p != nil {
-			ses.log.Error("panic", "value", fmt.Sprint(p), "stack", string(debug.Stack()))
-			ses.bye(imap.CodeServerBug, "internal error")
-		}
-	}()
 	// What a session does is not undone half way when the server stops.
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()

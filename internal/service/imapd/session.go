@@ -3,17 +3,20 @@ package imapd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/imap"
 )
 
-// A session is one connection. It belongs to one goroutine; only while IDLE
+// A session is one connection. It belongs to one goroutine at a time: the one
+// that waits hands it over to one that works, and gets it back. Only while IDLE
 // waits, another one reads from the decoder.
 type session struct {
 	srv     *Server
@@ -28,6 +31,7 @@ type session struct {
 	bad     int       // commands in a row that were not understood
 	failed  int       // attempts to log in that failed
 	entered bool      // counted in Server.accounts
+	idling  *idling   // nil if the client does not
 
 	// How the current command goes: what stands in its OK.
 	code imap.Code
@@ -144,20 +148,84 @@ func (s *session) secured() {
 	s.peer.TLS, s.binding = tls, cb.Exporter
 }
 
-// run greets the client and does its commands.
+// run greets the client, waits for its commands and has them done. It stays
+// shallow: what needs a deep stack runs in apart, so that a session which waits
+// keeps a small one.
 func (s *session) run(ctx context.Context) {
 	s.conn.until = time.Now().Add(loginTimeout)
-	s.enc.Status("*", imap.OK, imap.CodeCapability(s.capabilities()), "Posthaste is ready")
-	for {
-		err := s.next(ctx)
-		if err == nil {
-			err = s.enc.Err()
+	err := s.apart(s.greet)
+	for err == nil {
+		if s.idling != nil {
+			err = s.waitIdling(ctx)
+		} else {
+			err = s.dec.Wait()
 		}
-		if err != nil {
-			s.farewell(ctx, err)
-			return
+		if err == nil {
+			err = s.apart(func() error { return s.commands(ctx) })
 		}
 	}
+	s.apart(func() error { s.farewell(ctx, err); return nil })
+}
+
+// apart runs fn in a goroutine of its own, which owns the session meanwhile. A
+// panic ends this session only.
+func (s *session) apart(fn func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				s.log.Error("panic", "value", fmt.Sprint(p), "stack", string(debug.Stack()))
+				done <- &ending{imap.CodeServerBug, "internal error"}
+			}
+		}()
+		done <- fn()
+	}()
+	return <-done
+}
+
+func (s *session) greet() error {
+	s.enc.Status("*", imap.OK, imap.CodeCapability(s.capabilities()), "Posthaste is ready")
+	s.conn.patience = idleTimeout
+	return s.flush()
+}
+
+// commands does what the client has sent, until it has sent no more. Answers to
+// pipelined commands leave together, but never later than we begin to wait.
+func (s *session) commands(ctx context.Context) error {
+	for {
+		s.conn.patience = commandTimeout
+		err := s.next(ctx)
+		if err == nil {
+			err = s.flushIfQuiet()
+		}
+		if err == nil {
+			err = s.dec.Settle()
+		}
+		if err == nil {
+			err = s.flushIfQuiet()
+		}
+		if err != nil {
+			return err
+		}
+		if s.dec.Buffered() == 0 || s.idling != nil {
+			s.conn.patience = idleTimeout
+			return s.flush()
+		}
+	}
+}
+
+func (s *session) flushIfQuiet() error {
+	if s.dec.Buffered() > 0 {
+		return s.enc.Err()
+	}
+	return s.flush()
+}
+
+// flush sends the answers, and gives their memory back.
+func (s *session) flush() error {
+	err := s.enc.Flush()
+	s.enc.Release()
+	return err
 }
 
 // farewell ends the session as err wants it.
@@ -187,6 +255,9 @@ func (s *session) bye(code imap.Code, text string) {
 
 // leave lets go of what the session holds.
 func (s *session) leave() {
+	if s.idling != nil {
+		s.idling.stop()
+	}
 	if s.entered {
 		s.srv.accounts.Leave(s.peer.Account)
 	}
@@ -198,24 +269,11 @@ const maxBad = 20
 // maxFailed is how often a session may fail to log in.
 const maxFailed = 10
 
-// next waits for a command and does it.
+// next reads a command, or the end of IDLE, and does it.
 func (s *session) next(ctx context.Context) error {
-	// Answers to pipelined commands leave together, but never later than we
-	// begin to wait for the client.
-	if err := s.flushIfIdle(); err != nil {
-		return err
+	if s.idling != nil {
+		return s.idleDone(ctx)
 	}
-	if err := s.dec.Settle(); err != nil {
-		return err
-	}
-	if err := s.flushIfIdle(); err != nil {
-		return err
-	}
-	s.conn.patience = idleTimeout
-	if err := s.dec.Wait(); err != nil {
-		return err
-	}
-	s.conn.patience = commandTimeout
 	c, err := s.dec.Command()
 	if err != nil {
 		tag := "*"
@@ -236,18 +294,6 @@ func (s *session) next(ctx context.Context) error {
 	return s.do(ctx, &c, cmd)
 }
 
-// flushIfIdle sends the answers if no further command has come yet.
-func (s *session) flushIfIdle() error {
-	if s.dec.Buffered() > 0 {
-		return nil
-	}
-	if err := s.enc.Flush(); err != nil {
-		return err
-	}
-	s.enc.Release()
-	return nil
-}
-
 // refuse answers a command that is not done.
 func (s *session) refuse(tag string, err error) error {
 	f, _ := answer(err)
@@ -265,8 +311,14 @@ func (s *session) do(ctx context.Context, c *imap.Command, cmd command) error {
 	if fatal(err) {
 		return err
 	}
-	if cmd.rule != tellNone && s.box != nil {
-		if uerr := s.update(ctx, cmd.rule); fatal(uerr) {
+	return s.complete(ctx, c, cmd.rule, err)
+}
+
+// complete tells what has changed and gives the tagged answer; err is what came
+// of the command.
+func (s *session) complete(ctx context.Context, c *imap.Command, r rule, err error) error {
+	if r != tellNone && s.box != nil {
+		if uerr := s.update(ctx, r); fatal(uerr) {
 			return uerr
 		} else if uerr != nil {
 			s.log.Error("tell changes", "command", c.Name, "error", uerr)

@@ -1,0 +1,60 @@
+package imapd
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+func TestFold(t *testing.T) {
+	for in, want := range map[string]string{
+		"Hello  World\r\n\tx": "hello world x",
+		"GRÜSSE ΓΕΙΆ":         "grüsse γειά",
+		"ΣΊΣΥΦΟΣ":             "σίσυφοσ",
+		"σίσυφος":             "σίσυφοσ",
+		"\xff":                "\ufffd",
+	} {
+		if got := string(fold(nil, []byte(in))); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+}
+
+// TestContains holds the quick ways of looking against the slow one.
+func TestContains(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 1))
+	alphabet := []string{"a", "B", "b", "z", "Z", " ", "\r\n", "é", "É", "1"}
+	text := func(n int) []byte {
+		var b []byte
+		for range rnd.IntN(n) {
+			b = append(b, alphabet[rnd.IntN(len(alphabet)-rnd.IntN(2)*3)]...)
+		}
+		return b
+	}
+	var s scratch
+	for range 20_000 {
+		hay, needle := text(40), fold(nil, text(5))
+		if len(needle) == 0 {
+			continue
+		}
+		want := bytes.Contains(fold(nil, hay), needle)
+		if got := s.has(hay, needle); got != want {
+			t.Fatalf("has(%q, %q) = %v", hay, needle, got)
+		}
+		if got, err := s.contains(iotest.OneByteReader(bytes.NewReader(hay)), needle); got != want || err != nil {
+			t.Fatalf("contains(%q, %q) = %v, %v", hay, needle, got, err)
+		}
+	}
+	// Across the borders of pieces.
+	for _, at := range []int{piece - 3, piece - 1, piece, 2*piece - 2} {
+		hay := []byte(strings.Repeat("x", at) + "É Needle" + strings.Repeat("y", piece))
+		if !s.has(hay, []byte("é needle")) {
+			t.Errorf("not found at %d", at)
+		}
+		if ok, _ := s.contains(bytes.NewReader(hay), []byte("é needle")); !ok {
+			t.Errorf("not found by reading at %d", at)
+		}
+	}
+}
