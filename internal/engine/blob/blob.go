@@ -32,6 +32,8 @@ type Store interface {
 	// Sweep gives back the space of blobs that nobody wants. It asks keep
 	// about blobs that are old enough not to be just on their way into a row,
 	// and forgets those it says no to. If keep fails, the sweep ends there.
+	// An engine may leave a blob lie until it is worth the work; then the blob
+	// can still be opened, and a later sweep asks about it again.
 	Sweep(ctx context.Context, keep func(mail.BlobID) (bool, error)) (Swept, error)
 	Close() error
 }
