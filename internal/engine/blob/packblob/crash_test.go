@@ -58,7 +58,7 @@ func (w *world) keep(id mail.BlobID) (bool, error) {
 	return !w.dead[id], nil
 }
 
-var cutFor = flag.Duration("cutfor", 2*time.Second, "how long to go on with power cuts")
+var cutFor = flag.Duration("cutfor", time.Second, "how long to go on with power cuts")
 
 func TestPowerCut(t *testing.T) {
 	cuts, blobs := 0, 0

@@ -158,7 +158,7 @@ func checkCut(t *testing.T, fs vfs.FS, told map[kv.Lock]uint64) {
 	}
 }
 
-var cutFor = flag.Duration("cutfor", 2*time.Second, "how long to go on with power cuts")
+var cutFor = flag.Duration("cutfor", time.Second, "how long to go on with power cuts")
 
 func TestPowerCut(t *testing.T) {
 	cuts, told := 0, 0
