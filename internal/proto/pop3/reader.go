@@ -24,6 +24,13 @@ func NewReader(src io.Reader) *Reader {
 // be none when TLS begins (NO STARTTLS, USENIX 2021).
 func (r *Reader) Buffered() int { return r.src.Buffered() }
 
+// Wait waits for the first byte of the next line. After an error that passes,
+// such as a deadline, one may wait again.
+func (r *Reader) Wait() error {
+	_, err := r.src.Peek(1)
+	return err
+}
+
 // Reset forgets what has come in, and reads from src from now on.
 func (r *Reader) Reset(src io.Reader) { r.src.Reset(src) }
 

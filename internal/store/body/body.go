@@ -75,6 +75,7 @@ type Staged struct {
 	mem  *bytes.Buffer // nil if the body is in blob
 	blob blob.Blob
 	ref  Ref
+	ends lineEnds
 }
 
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
@@ -90,9 +91,12 @@ func (s *Store) Stage(ctx context.Context, r io.Reader) (*Staged, error) {
 		return nil, err
 	}
 	if n <= maxStaged {
-		return &Staged{mem: buf, ref: Ref{Size: n}}, nil
+		st := &Staged{mem: buf, ref: Ref{Size: n}}
+		st.ends.count(buf.Bytes())
+		return st, nil
 	}
-	id, size, err := s.Blobs.Put(ctx, io.MultiReader(bytes.NewReader(buf.Bytes()), r))
+	counted := &countedReader{r: io.MultiReader(bytes.NewReader(buf.Bytes()), r)}
+	id, size, err := s.Blobs.Put(ctx, counted)
 	buffers.Put(buf)
 	if err != nil {
 		return nil, err
@@ -101,11 +105,15 @@ func (s *Store) Stage(ctx context.Context, r io.Reader) (*Staged, error) {
 	if err != nil {
 		return nil, fmt.Errorf("body: open what was just put: %w", err)
 	}
-	return &Staged{blob: b, ref: Ref{Blob: id, Size: size}}, nil
+	return &Staged{blob: b, ref: Ref{Blob: id, Size: size}, ends: counted.ends}, nil
 }
 
 // Size is the length of the body in bytes.
 func (st *Staged) Size() int64 { return st.ref.Size }
+
+// Unended is how many bytes longer the body is once every line ends in CRLF,
+// the last one included: what protocols make of it that send lines.
+func (st *Staged) Unended() int64 { return st.ends.missing() }
 
 // Bytes gives the whole body if it is in memory, else nil.
 func (st *Staged) Bytes() []byte {
@@ -207,6 +215,23 @@ func (s *Store) Open(ctx context.Context, r Ref, prefix []byte) (*Reader, error)
 	}
 	rd.blob = b
 	return rd, nil
+}
+
+// AppendInline appends prefix and body if the body stands in its holder's row;
+// else it gives false and appends nothing.
+func AppendInline(dst []byte, r Ref, prefix []byte) ([]byte, bool, error) {
+	if !r.Blob.IsZero() {
+		return dst, false, nil
+	}
+	start := len(dst)
+	out, err := codec.Decode(append(dst, prefix...), r.Inline, r.Size)
+	if err == nil && int64(len(out)-start-len(prefix)) != r.Size {
+		err = kv.ErrRow
+	}
+	if err != nil {
+		return dst, true, fmt.Errorf("body: inline: %w", err)
+	}
+	return out, true, nil
 }
 
 // Size is the length of prefix and body in bytes.

@@ -200,7 +200,7 @@ func (e *Edit) Append(box mail.MailboxID, m Incoming) (Appended, error) {
 	_, zone := m.Date.Zone()
 	r := Row{
 		UID: b.UIDNext, Flags: m.Flags.System() | bits, ModSeq: e.root.modseq, Email: id, Thread: thread,
-		Size: m.Size, date: m.Date.Unix(), zone: int16(zone / 60), saved: now.Unix(),
+		Size: m.Size, date: m.Date.Unix(), zone: int16(zone / 60), saved: now.Unix(), ends: m.ends,
 	}
 	em := email{trace: m.Trace, prefix: m.Prefix, ref: m.Ref}
 	buf := make([]byte, 0, 64+len(m.Prefix)+len(m.Ref.Inline))

@@ -106,6 +106,16 @@ func (m *Message) Open(ctx context.Context) (*body.Reader, error) {
 	return m.s.Bodies.Open(ctx, m.row.ref, m.row.prefix)
 }
 
+// Append appends the whole message to dst if its body stands in its row, as
+// that of a small message does; else it appends nothing, gives false, and the
+// message must be opened. mail.ErrNotFound if it is gone for good.
+func (m *Message) Append(dst []byte) ([]byte, bool, error) {
+	if m.gone {
+		return dst, true, fmt.Errorf("mailbox: message: %w", mail.ErrNotFound)
+	}
+	return body.AppendInline(dst, m.row.ref, m.row.prefix)
+}
+
 // OpenEmail is Messages and Open for one.
 func (s *Store) OpenEmail(ctx context.Context, a mail.AccountID, id mail.EmailID) (*body.Reader, error) {
 	m, err := s.Messages(ctx, a, []mail.EmailID{id})

@@ -23,6 +23,7 @@ type Prepared struct {
 	Ref    body.Ref // set when the body is kept
 	Size   int64    // of prefix and body
 
+	ends    int64 // see Row
 	record  []byte
 	large   Record // the record, if it is too large for a row
 	threads []uint64
@@ -31,7 +32,7 @@ type Prepared struct {
 // Prepare parses the message that prefix and the staged body make. It fails
 // only if the body cannot be read.
 func Prepare(trace mail.TraceID, prefix []byte, st *body.Staged) (*Prepared, error) {
-	p := &Prepared{Trace: trace, Prefix: prefix, Size: int64(len(prefix)) + st.Size()}
+	p := &Prepared{Trace: trace, Prefix: prefix, Size: int64(len(prefix)) + st.Size(), ends: st.Unended()}
 	if b := st.Bytes(); b != nil {
 		whole := append(append(make([]byte, 0, len(prefix)+len(b)), prefix...), b...)
 		tree := message.ParseBytes(whole)

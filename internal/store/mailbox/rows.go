@@ -139,6 +139,7 @@ type Row struct {
 	date   int64 // INTERNALDATE, seconds
 	zone   int16 // its zone, minutes east
 	saved  int64 // SAVEDATE, seconds
+	ends   int64 // bytes that lack to have every line end in CRLF
 }
 
 // Date is when the message came in, or what APPEND said of it (INTERNALDATE).
@@ -153,13 +154,21 @@ func (r *Row) Date() time.Time {
 // Saved is when the message came into this mailbox. RFC 8514
 func (r *Row) Saved() time.Time { return time.Unix(r.saved, 0).UTC() }
 
+// Lined is the size of the message once every line ends in CRLF, the last one
+// included: what POP3 sends of it. RFC 1939 §11
+func (r *Row) Lined() int64 { return r.Size + r.ends }
+
 func (r *Row) append(b []byte) []byte {
 	for _, v := range [...]uint64{uint64(r.Flags), uint64(r.ModSeq), uint64(r.Email), uint64(r.Thread), uint64(r.Size)} {
 		b = binary.AppendUvarint(b, v)
 	}
 	b = binary.AppendVarint(b, r.date)
 	b = binary.AppendVarint(b, int64(r.zone))
-	return binary.AppendVarint(b, r.saved-r.date)
+	b = binary.AppendVarint(b, r.saved-r.date)
+	if r.ends > 0 { // hardly ever
+		b = binary.AppendUvarint(b, uint64(r.ends))
+	}
+	return b
 }
 
 func decodeRow(uid mail.UID, raw []byte) (Row, error) {
@@ -175,6 +184,9 @@ func decodeRow(uid mail.UID, raw []byte) (Row, error) {
 		zone:   int16(d.Varint()),
 	}
 	r.saved = r.date + d.Varint()
+	if d.More() {
+		r.ends = int64(d.Uvarint())
+	}
 	return r, d.Err()
 }
 

@@ -1,0 +1,18 @@
+// Package pop3d lets people fetch their mail over POP3: RFC 1939 with CAPA
+// (RFC 2449), STLS (RFC 2595), AUTH (RFC 5034) and response codes (RFC 3206).
+//
+// What a session sees is INBOX as it was at login: numbers and sizes stand
+// still, and sizes are the exact octets of RETR. Only one session at a time has
+// an account's maildrop (Maildrops); IMAP is not hindered by it.
+//
+// It promises:
+//
+//   - Messages are deleted at QUIT, all in one go, and only there: a session
+//     that is lost deletes nothing, and the next login finds the maildrop free.
+//   - What was retrieved whole is marked \Seen, so that it is not shown as new
+//     elsewhere; that is done once, when the session ends, in whatever way.
+//     TOP does not mark.
+//   - A UIDL is "uidvalidity.uid": it never changes, and is never given again.
+//   - No password is taken in clear unless ClearAuth says so.
+//   - A session that waits for its client holds a few KB.
+package pop3d

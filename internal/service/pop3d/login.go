@@ -1,0 +1,163 @@
+package pop3d
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"posthaste/internal/proto/pop3"
+	"posthaste/internal/proto/sasl"
+)
+
+// capa is CAPA. RFC 2449 §5
+func (s *session) capa(context.Context, pop3.Command) error {
+	lines := []string{"TOP", "UIDL", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE"}
+	if s.drop == nil {
+		if s.canStartTLS() {
+			lines = append(lines, "STLS")
+		}
+		if s.mayLogin() {
+			lines = append(lines, "USER", "SASL "+strings.Join(sasl.Mechanisms(s.binding), " "))
+		}
+	}
+	lines = append(lines, strings.TrimSpace("IMPLEMENTATION Posthaste "+s.srv.Version))
+	return s.lines("this is what I can do", lines)
+}
+
+// lines answers with many lines.
+func (s *session) lines(text string, lines []string) error {
+	b := pop3.AppendOK(s.begin(), text)
+	for _, l := range lines {
+		b = append(append(b, l...), "\r\n"...)
+	}
+	return s.say(pop3.AppendEnd(b))
+}
+
+func (s *session) canStartTLS() bool { return s.srv.TLS != nil && s.peer.TLS == nil }
+
+// mayLogin tells whether a password may be sent over this connection.
+func (s *session) mayLogin() bool { return s.peer.TLS != nil || s.srv.ClearAuth }
+
+var errClear = no("", "begin TLS first")
+
+// stls is STLS. What the client sent behind it in clear is never executed: that
+// ends the session. RFC 2595 §4
+func (s *session) stls(ctx context.Context, _ pop3.Command) error {
+	if !s.canStartTLS() {
+		return no("", "TLS is not to be had here, or is there already")
+	}
+	if s.r.Buffered() > 0 {
+		return &ending{&failure{"", "nothing may follow STLS before TLS does"}}
+	}
+	s.ok("begin TLS now")
+	if err := s.flush(); err != nil {
+		return err
+	}
+	if err := s.conn.handshake(ctx, s.srv.TLS); err != nil {
+		s.log.Debug("TLS handshake", "error", err)
+		return &ending{}
+	}
+	s.r.Reset(s.conn)
+	s.peer.TLS, s.binding = s.conn.tlsState()
+	return nil
+}
+
+// userName is USER. It is the same whether there is such a user or not. RFC 1939
+// §7
+func (s *session) userName(_ context.Context, c pop3.Command) error {
+	if !s.mayLogin() {
+		return errClear
+	}
+	s.user = c.Text
+	return s.ok("now the password")
+}
+
+// pass is PASS. RFC 1939 §7
+func (s *session) pass(ctx context.Context, c pop3.Command) error {
+	user := s.user
+	s.user = ""
+	switch {
+	case !s.mayLogin():
+		return errClear
+	case user == "":
+		return no("", "send USER first")
+	}
+	id, err := s.srv.Auth(s.peer).Password(ctx, "", user, c.Text)
+	if err != nil {
+		return s.noLogin(err)
+	}
+	return s.welcome(ctx, id)
+}
+
+// auth is AUTH; without a mechanism it tells which there are, as some clients
+// ask that way. RFC 5034 §4
+func (s *session) auth(ctx context.Context, c pop3.Command) error {
+	if !s.mayLogin() {
+		return errClear
+	}
+	if c.Mechanism == "" {
+		return s.lines("these mechanisms", sasl.Mechanisms(s.binding))
+	}
+	exchange, err := sasl.NewServer(c.Mechanism, s.srv.Auth(s.peer), s.binding)
+	if err != nil {
+		return err
+	}
+	response := c.Initial
+	for {
+		challenge, done, err := exchange.Next(ctx, response)
+		if err != nil {
+			return s.noLogin(err)
+		}
+		if done {
+			return s.welcome(ctx, exchange.Identity())
+		}
+		s.say(pop3.AppendChallenge(s.begin(), challenge))
+		if s.r.Buffered() == 0 {
+			if err := s.flush(); err != nil {
+				return err
+			}
+		}
+		line, err := s.r.Line()
+		if err != nil {
+			return err
+		}
+		if response, err = pop3.ParseResponse(line); err != nil {
+			return err
+		}
+	}
+}
+
+// noLogin answers an attempt that failed; too many end the session.
+func (s *session) noLogin(err error) error {
+	f, ours := answer(err)
+	if ours {
+		return err
+	}
+	s.log.Info("refused", "in", "auth", "reason", err.Error())
+	if s.failed++; s.failed >= maxFailed {
+		return &ending{f}
+	}
+	return f
+}
+
+// welcome lets somebody in, if they can have their maildrop.
+func (s *session) welcome(ctx context.Context, id sasl.Identity) error {
+	if id.Account == 0 {
+		return errors.New("pop3d: an identity without an account")
+	}
+	if err := s.srv.Drops.enter(ctx, id.Account); err != nil {
+		return err
+	}
+	d, err := openDrop(ctx, s.srv.Mail, id.Account)
+	if err != nil {
+		s.srv.Drops.leave(id.Account)
+		return err
+	}
+	s.drop = d
+	s.peer.Account, s.peer.Login = id.Account, id.Login
+	s.conn.until = time.Time{}
+	s.log = s.log.With("account", id.Account)
+	s.log.Info("loggedIn", "protocol", "pop3", "login", id.Login.String(), "tls", s.peer.TLS != nil)
+	return s.ok("welcome")
+}

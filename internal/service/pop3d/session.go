@@ -1,0 +1,252 @@
+package pop3d
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"posthaste/internal/base/mail"
+	"posthaste/internal/proto/pop3"
+	"posthaste/internal/proto/sasl"
+)
+
+// A session is one connection. It belongs to one goroutine.
+type session struct {
+	srv     *Server
+	conn    *conn
+	r       *pop3.Reader
+	out     *[]byte // answers not yet sent; nil while there are none
+	peer    mail.Peer
+	log     *slog.Logger
+	binding sasl.ChannelBinding
+	user    string // of USER, for the PASS that follows
+	drop    *drop  // nil until login
+	bad     int    // commands in a row that were not understood
+	failed  int    // attempts to log in that failed
+}
+
+// commands has how the session does each of them.
+var commands = map[pop3.Verb]func(*session, context.Context, pop3.Command) error{
+	pop3.AUTH: (*session).auth,
+	pop3.CAPA: (*session).capa,
+	pop3.DELE: (*session).dele,
+	pop3.LIST: (*session).list,
+	pop3.NOOP: (*session).noop,
+	pop3.PASS: (*session).pass,
+	pop3.QUIT: (*session).quit,
+	pop3.RETR: (*session).retr,
+	pop3.RSET: (*session).rset,
+	pop3.STAT: (*session).stat,
+	pop3.STLS: (*session).stls,
+	pop3.TOP:  (*session).top,
+	pop3.UIDL: (*session).uidl,
+	pop3.USER: (*session).userName,
+}
+
+// Limits of a session.
+const (
+	maxBad    = 20 // commands in a row that are nonsense
+	maxFailed = 10 // failures to log in
+	// enough is how many bytes of answers are gathered before they are sent.
+	enough = 32 << 10
+)
+
+var buffers = sync.Pool{New: func() any {
+	b := make([]byte, 0, enough+8<<10)
+	return &b
+}}
+
+func newSession(srv *Server, c *conn, addr netip.AddrPort) *session {
+	id := mail.NewTraceID(time.Now()).String()
+	s := &session{srv: srv, conn: c, r: pop3.NewReader(c), peer: mail.Peer{Addr: addr}, log: srv.Log.With("session", id, "remote", addr)}
+	s.peer.TLS, s.binding = c.tlsState()
+	return s
+}
+
+// run greets the client and does its commands.
+func (s *session) run(ctx context.Context) {
+	s.conn.until = time.Now().Add(loginTimeout)
+	s.ok("Posthaste is ready")
+	for {
+		if err := s.next(ctx); err != nil {
+			s.farewell(err)
+			return
+		}
+	}
+}
+
+// farewell ends the session as err wants it.
+func (s *session) farewell(err error) {
+	end, isEnding := errors.AsType[*ending](err)
+	switch {
+	case isEnding && end.last != nil:
+		s.say(pop3.AppendErr(s.begin(), end.last.code, end.last.text))
+	case isEnding:
+	case s.conn.stopped.Load():
+		s.say(pop3.AppendErr(s.begin(), pop3.Temporary, "the server is shutting down"))
+	case errors.Is(err, pop3.ErrFlood):
+		s.say(pop3.AppendErr(s.begin(), "", "I cannot follow you any longer"))
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		// RFC 1939 §3: a session that times out ends without a word.
+	case errors.Is(err, io.EOF):
+	default:
+		s.log.Debug("connection lost", "error", err)
+	}
+	s.flush()
+	s.release()
+}
+
+// leave lets go of what the session holds, however it ended.
+func (s *session) leave(ctx context.Context) {
+	if s.drop != nil {
+		defer s.srv.Drops.leave(s.peer.Account)
+		if err := s.drop.markSeen(ctx); err != nil {
+			s.log.Error("mark as seen", "error", err)
+		}
+	}
+}
+
+// next waits for a command and does it.
+func (s *session) next(ctx context.Context) error {
+	if err := s.wait(); err != nil {
+		return err
+	}
+	s.conn.patience = lineTimeout
+	line, err := s.r.Line()
+	if err == pop3.ErrLineTooLong {
+		return s.refuse(err)
+	}
+	if err != nil {
+		return err
+	}
+	c, err := pop3.ParseCommand(line)
+	if err == nil {
+		err = s.state().Check(c)
+	}
+	if err != nil {
+		return s.refuse(err)
+	}
+	if s.user != "" && c.Verb != pop3.PASS {
+		s.user = "" // RFC 1939 §7: PASS comes right behind USER
+	}
+	s.bad = 0
+	err = commands[c.Verb](s, ctx, c)
+	if err == nil || fatal(err) {
+		return err
+	}
+	f, ours := answer(err)
+	if ours {
+		s.log.Error("command", "command", string(c.Verb), "error", err)
+	}
+	return s.say(pop3.AppendErr(s.begin(), f.code, f.text))
+}
+
+// wait waits for a command. Answers to pipelined commands leave together, but
+// never later than we begin to wait for the client; and a client that takes its
+// time costs no buffers meanwhile.
+func (s *session) wait() error {
+	if s.r.Buffered() > 0 {
+		return nil
+	}
+	if err := s.flush(); err != nil {
+		return err
+	}
+	s.conn.patience = busyTimeout
+	err := s.r.Wait()
+	if !errors.Is(err, os.ErrDeadlineExceeded) || s.conn.stopped.Load() {
+		return err
+	}
+	s.release()
+	s.conn.patience = idleTimeout - busyTimeout
+	return s.r.Wait()
+}
+
+// release gives back what only a busy session needs.
+func (s *session) release() {
+	if s.out != nil && len(*s.out) == 0 {
+		buffers.Put(s.out)
+		s.out = nil
+	}
+	if s.drop != nil {
+		s.drop.forget()
+	}
+}
+
+// fatal tells whether the session cannot go on after err.
+func fatal(err error) bool {
+	_, isEnding := errors.AsType[*ending](err)
+	return isEnding || errors.Is(err, pop3.ErrFlood) || errors.Is(err, errLost) || errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// refuse answers what is no command.
+func (s *session) refuse(err error) error {
+	f, _ := answer(err)
+	if s.bad++; s.bad >= maxBad {
+		return &ending{&failure{"", "too many bad commands"}}
+	}
+	return s.say(pop3.AppendErr(s.begin(), f.code, f.text))
+}
+
+func (s *session) state() pop3.State {
+	if s.drop == nil {
+		return pop3.Authorization
+	}
+	return pop3.Transaction
+}
+
+// begin gives the answers not yet sent, to be appended to; say or keep must
+// follow.
+func (s *session) begin() []byte {
+	if s.out == nil {
+		s.out = buffers.Get().(*[]byte)
+	}
+	return *s.out
+}
+
+// say keeps what has been appended, and sends it if it is enough.
+func (s *session) say(b []byte) error {
+	*s.out = b
+	if len(b) < enough {
+		return nil
+	}
+	return s.flush()
+}
+
+func (s *session) ok(text string) error { return s.say(pop3.AppendOK(s.begin(), text)) }
+
+// errLost is wrapped around what made writing fail.
+var errLost = errors.New("connection lost")
+
+// flush sends the answers.
+func (s *session) flush() error {
+	if s.out == nil || len(*s.out) == 0 {
+		return nil
+	}
+	_, err := s.conn.Write(*s.out)
+	if *s.out = (*s.out)[:0]; cap(*s.out) > 2*enough {
+		s.out = nil // too large for the pool
+	}
+	if err != nil {
+		return errors.Join(errLost, err)
+	}
+	return nil
+}
+
+// Write lets pop3.Lines write an answer.
+func (s *session) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 {
+		b := s.begin()
+		part := p[:min(len(p), enough)]
+		if err := s.say(append(b, part...)); err != nil {
+			return 0, err
+		}
+		p = p[len(part):]
+	}
+	return n, nil
+}
