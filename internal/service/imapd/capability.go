@@ -32,7 +32,7 @@ func (s *session) capabilities() string {
 		b.WriteString(" LOGINDISABLED")
 		return b.String()
 	}
-	for _, m := range s.mechanisms() {
+	for _, m := range sasl.Mechanisms(s.binding) {
 		b.WriteString(" AUTH=" + m)
 	}
 	return b.String()
@@ -42,12 +42,6 @@ func (s *session) canStartTLS() bool { return s.srv.TLS != nil && s.peer.TLS == 
 
 // mayLogin tells whether a password may be sent over this connection.
 func (s *session) mayLogin() bool { return s.peer.TLS != nil || s.srv.ClearAuth }
-
-func (s *session) channelBinding() sasl.ChannelBinding {
-	return sasl.ChannelBinding{Exporter: s.binding}
-}
-
-func (s *session) mechanisms() []string { return sasl.Mechanisms(s.channelBinding()) }
 
 // capability is CAPABILITY. RFC 9051 §6.1.1
 func (s *session) capability(context.Context, *imap.Command) error {

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"posthaste/internal/agent/auth"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/sasl"
 )
@@ -77,17 +78,11 @@ func (c *conn) tlsState() (*mail.TLS, sasl.ChannelBinding) {
 		return nil, sasl.ChannelBinding{}
 	}
 	cs := t.ConnectionState()
-	var cb sasl.ChannelBinding
-	// RFC 9266 §2: not in TLS 1.2 without extended master secret, where the
-	// library refuses.
-	if key, err := cs.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32); err == nil {
-		cb.Exporter = key
-	}
 	return &mail.TLS{
 		Version: strings.ReplaceAll(tls.VersionName(cs.Version), " ", ""),
 		Cipher:  tls.CipherSuiteName(cs.CipherSuite),
 		Server:  cs.ServerName,
-	}, cb
+	}, auth.Binding(cs)
 }
 
 func addrOf(c net.Conn) netip.AddrPort {

@@ -58,7 +58,8 @@ func (s *session) role(ctx context.Context, uses []string) (mailbox.Role, error)
 	return mailbox.NoRole, no(imap.CodeUseAttr, "this use is not supported")
 }
 
-// delete is DELETE. RFC 9051 §6.3.5
+// delete is DELETE. A client that deletes the mailbox which it has open has it
+// closed first. RFC 9051 §6.3.5
 func (s *session) delete(ctx context.Context, c *imap.Command) error {
 	n, err := name(c.Args.(*imap.Delete).Mailbox)
 	if err != nil {
@@ -66,6 +67,9 @@ func (s *session) delete(ctx context.Context, c *imap.Command) error {
 	}
 	if n == mailbox.InboxName {
 		return no(imap.CodeCannot, "INBOX cannot be deleted")
+	}
+	if m, err := s.srv.Mail.Lookup(ctx, s.peer.Account, n); err == nil && s.box != nil && m.ID == s.box.id {
+		s.closed()
 	}
 	err = s.srv.Mail.DeleteMailbox(ctx, s.peer.Account, n)
 	if errors.Is(err, mail.ErrInUse) {

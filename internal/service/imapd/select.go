@@ -32,10 +32,7 @@ func (s *session) lookup(ctx context.Context, clientName string) (mailbox.Mailbo
 func (s *session) selectBox(ctx context.Context, c *imap.Command) error {
 	a := c.Args.(*imap.Select)
 	if s.box != nil {
-		s.box = nil // even if what follows fails
-		if s.has(rev2 | condStore) {
-			s.enc.Status("*", imap.OK, imap.CodeClosed, "the mailbox that was open is closed")
-		}
+		s.closed() // even if what follows fails
 	}
 	m, err := s.lookup(ctx, a.Mailbox)
 	if err != nil {
@@ -63,6 +60,15 @@ func (s *session) selectBox(ctx context.Context, c *imap.Command) error {
 		s.code = imap.CodeReadOnly
 	}
 	return nil
+}
+
+// closed closes the mailbox for another reason than CLOSE. Who knows the code
+// CLOSED is told. RFC 7162 §3.2.11
+func (s *session) closed() {
+	s.box = nil
+	if s.has(rev2 | condStore) {
+		s.enc.Status("*", imap.OK, imap.CodeClosed, "the mailbox that was open is closed")
+	}
 }
 
 // tellSelected tells what a client wants to know when it opens a mailbox.

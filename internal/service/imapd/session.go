@@ -13,6 +13,7 @@ import (
 
 	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/imap"
+	"posthaste/internal/proto/sasl"
 )
 
 // A session is one connection. It belongs to one goroutine at a time: the one
@@ -25,7 +26,7 @@ type session struct {
 	enc     *imap.Encoder
 	peer    mail.Peer
 	log     *slog.Logger
-	binding []byte // what SCRAM-PLUS ties to; nil without TLS
+	binding sasl.ChannelBinding // what SCRAM-PLUS ties to; zero without TLS
 	enabled features
 	box     *selected // nil if no mailbox is selected
 	bad     int       // commands in a row that were not understood
@@ -144,8 +145,7 @@ func newSession(srv *Server, c *conn, addr netip.AddrPort) *session {
 
 // secured notes whether the connection is under TLS now.
 func (s *session) secured() {
-	tls, cb := s.conn.tlsState()
-	s.peer.TLS, s.binding = tls, cb.Exporter
+	s.peer.TLS, s.binding = s.conn.tlsState()
 }
 
 // run greets the client, waits for its commands and has them done. It stays

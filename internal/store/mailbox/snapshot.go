@@ -92,8 +92,15 @@ func (s *Snapshot) In(set mail.UIDSet) iter.Seq2[int, *Row] {
 // UIDs is the set of all UIDs.
 func (s *Snapshot) UIDs() mail.UIDSet {
 	var set mail.UIDSet
-	for _, r := range s.Rows(0) {
-		set.Add(r.UID)
+	for _, rows := range s.blocks {
+		first, last := rows[0].UID, rows[len(rows)-1].UID
+		if int(last-first) == len(rows)-1 { // no gap in the block
+			set.AddRange(first, last)
+			continue
+		}
+		for i := range rows {
+			set.Add(rows[i].UID)
+		}
 	}
 	return set
 }
