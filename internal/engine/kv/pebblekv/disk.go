@@ -164,14 +164,14 @@ func (d *disk) await(op func() error, err error) error {
 	d.mu.Lock()
 	if d.waiting++; d.waiting == 1 {
 		close(d.full)
-		d.log.Error("the disk of the store is full", "err", err)
+		d.log.Error("the store cannot write for the moment", "err", err)
 	}
 	d.mu.Unlock()
 	defer func() {
 		d.mu.Lock()
 		if d.waiting--; d.waiting == 0 {
 			d.full = make(chan struct{})
-			d.log.Info("the disk of the store has space again, or has failed")
+			d.log.Info("the store no longer waits to write")
 		}
 		d.mu.Unlock()
 	}()
@@ -188,11 +188,19 @@ func (d *disk) await(op func() error, err error) error {
 	return err
 }
 
-// A shield is the file system as Pebble sees it.
+// A shield is the file system as Pebble sees it. What Pebble does outside the
+// folder of the store, for a checkpoint, has nothing to do with its disk.
 type shield struct {
 	vfs.FS
 	disk *disk
+	dir  string
 }
+
+func newShield(fs vfs.FS, d *disk, dir string) *shield {
+	return &shield{FS: fs, disk: d, dir: fs.PathDir(fs.PathJoin(dir, "x"))}
+}
+
+func (s *shield) outside(name string) bool { return name != s.dir && s.FS.PathDir(name) != s.dir }
 
 func isLog(name string) bool { return strings.HasSuffix(name, ".log") }
 
@@ -203,6 +211,9 @@ func limbo() (vfs.File, error) { return vfs.NewMem().Create("log", vfs.WriteCate
 
 // file runs an operation that makes a file to write to.
 func (s *shield) file(name string, op func() (vfs.File, error)) (vfs.File, error) {
+	if s.outside(name) {
+		return op()
+	}
 	var f vfs.File
 	create := func() (err error) {
 		f, err = op()
@@ -245,29 +256,35 @@ func (s *shield) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.Fi
 
 func (s *shield) OpenDir(name string) (vfs.File, error) {
 	f, err := s.FS.OpenDir(name)
-	if err != nil {
-		return nil, err
+	if err != nil || s.outside(name) {
+		return f, err
 	}
 	return &shieldFile{File: f, disk: s.disk, name: name, quiet: true}, nil
 }
 
 func (s *shield) Link(from, to string) error {
+	if s.outside(to) {
+		return s.FS.Link(from, to)
+	}
 	return s.disk.do("link "+to, func() error { return s.FS.Link(from, to) })
 }
 
 func (s *shield) Rename(from, to string) error {
+	if s.outside(to) {
+		return s.FS.Rename(from, to)
+	}
 	return s.disk.do("rename "+from, func() error { return s.FS.Rename(from, to) })
 }
 
 func (s *shield) Remove(name string) error {
-	if s.disk.failed() != nil {
+	if s.disk.failed() != nil && !s.outside(name) {
 		return errFrozen
 	}
 	return s.FS.Remove(name)
 }
 
 func (s *shield) RemoveAll(name string) error {
-	if s.disk.failed() != nil {
+	if s.disk.failed() != nil && !s.outside(name) {
 		return errFrozen
 	}
 	return s.FS.RemoveAll(name)
@@ -352,9 +369,12 @@ func (e syncError) Error() string { return e.err.Error() }
 
 func (e syncError) Unwrap() error { return e.err }
 
-// noSpace says that there was no space and the operation can be tried again; a
-// sync cannot.
+// noSpace says that something had run out and the operation can be tried again;
+// a sync cannot.
 func noSpace(err error) bool {
-	_, sync := err.(syncError)
-	return !sync && errors.Is(err, syscall.ENOSPC)
+	if _, sync := err.(syncError); sync {
+		return false
+	}
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) ||
+		errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }

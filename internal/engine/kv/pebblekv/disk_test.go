@@ -3,6 +3,7 @@ package pebblekv
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -140,6 +141,84 @@ func TestFullAtFlush(t *testing.T) {
 		if v, err := read(t, s, lockA, fmt.Sprint(i)); v != value || err != nil {
 			t.Fatalf("%d: %d bytes, %v", i, len(v), err)
 		}
+	}
+}
+
+// Without file descriptors no new log can be begun; with them all goes on.
+func TestNoDescriptors(t *testing.T) {
+	fs := &faultyFS{FS: vfs.NewMem()}
+	s := openMem(t, Options{FS: fs})
+	fs.set(func(op, name string) error {
+		if (op == "create" || op == "reuse") && isLog(name) {
+			return syscall.EMFILE
+		}
+		return nil
+	})
+	value := strings.Repeat("v", 60_000)
+	done := begin(func() error {
+		for i := range 20 {
+			if err := write(t, s, lockA, fmt.Sprint(i), value); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for !s.Metrics().Full {
+		time.Sleep(time.Millisecond)
+	}
+	if err := write(t, s, lockB, "k", "v"); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("another Update gives %v", err)
+	}
+	fs.set(nil)
+	if err := mustEnd(t, "the Update that began a log", done); err != nil && !errors.Is(err, syscall.ENOSPC) {
+		t.Error(err)
+	}
+	waitForSpace(t, s)
+	if err := write(t, s, lockB, "k", "v"); err != nil {
+		t.Error(err)
+	}
+}
+
+// What goes wrong with a checkpoint does the store no harm.
+func TestCheckpointElsewhere(t *testing.T) {
+	fs := &faultyFS{FS: vfs.NewMem()}
+	s := openMem(t, Options{FS: fs})
+	for i := range 20 {
+		if err := write(t, s, lockA, fmt.Sprint(i), strings.Repeat("v", 60_000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	outside := func(err error, ops ...string) func(string, string) error {
+		return func(op, name string) error {
+			if !strings.HasPrefix(name, "a/store") && slices.Contains(ops, op) {
+				return err
+			}
+			return nil
+		}
+	}
+	fs.set(outside(syscall.EXDEV, "link"))
+	if err := s.Checkpoint("b/copy"); err != nil {
+		t.Errorf("where links do not go: %v", err)
+	}
+	fs.set(outside(syscall.ENOSPC, "link", "write", "create"))
+	if err := mustEnd(t, "a checkpoint on a full disk", begin(func() error { return s.Checkpoint("c/copy") })); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("on a full disk: %v", err)
+	}
+	fs.set(outside(syscall.EIO, "link", "sync", "create"))
+	if err := s.Checkpoint("d/copy"); !errors.Is(err, syscall.EIO) {
+		t.Errorf("on a bad disk: %v", err)
+	}
+	fs.set(nil)
+	if err := write(t, s, lockA, "after", ""); err != nil {
+		t.Error(err)
+	}
+	c, err := Open("b/copy", Options{FS: fs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if v, err := read(t, c, lockA, "7"); len(v) != 60_000 || err != nil {
+		t.Errorf("%d bytes, %v", len(v), err)
 	}
 }
 

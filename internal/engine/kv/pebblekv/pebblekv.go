@@ -16,7 +16,9 @@
 // A write that finds no space is tried again until there is some; meanwhile
 // whoever commits or waits for a commit gets an error that is syscall.ENOSPC,
 // and reads go on. Pebble sees nothing of this, so nothing in it can break, and
-// all goes on by itself when there is space.
+// all goes on by itself when there is space. Only an Update that is just then
+// changing to the next log file waits with it. Running out of file descriptors
+// is met in the same way.
 //
 // # A failing disk
 //
@@ -123,7 +125,7 @@ func (s *Store) open(dir string, o Options) error {
 	defer cache.Unref()
 	po := &pebble.Options{
 		Cache:                       cache,
-		FS:                          &shield{FS: o.FS, disk: s.disk},
+		FS:                          newShield(o.FS, s.disk, dir),
 		FormatMajorVersion:          format,
 		Logger:                      logger{s.log, s.disk},
 		MemTableSize:                memTable,
