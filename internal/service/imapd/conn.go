@@ -29,6 +29,7 @@ type conn struct {
 	patience time.Duration // for each read
 	until    time.Time     // no read goes on longer; zero if there is no such time
 	stopped  atomic.Bool
+	lost     atomic.Bool // reading or writing has failed
 }
 
 // Read reads with a deadline.
@@ -38,20 +39,30 @@ func (c *conn) Read(p []byte) (int, error) {
 		deadline = c.until
 	}
 	if err := c.SetReadDeadline(deadline); err != nil {
-		return 0, err
+		return 0, c.note(err)
 	}
 	if c.stopped.Load() {
 		c.SetReadDeadline(time.Unix(1, 0))
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	return n, c.note(err)
 }
 
 // Write writes with a deadline.
 func (c *conn) Write(p []byte) (int, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return 0, err
+		return 0, c.note(err)
 	}
-	return c.Conn.Write(p)
+	n, err := c.Conn.Write(p)
+	return n, c.note(err)
+}
+
+// note notes that the connection is lost.
+func (c *conn) note(err error) error {
+	if err != nil {
+		c.lost.Store(true)
+	}
+	return err
 }
 
 // stop makes reading fail from now on; writing goes on.

@@ -308,7 +308,7 @@ func (s *session) refuse(tag string, err error) error {
 func (s *session) do(ctx context.Context, c *imap.Command, cmd command) error {
 	s.code, s.text = "", c.Name+" completed"
 	err := cmd.run(s, ctx, c)
-	if fatal(err) {
+	if fatal(err) || err != nil && s.conn.lost.Load() {
 		return err
 	}
 	return s.complete(ctx, c, cmd.rule, err)

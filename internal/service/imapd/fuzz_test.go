@@ -1,0 +1,51 @@
+package imapd
+
+import (
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"posthaste/internal/store/mailbox"
+)
+
+// FuzzSession says anything to a session that has a mailbox open: it must not
+// break down, nor log a failure of ours, and must end when the client goes.
+func FuzzSession(f *testing.F) {
+	files, _ := filepath.Glob("testdata/*.txt")
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		var in strings.Builder
+		for line := range strings.Lines(string(text)) {
+			if c, ok := strings.CutPrefix(line, "C: "); ok {
+				in.WriteString(strings.ReplaceAll(strings.TrimSuffix(c, "\n"), `\\`, `\`) + "\r\n")
+			}
+		}
+		f.Add(in.String())
+	}
+	f.Add("a IDLE\r\nDONE\r\nb FETCH 1:* FULL\r\n")
+	f.Fuzz(func(t *testing.T, in string) {
+		srv := newServer(t)
+		deliver(t, srv, mailbox.Inbox, plain, mixed)
+		client, server := net.Pipe()
+		done := make(chan struct{})
+		go func() { srv.ServeConn(t.Context(), server); close(done) }()
+		go func() {
+			io.WriteString(client, "l LOGIN ada@example.org sesame\r\ns SELECT INBOX\r\n"+in)
+			time.Sleep(time.Millisecond)
+			client.Close()
+		}()
+		io.Copy(io.Discard, client)
+		select {
+		case <-done:
+		case <-time.After(20 * time.Second):
+			t.Fatal("the session does not end")
+		}
+	})
+}
