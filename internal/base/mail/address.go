@@ -144,6 +144,10 @@ func ParseAddress(s string) (Address, error) {
 	return Address{Local: local, Domain: d}, nil
 }
 
+// maxLocal is how many bytes a local part has: RFC 5321 §4.5.3.1.1 says 64
+// octets, and a character outside ASCII takes up to four.
+const maxLocal = 64 * 4
+
 // parseLocal takes a local part off the front of s.
 func parseLocal(s string) (local, rest string, err error) {
 	if strings.HasPrefix(s, `"`) {
@@ -156,7 +160,7 @@ func parseLocal(s string) (local, rest string, err error) {
 		}
 		i++
 	}
-	if i == 0 || i > 64*4 || s[i-1] == '.' {
+	if i == 0 || i > maxLocal || s[i-1] == '.' {
 		return "", "", errAddress
 	}
 	return s[:i], s[i:], nil
@@ -167,7 +171,7 @@ func parseQuotedLocal(s string) (local, rest string, err error) {
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
 		case c == '"':
-			if b.Len() == 0 {
+			if b.Len() == 0 || b.Len() > maxLocal {
 				return "", "", errAddress
 			}
 			return b.String(), s[i+1:], nil

@@ -88,7 +88,8 @@ func (id TraceID) String() string { return traceEncoding.EncodeToString(id[:]) }
 func ParseTraceID(s string) (TraceID, error) {
 	var id TraceID
 	b, err := traceEncoding.DecodeString(s)
-	if err != nil || len(b) != len(id) {
+	// A letter too many may decode to nothing.
+	if err != nil || len(b) != len(id) || len(s) != traceEncoding.EncodedLen(len(id)) {
 		return TraceID{}, fmt.Errorf("%q is no message id of ours (16 letters and digits, as in the Received field)", s)
 	}
 	copy(id[:], b)
