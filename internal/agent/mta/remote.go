@@ -54,8 +54,9 @@ type Host struct {
 	ImplicitTLS bool
 	// RequireTLS sends nothing in clear.
 	RequireTLS bool
-	// Login proves who we are, after TLS; nil does not.
-	Login func() (smtp.Authenticator, error)
+	// Login proves who we are, after TLS, by one of the mechanisms that the
+	// host offers; nil does not.
+	Login func(offered []string) (smtp.Authenticator, error)
 }
 
 // A target is one host to try, by name and address.
@@ -270,7 +271,7 @@ func (r *Remote) open(ctx context.Context, t target) (*session, error) {
 }
 
 func (r *Remote) login(s *session) error {
-	auth, err := r.Fixed.Login()
+	auth, err := r.Fixed.Login(s.client.Extensions().Auth)
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ type Server struct {
 	once    sync.Once
 	limits  Limits
 	buffers smtp.Buffers
-	places  limit.AtOnce[place]
+	places  limit.AtOnce[limit.Place]
 }
 
 // A Policy is in what the listeners differ, beside the Receiver.
@@ -51,18 +51,19 @@ type Policy struct {
 // Limits bound what one session, and all of them, may cost. A zero field
 // stands for the default.
 type Limits struct {
-	Connections int           // at once; 2000
-	PerAddress  int           // at once from one address or IPv6 /64, loopback excepted; 100
-	Recipients  int           // of a transaction; 1000
-	Size        int64         // of a message; 50 MiB
-	Errors      int           // lines of a session that are no commands; 10
-	Refusals    int           // other refusals of a session; 200
-	AuthTries   int           // failures to log in; 10
-	Idle        time.Duration // between commands; 5 minutes, RFC 5321 §4.5.3.2.7
-	Handshake   time.Duration // of TLS; 1 minute
-	Session     time.Duration // after that, no new transaction begins; 1 hour
-	Rate        int64         // bytes a second that a message must come in with, after a minute; 1024
-	Grace       time.Duration // that transactions have to end in when the server stops; 30 seconds
+	Connections int            // at once; 2000
+	PerAddress  int            // at once from one address or IPv6 /64; 100
+	Trusted     []netip.Prefix // networks that PerAddress does not count, beside this machine
+	Recipients  int            // of a transaction; 1000
+	Size        int64          // of a message; 50 MiB
+	Errors      int            // lines of a session that are no commands; 10
+	Refusals    int            // other refusals of a session; 200
+	AuthTries   int            // failures to log in; 10
+	Idle        time.Duration  // between commands; 5 minutes, RFC 5321 §4.5.3.2.7
+	Handshake   time.Duration  // of TLS; 1 minute
+	Session     time.Duration  // after that, no new transaction begins; 1 hour
+	Rate        int64          // bytes a second that a message must come in with, after a minute; 1024
+	Grace       time.Duration  // that transactions have to end in when the server stops; 30 seconds
 }
 
 func orDefault[T comparable](v *T, def T) {
@@ -136,7 +137,7 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
 	s.prepare()
 	defer conn.Close()
 	peer := mail.Peer{Addr: addrOf(conn)}
-	place := placeOf(peer.Addr)
+	place := limit.PlaceOf(peer.Addr, s.Limits.Trusted)
 	if !s.places.Enter(place) {
 		s.Log.Info("refused", "remote", peer.Addr, "status", smtp.ErrBusy.Status, "text", smtp.ErrBusy.Text)
 		if !s.Policy.ImplicitTLS {
@@ -147,19 +148,6 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
 	}
 	defer s.places.Leave(place)
 	s.serve(ctx, conn, peer)
-}
-
-// A place is what Limits.PerAddress counts by.
-type place struct {
-	network netip.Prefix
-	port    uint16 // of a loopback address: every connection is a place of its own
-}
-
-func placeOf(a netip.AddrPort) place {
-	if !a.IsValid() || a.Addr().IsLoopback() {
-		return place{port: a.Port()}
-	}
-	return place{network: limit.Network(a.Addr())}
 }
 
 // serve is the root of a session: a panic ends that session only.

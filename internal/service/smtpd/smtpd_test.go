@@ -416,13 +416,6 @@ func TestConnections(t *testing.T) {
 	if s.places.Len() != 0 {
 		t.Error("places are still taken")
 	}
-	a := placeOf(netip.MustParseAddrPort("127.0.0.1:1"))
-	if b := placeOf(netip.MustParseAddrPort("127.0.0.1:2")); a == b {
-		t.Error("loopback is limited")
-	}
-	if placeOf(netip.MustParseAddrPort("192.0.2.1:1")) != placeOf(netip.MustParseAddrPort("192.0.2.1:2")) {
-		t.Error("an address is two places")
-	}
 }
 
 // TestEndless sends commands without end. The server must go away, and the

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"posthaste/internal/service/admind"
+)
+
+func (t *tool) queue() *cobra.Command {
+	c := &cobra.Command{Use: "queue", Short: "Mail that waits to be sent", GroupID: "mail"}
+	c.AddCommand(
+		&cobra.Command{
+			Use: "list", Short: "List what waits, and why", Args: cobra.NoArgs,
+			RunE: t.with(func(ctx context.Context, c *admind.Client, _ []string) error {
+				list, err := c.Queue(ctx)
+				if err != nil {
+					return err
+				}
+				if len(list) == 0 {
+					fmt.Println("Nothing waits.")
+					return nil
+				}
+				rows := [][]string{{"ID", "AGE", "NEXT TRY", "FROM", "TO", "WHY"}}
+				for _, it := range list {
+					rows = append(rows, []string{it.ID, ago(it.Queued), next(it), sender(it.Sender), strings.Join(it.Recipients, ","), reason(it)})
+				}
+				table(rows)
+				return nil
+			}),
+		},
+		&cobra.Command{
+			Use: "retry ID...", Short: "Try a message again now", Args: cobra.MinimumNArgs(1),
+			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+				return each(args, func(id string) error { _, err := c.Retry(ctx, id); return err })
+			}),
+		},
+		&cobra.Command{
+			Use: "drop ID...", Short: "Remove a message from the queue; its sender is not told", Args: cobra.MinimumNArgs(1),
+			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+				return each(args, func(id string) error { _, err := c.Drop(ctx, id); return err })
+			}),
+		})
+	return c
+}
+
+// each goes on after an error, and fails at the end.
+func each(args []string, fn func(string) error) error {
+	var failed error
+	for _, a := range args {
+		if err := fn(a); err != nil {
+			fmt.Fprintf(os.Stderr, "posthaste: %s: %v\n", a, err)
+			failed = errSaid
+		}
+	}
+	return failed
+}
+
+func ago(t time.Time) string {
+	d := time.Since(t)
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	}
+	return fmt.Sprintf("%dd", int(d.Hours())/24)
+}
+
+func next(it admind.Item) string {
+	switch {
+	case it.Active:
+		return "being sent"
+	case time.Until(it.Next) <= 0:
+		return "now"
+	}
+	return it.Next.Local().Format("Jan 2 15:04")
+}
+
+func sender(s string) string {
+	if s == "" {
+		return "<>"
+	}
+	return s
+}
+
+func reason(it admind.Item) string {
+	switch {
+	case it.Reason == "" && it.Attempts == 0:
+		return "not tried yet"
+	case it.Remote != "":
+		return it.Remote + ": " + it.Reason
+	}
+	return it.Reason
+}
+
+func (t *tool) why() *cobra.Command {
+	return &cobra.Command{
+		Use: "why ID", Short: "Tell what happened to a message", GroupID: "mail", Args: cobra.ExactArgs(1),
+		Long: `Tell the story of a message in sentences: who sent it, where it went, who
+refused it and why, and what happens next.
+
+The ID is the one in the reply to the sender ("OK, id ..."), in the Received
+field of the message, in the log and in "posthaste queue list".`,
+		Example: "  posthaste why 06b9r1u2k4s8t0aa",
+		RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+			s, err := c.Story(ctx, strings.ToLower(args[0]))
+			if err != nil {
+				return err
+			}
+			for _, l := range s.Lines {
+				fmt.Println(l)
+			}
+			for _, it := range s.Queued {
+				fmt.Printf("It still waits for %s; next try: %s.\n", strings.Join(it.Recipients, ", "), next(it))
+			}
+			return nil
+		}),
+	}
+}
+
+func (t *tool) check() *cobra.Command {
+	return &cobra.Command{
+		Use: "check", Short: "Verify that nothing in the store is broken", GroupID: "mail", Args: cobra.NoArgs,
+		Long: `Verify the invariants of the store: every counter, every reference, and that
+every message can be read whole. It changes nothing, may run while the server
+does, and ends with failure if something is wrong.`,
+		RunE: t.with(func(ctx context.Context, c *admind.Client, _ []string) error {
+			wrong := 0
+			show := term.IsTerminal(int(os.Stderr.Fd()))
+			err := c.Check(ctx, func(f admind.Finding) {
+				if f.Wrong != "" {
+					wrong++
+					fmt.Println(f.Wrong)
+				} else if show {
+					fmt.Fprintf(os.Stderr, "\r%d of %d accounts ", f.Done, f.All)
+				}
+			})
+			if show {
+				fmt.Fprint(os.Stderr, "\r\033[K")
+			}
+			switch {
+			case err != nil:
+				return err
+			case wrong > 0:
+				fmt.Fprintf(os.Stderr, "posthaste: %d things are wrong\n", wrong)
+				return errSaid
+			}
+			fmt.Println("Everything is as it should be.")
+			return nil
+		}),
+	}
+}
+
+func (t *tool) version() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Run: func(*cobra.Command, []string) { fmt.Println("posthaste", version) },
+	}
+}

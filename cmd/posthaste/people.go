@@ -1,0 +1,270 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"posthaste/internal/server/config"
+	"posthaste/internal/service/admind"
+)
+
+func table(rows [][]string) {
+	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
+	for _, r := range rows {
+		fmt.Fprintln(w, strings.Join(r, "\t"))
+	}
+	w.Flush()
+}
+
+func (t *tool) domain() *cobra.Command {
+	c := &cobra.Command{Use: "domain", Short: "Domains that mail is received for", GroupID: "people"}
+	c.AddCommand(
+		&cobra.Command{
+			Use: "add DOMAIN...", Short: "Receive mail for a domain", Example: "  posthaste domain add example.org", Args: cobra.MinimumNArgs(1),
+			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+				for _, a := range args {
+					if err := c.AddDomain(ctx, a); err != nil {
+						return err
+					}
+					fmt.Println("added", a)
+				}
+				return nil
+			}),
+		},
+		&cobra.Command{
+			Use: "list", Short: "List all domains", Args: cobra.NoArgs,
+			RunE: t.with(func(ctx context.Context, c *admind.Client, _ []string) error {
+				list, err := c.Domains(ctx)
+				for _, d := range list {
+					fmt.Println(d.Name)
+				}
+				return err
+			}),
+		},
+		&cobra.Command{
+			Use: "remove DOMAIN", Short: "Remove a domain that has no accounts and aliases left", Args: cobra.ExactArgs(1),
+			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+				return c.RemoveDomain(ctx, args[0])
+			}),
+		})
+	return c
+}
+
+func (t *tool) account() *cobra.Command {
+	c := &cobra.Command{Use: "account", Short: "People who log in and have a mailbox", GroupID: "people"}
+	c.AddCommand(t.accountAdd(), t.accountPassword(),
+		&cobra.Command{
+			Use: "list", Short: "List all accounts with what they take", Args: cobra.NoArgs,
+			RunE: t.with(func(ctx context.Context, c *admind.Client, _ []string) error {
+				list, err := c.Accounts(ctx)
+				rows := [][]string{{"ADDRESS", "NAME", "MESSAGES", "SIZE", "LIMIT"}}
+				for _, a := range list {
+					limit := "none"
+					if a.Quota > 0 {
+						limit = size(a.Quota)
+					}
+					rows = append(rows, []string{a.Address, a.Name, fmt.Sprint(a.Messages), size(a.Used), limit})
+				}
+				if err == nil {
+					table(rows)
+				}
+				return err
+			}),
+		}, t.accountRemove())
+	return c
+}
+
+func (t *tool) accountAdd() *cobra.Command {
+	var stdin bool
+	var file, name, quota string
+	c := &cobra.Command{
+		Use: "add ADDRESS", Short: "Add an account, or all of a file",
+		Long: `Add an account with its first mailboxes. The password is asked for, or read
+from standard input with --password-stdin.
+
+With --file, accounts are added from a file with a line for each: address,
+password and, if you like, a name, divided by tabs. Lines that begin with # are
+passed over. Accounts that exist already are left alone, and counted.`,
+		Example: `  posthaste account add ada@example.org --name "Ada Lovelace"
+  echo "$PASSWORD" | posthaste account add bob@example.org --password-stdin
+  posthaste account add --file accounts.tsv`,
+		Args: cobra.MaximumNArgs(1),
+	}
+	c.Flags().BoolVar(&stdin, "password-stdin", false, "read the password from standard input")
+	c.Flags().StringVar(&file, "file", "", "add all accounts of a `file` (- is standard input)")
+	c.Flags().StringVar(&name, "name", "", "the person's `name`")
+	c.Flags().StringVar(&quota, "quota", "", "how much the account may take, such as 5GB")
+	c.RunE = t.with(func(ctx context.Context, cl *admind.Client, args []string) error {
+		var limit config.Size
+		if quota != "" {
+			if err := limit.UnmarshalText([]byte(quota)); err != nil {
+				return err
+			}
+		}
+		if (file != "") == (len(args) == 1) {
+			return errors.New("name one address, or a --file")
+		}
+		if file != "" {
+			return addFile(ctx, cl, file, int64(limit))
+		}
+		pass, err := password(stdin)
+		if err != nil {
+			return err
+		}
+		if err := cl.AddAccount(ctx, admind.Account{Address: args[0], Name: name, Password: pass, Quota: int64(limit)}); err != nil {
+			return err
+		}
+		fmt.Println("added", args[0])
+		return nil
+	})
+	return c
+}
+
+func addFile(ctx context.Context, cl *admind.Client, file string, quota int64) error {
+	in := io.Reader(os.Stdin)
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		in = f
+	}
+	have := map[string]bool{}
+	list, err := cl.Accounts(ctx)
+	if err != nil {
+		return err
+	}
+	for _, a := range list {
+		have[strings.ToLower(a.Address)] = true
+	}
+	added, there := 0, 0
+	lines := bufio.NewScanner(in)
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimRight(lines.Text(), "\r")
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		f := strings.SplitN(line, "\t", 3)
+		if len(f) < 2 {
+			return fmt.Errorf("line %d: an address and a password, divided by a tab, are needed", n)
+		}
+		if have[strings.ToLower(f[0])] {
+			there++
+			continue
+		}
+		a := admind.Account{Address: f[0], Password: f[1], Quota: quota}
+		if len(f) == 3 {
+			a.Name = f[2]
+		}
+		if err := cl.AddAccount(ctx, a); err != nil {
+			return fmt.Errorf("line %d: %s: %w (%d added before it)", n, f[0], err, added)
+		}
+		added++
+	}
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	fmt.Printf("added %d accounts, %d were there already\n", added, there)
+	return nil
+}
+
+// password reads a password from standard input, or asks for it twice.
+func password(stdin bool) (string, error) {
+	if stdin {
+		b, err := io.ReadAll(io.LimitReader(os.Stdin, 4096))
+		return strings.TrimRight(string(b), "\r\n"), err
+	}
+	fd := int(os.Stdin.Fd())
+	if !term.IsTerminal(fd) {
+		return "", errors.New("there is nobody to ask for a password: give it with --password-stdin")
+	}
+	fmt.Fprint(os.Stderr, "Password: ")
+	one, err := term.ReadPassword(fd)
+	fmt.Fprintln(os.Stderr)
+	if err != nil {
+		return "", err
+	}
+	fmt.Fprint(os.Stderr, "Once more: ")
+	two, err := term.ReadPassword(fd)
+	fmt.Fprintln(os.Stderr)
+	if err == nil && string(one) != string(two) {
+		err = errors.New("the two are not the same")
+	}
+	return string(one), err
+}
+
+func (t *tool) accountPassword() *cobra.Command {
+	var stdin bool
+	c := &cobra.Command{
+		Use: "password ADDRESS", Short: "Set an account's password", Args: cobra.ExactArgs(1),
+		Example: "  posthaste account password ada@example.org",
+	}
+	c.Flags().BoolVar(&stdin, "password-stdin", false, "read the password from standard input")
+	c.RunE = t.with(func(ctx context.Context, cl *admind.Client, args []string) error {
+		pass, err := password(stdin)
+		if err != nil {
+			return err
+		}
+		return cl.SetPassword(ctx, args[0], pass)
+	})
+	return c
+}
+
+func (t *tool) accountRemove() *cobra.Command {
+	var yes bool
+	c := &cobra.Command{
+		Use: "remove ADDRESS", Short: "Remove an account and all its mail", Args: cobra.ExactArgs(1),
+	}
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	c.RunE = t.with(func(ctx context.Context, cl *admind.Client, args []string) error {
+		if !yes {
+			fmt.Fprintf(os.Stderr, "This deletes all mail of %s for good. Type the address to go on: ", args[0])
+			line, err := bufio.NewReader(os.Stdin).ReadString('\n')
+			if err != nil || strings.TrimSpace(line) != args[0] {
+				return errors.New("nothing was removed")
+			}
+		}
+		return cl.RemoveAccount(ctx, args[0])
+	})
+	return c
+}
+
+func (t *tool) alias() *cobra.Command {
+	c := &cobra.Command{Use: "alias", Short: "Addresses whose mail goes to others", GroupID: "people"}
+	c.AddCommand(
+		&cobra.Command{
+			Use: "add ADDRESS TARGET...", Short: "Send an address's mail to one or more others, here or elsewhere", Args: cobra.MinimumNArgs(2),
+			Example: `  posthaste alias add info@example.org ada@example.org bob@example.org
+  posthaste alias add @example.org ada@example.org     all that nobody else takes`,
+			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+				return c.AddAlias(ctx, args[0], args[1:])
+			}),
+		},
+		&cobra.Command{
+			Use: "list", Short: "List all aliases", Args: cobra.NoArgs,
+			RunE: t.with(func(ctx context.Context, c *admind.Client, _ []string) error {
+				list, err := c.Aliases(ctx)
+				for _, a := range list {
+					fmt.Println(a.Address, "→", strings.Join(a.Targets, ", "))
+				}
+				return err
+			}),
+		},
+		&cobra.Command{
+			Use: "remove ADDRESS", Short: "Remove an alias", Args: cobra.ExactArgs(1),
+			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+				return c.RemoveAlias(ctx, args[0])
+			}),
+		})
+	return c
+}

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"posthaste/internal/base/dns"
+	"posthaste/internal/server"
+	"posthaste/internal/server/config"
+	"posthaste/internal/server/listen"
+	"posthaste/internal/server/resolver"
+)
+
+func (t *tool) serve() *cobra.Command {
+	return &cobra.Command{
+		Use: "serve", Short: "Run the server", GroupID: "run", Args: cobra.NoArgs,
+		Long: `Run the server until it is told to stop (SIGINT or SIGTERM): then it accepts
+nothing new, lets what is under way come to its end, and leaves.
+
+SIGHUP reads the configuration and the certificates anew, without closing a
+port. A configuration that is wrong is reported, and the old one stays.
+
+Without a configuration file the defaults apply: ports 25, 587, 465, 143, 993,
+110 and 995, data in /var/lib/posthaste, and a certificate made by itself, which
+is enough for other servers but not for people's mail programs.`,
+		Example: "  posthaste serve --config /etc/posthaste/posthaste.toml",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := t.read()
+			if err != nil {
+				return err
+			}
+			log := logger(c.Log)
+			st, err := server.OpenStore(c.Data, log)
+			if err != nil {
+				return err
+			}
+			d := &daemon{t: t, st: st, log: log, sockets: &listen.Sockets{}}
+			return errors.Join(d.run(cmd.Context(), c), st.Close())
+		},
+	}
+}
+
+// A daemon is a server over its reloads.
+type daemon struct {
+	t       *tool
+	st      *server.Store
+	log     *slog.Logger
+	sockets *listen.Sockets
+	admin   swap
+	wg      sync.WaitGroup
+}
+
+// run serves until ctx ends or a house fails.
+func (d *daemon) run(ctx context.Context, c config.Config) error {
+	defer d.sockets.Close()
+	h, err := d.build(c)
+	if err != nil {
+		return err
+	}
+	if err := h.Recover(ctx); err != nil {
+		return err
+	}
+	closeSocket, err := serveAdmin(filepath.Join(c.Data, socketName), &d.admin)
+	if err != nil {
+		return err
+	}
+	defer closeSocket()
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	ended := make(chan error, 1)
+	stop := d.start(ctx, h, ended)
+	defer d.wg.Wait()
+	defer func() { stop() }()
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case <-ctx.Done():
+			d.log.Info("stopping")
+			return nil
+		case <-hup:
+			next, err := d.reload(c.Data)
+			if err != nil {
+				d.log.Error("the new configuration is not used", "error", err)
+				continue
+			}
+			stop()
+			stop = d.start(ctx, next, ended)
+			d.log.Info("reloaded")
+		}
+	}
+}
+
+// start runs a house, and gives what stops it; only the failure of one that was
+// not stopped ends the daemon.
+func (d *daemon) start(ctx context.Context, h *server.House, ended chan<- error) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	d.admin.set(h.Admin.Handler())
+	d.wg.Go(func() {
+		err := h.Run(ctx, func() {
+			d.log.Info("ready", "version", version)
+			notify("READY=1")
+		})
+		if ctx.Err() == nil {
+			if err == nil {
+				err = errors.New("the server stopped by itself")
+			}
+			ended <- err
+		} else if err != nil {
+			d.log.Error("while stopping", "error", err)
+		}
+	})
+	return cancel
+}
+
+func (d *daemon) reload(data string) (*server.House, error) {
+	c, err := d.t.read()
+	if err != nil {
+		return nil, err
+	}
+	if c.Data != data {
+		return nil, fmt.Errorf("the data folder cannot change while the server runs (%s)", data)
+	}
+	h, err := d.build(c)
+	if err != nil {
+		return nil, err
+	}
+	var keep []string
+	for _, l := range c.Listeners {
+		ln, err := d.sockets.Listen(l.Address) // so that a port that cannot be had is known now
+		if err != nil {
+			return nil, err
+		}
+		ln.Close()
+		keep = append(keep, l.Address)
+	}
+	d.sockets.Keep(keep)
+	return h, nil
+}
+
+func (d *daemon) build(c config.Config) (*server.House, error) {
+	pairs := c.TLS
+	if len(pairs) == 0 {
+		pair, ca, err := listen.SelfMade(filepath.Join(c.Data, "tls"), c.Hostname, "localhost")
+		if err != nil {
+			return nil, err
+		}
+		d.log.Warn("there is no [[tls]] certificate: one made by ourselves is used, which mail programs do not trust", "ca", ca)
+		pairs = []config.KeyPair{pair}
+	}
+	cfg, err := listen.Certificates(pairs)
+	if err != nil {
+		return nil, err
+	}
+	r, err := newResolver(c.DNS)
+	if err != nil {
+		return nil, err
+	}
+	return server.Build(c, server.Outside{
+		DB: d.st.DB, Blobs: d.st.Blobs, DNS: r, Dial: new(net.Dialer).DialContext, Log: d.log, TLS: cfg, Listen: d.sockets.Listen, Version: version,
+	})
+}
+
+func newResolver(c config.DNS) (dns.Resolver, error) {
+	servers := c.Servers
+	if len(servers) == 0 {
+		var err error
+		if servers, err = resolver.System(); err != nil {
+			return nil, err
+		}
+	}
+	return &resolver.Resolver{Servers: servers}, nil
+}
+
+// A swap is a handler that can be another.
+type swap struct {
+	mu sync.Mutex
+	h  http.Handler
+}
+
+func (s *swap) set(h http.Handler) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.h = h
+}
+
+// ServeHTTP is as of http.Handler.
+func (s *swap) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	h := s.h
+	s.mu.Unlock()
+	h.ServeHTTP(w, r)
+}
+
+// serveAdmin serves the admin API on a socket in the data folder. We hold the
+// store's lock, so a socket that is there already is nobody's.
+func serveAdmin(path string, h http.Handler) (stop func(), err error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("admin socket: %w", err)
+	}
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("admin socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("admin socket: %w", err), ln.Close())
+	}
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+	var wg sync.WaitGroup
+	wg.Go(func() { s.Serve(ln) })
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		if s.Shutdown(ctx) != nil {
+			s.Close()
+		}
+		wg.Wait()
+	}, nil
+}
+
+// notify tells systemd how we are. sd_notify(3)
+func notify(state string) {
+	addr := os.Getenv("NOTIFY_SOCKET")
+	if addr == "" {
+		return
+	}
+	if c, err := net.Dial("unixgram", addr); err == nil {
+		c.Write([]byte(state))
+		c.Close()
+	}
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"posthaste/internal/server"
+	"posthaste/internal/server/config"
+	"posthaste/internal/service/admind"
+)
+
+// A tool is what all commands share.
+type tool struct {
+	config string // the file
+	data   string // instead of the file's
+}
+
+// read reads the configuration. A file that was not asked for need not exist.
+func (t *tool) read() (config.Config, error) {
+	c, err := config.Read(t.config)
+	if errors.Is(err, fs.ErrNotExist) && t.config == systemConfig {
+		c, err = config.Default(), nil
+	}
+	if t.data != "" {
+		c.Data = t.data
+	}
+	return c, err
+}
+
+// socketName is where a running server listens for the commands, in its data
+// folder, which only its own user can look into.
+const socketName = "admin.sock"
+
+// client gives a client of the server that runs on the store; if none does, of
+// one that is put together for this command alone.
+func (t *tool) client(ctx context.Context) (c *admind.Client, done func() error, err error) {
+	cfg, err := t.read()
+	if err != nil {
+		return nil, nil, err
+	}
+	if c := dial(ctx, filepath.Join(cfg.Data, socketName)); c != nil {
+		return c, func() error { return nil }, nil
+	}
+	log := slog.New(slog.DiscardHandler)
+	st, err := server.OpenStore(cfg.Data, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	h, err := server.Build(cfg, server.Outside{DB: st.DB, Blobs: st.Blobs, Log: log, Version: version})
+	if err != nil {
+		return nil, nil, errors.Join(err, st.Close())
+	}
+	return admind.InProcess(h.Admin.Handler()), st.Close, nil
+}
+
+// dial gives a client of the socket if somebody answers there.
+func dial(ctx context.Context, socket string) *admind.Client {
+	c := &admind.Client{HTTP: &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		},
+	}}}
+	if _, err := c.Status(ctx); err != nil {
+		return nil
+	}
+	return c
+}
+
+// with runs fn with a client.
+func (t *tool) with(fn func(ctx context.Context, c *admind.Client, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		c, done, err := t.client(cmd.Context())
+		if err != nil {
+			return err
+		}
+		return errors.Join(fn(cmd.Context(), c, args), done())
+	}
+}
+
+// logger gives the log of the configuration, on standard error.
+func logger(l config.Log) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(l.Level)); err != nil {
+		level = slog.LevelInfo
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if l.Format == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, o))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, o))
+}
+
+// size gives bytes in words.
+func size(n int64) string {
+	switch {
+	case n < 1<<10:
+		return fmt.Sprintf("%d B", n)
+	case n < 1<<20:
+		return fmt.Sprintf("%.1f KB", float64(n)/(1<<10))
+	case n < 1<<30:
+		return fmt.Sprintf("%.1f MB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%.1f GB", float64(n)/(1<<30))
+}

@@ -1,0 +1,325 @@
+// Package server puts the house together: it is the only one that knows all the
+// rooms, and, with the command, the only one that knows the configuration.
+//
+// Build makes a House of a Config and an Outside, and starts nothing; Run runs
+// it until its context ends. A reload builds a new House over the same Outside
+// and sockets, and lets the old one go.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"posthaste/internal/agent/auth"
+	"posthaste/internal/agent/mda"
+	"posthaste/internal/agent/msa"
+	"posthaste/internal/agent/mta"
+	"posthaste/internal/agent/mx"
+	"posthaste/internal/agent/postmaster"
+	"posthaste/internal/agent/registrar"
+	"posthaste/internal/base/dns"
+	"posthaste/internal/base/mail"
+	"posthaste/internal/engine/blob"
+	"posthaste/internal/engine/kv"
+	"posthaste/internal/proto/sasl"
+	"posthaste/internal/proto/smtp"
+	"posthaste/internal/server/config"
+	"posthaste/internal/service/admind"
+	"posthaste/internal/service/imapd"
+	"posthaste/internal/service/pop3d"
+	"posthaste/internal/service/smtpd"
+	"posthaste/internal/store/body"
+	"posthaste/internal/store/directory"
+	"posthaste/internal/store/journal"
+	"posthaste/internal/store/mailbox"
+	"posthaste/internal/store/queue"
+)
+
+// Outside is what the house needs of the world; tests give it another world.
+type Outside struct {
+	DB    kv.Store
+	Blobs blob.Store
+	DNS   dns.Resolver
+	Dial  func(ctx context.Context, network, addr string) (net.Conn, error)
+	Log   *slog.Logger
+	// TLS is for the listeners; nil: there is no TLS.
+	TLS *tls.Config
+	// Listen opens a port.
+	Listen  func(address string) (net.Listener, error)
+	Version string
+}
+
+// A House is a server put together.
+type House struct {
+	Admin *admind.Server
+
+	c         config.Config
+	o         Outside
+	directory *directory.Directory
+	mailboxes *mailbox.Store
+	journal   *journal.Journal
+	post      *postmaster.Agent
+	transfer  *mta.Agent
+	remotes   []*mta.Remote
+	mx        *mx.Agent
+	msa       *msa.Agent
+	lmtp      *mda.Door
+	auth      *auth.Agent
+	drops     *pop3d.Maildrops
+}
+
+// Build puts the house together. It starts nothing.
+func Build(c config.Config, o Outside) (*House, error) {
+	h := &House{c: c, o: o, drops: new(pop3d.Maildrops)}
+	host, err := mail.ParseDomain(c.Hostname)
+	if err != nil {
+		return nil, fmt.Errorf("server: host name %q: %w", c.Hostname, err)
+	}
+	bodies := &body.Store{DB: o.DB, Blobs: o.Blobs}
+	h.directory = &directory.Directory{DB: o.DB}
+	h.mailboxes = &mailbox.Store{DB: o.DB, Bodies: bodies}
+	h.journal = &journal.Journal{DB: o.DB}
+	q := &queue.Queue{DB: o.DB}
+	deliver := &mda.Agent{DB: o.DB, Bodies: bodies, Directory: h.directory, Mailboxes: h.mailboxes, Queue: q, Journal: h.journal, Log: o.Log}
+	h.lmtp = &mda.Door{Hostname: c.Hostname, Agent: deliver}
+	h.mx = &mx.Agent{Hostname: c.Hostname, Delivery: deliver, Bodies: bodies, Journal: h.journal, Log: o.Log, Postmaster: host}
+	h.msa = &msa.Agent{Hostname: c.Hostname, Delivery: deliver, Directory: h.directory, Bodies: bodies, Journal: h.journal, Log: o.Log}
+	h.auth = &auth.Agent{Directory: h.directory, Trusted: c.Limits.TrustedNetworks}
+	route, err := h.routes(&mta.Local{Delivery: deliver, Bodies: bodies})
+	if err != nil {
+		return nil, err
+	}
+	h.transfer = &mta.Agent{
+		Hostname: c.Hostname, DB: o.DB, Bodies: bodies, Queue: q, Journal: h.journal, Log: o.Log, Route: route,
+		Workers: c.Queue.Workers, PerDomain: c.Queue.PerDomain,
+		GiveUp: time.Duration(c.Queue.GiveUp), WarnAfter: time.Duration(c.Queue.WarnAfter),
+		FirstRetry: time.Duration(c.Queue.FirstRetry), LastRetry: time.Duration(c.Queue.LastRetry),
+	}
+	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Bodies: bodies, Queue: q, Journal: h.journal, Log: o.Log}
+	h.Admin = &admind.Server{
+		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Quota: int64(c.Limits.AccountQuota), Hash: hash},
+		Directory: h.directory, Mailboxes: h.mailboxes, Queue: q, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Version: o.Version, Log: o.Log,
+	}
+	return h, nil
+}
+
+func hash(_ context.Context, password string) (directory.Credentials, error) {
+	return auth.NewCredentials(password)
+}
+
+// routes gives the way to a domain: our own mailboxes, a route of the
+// configuration, or the domain's MX.
+func (h *House) routes(local mta.Transport) (func(context.Context, mail.Domain) (mta.Transport, error), error) {
+	open := h.remote(nil, &tls.Config{InsecureSkipVerify: true}) // opportunistic: any TLS is better than none
+	fixed := map[mail.Domain]mta.Transport{}
+	for _, r := range h.c.Routes {
+		t, err := h.fixed(r)
+		if err != nil {
+			return nil, err
+		}
+		fixed[mail.Domain(r.Domain)] = t
+	}
+	return func(ctx context.Context, d mail.Domain) (mta.Transport, error) {
+		if t := fixed[d]; t != nil {
+			return t, nil
+		}
+		ours, err := h.directory.HasDomain(ctx, d)
+		switch {
+		case err != nil:
+			return nil, err
+		case ours:
+			return local, nil
+		case fixed["*"] != nil:
+			return fixed["*"], nil
+		}
+		return open, nil
+	}, nil
+}
+
+func (h *House) remote(to *mta.Host, cfg *tls.Config) *mta.Remote {
+	r := &mta.Remote{Hostname: h.c.Hostname, DNS: h.o.DNS, Dial: h.o.Dial, Log: h.o.Log, TLS: cfg, Fixed: to}
+	h.remotes = append(h.remotes, r)
+	return r
+}
+
+// fixed makes the transport of a route.
+func (h *House) fixed(r config.Route) (mta.Transport, error) {
+	host, port, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		return nil, fmt.Errorf("server: route to %q: %w", r.Host, err)
+	}
+	to := &mta.Host{Name: host, Port: port}
+	if r.Protocol == "lmtp" {
+		to.Dialect = smtp.LMTP
+	}
+	var cfg *tls.Config
+	switch r.TLS {
+	case "opportunistic":
+		cfg = &tls.Config{InsecureSkipVerify: true}
+	case "required":
+		cfg, to.RequireTLS = &tls.Config{}, true
+	case "implicit":
+		cfg, to.RequireTLS, to.ImplicitTLS = &tls.Config{}, true, true
+	}
+	if r.Username != "" {
+		to.Login = login(r)
+	}
+	return h.remote(to, cfg), nil
+}
+
+// login proves who we are by the strongest mechanism that the host offers. The
+// password is read anew each time: it may have been changed.
+func login(r config.Route) func([]string) (smtp.Authenticator, error) {
+	return func(offered []string) (smtp.Authenticator, error) {
+		b, err := os.ReadFile(r.PasswordFile)
+		if err != nil {
+			return nil, fmt.Errorf("server: password of the route to %s: %w", r.Host, err)
+		}
+		who := sasl.Credentials{User: r.Username, Password: strings.TrimRight(string(b), "\r\n")}
+		if mech := sasl.Best(offered, sasl.ChannelBinding{}); mech != "" {
+			return sasl.NewClient(mech, who, sasl.ChannelBinding{})
+		}
+		return nil, fmt.Errorf("server: %s offers no way to log in that we know, only %v", r.Host, offered)
+	}
+}
+
+// Run listens, serves and transfers until ctx ends, or one of its parts fails.
+// ready is called once all ports answer.
+func (h *House) Run(ctx context.Context, ready func()) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var serve []func(context.Context) error
+	for _, l := range h.c.Listeners {
+		ln, err := h.o.Listen(l.Address)
+		if err != nil {
+			return err
+		}
+		defer ln.Close()
+		s, err := h.service(l)
+		if err != nil {
+			return err
+		}
+		serve = append(serve, func(ctx context.Context) error { return s.Serve(ctx, ln) })
+	}
+	serve = append(serve, h.transfer.Run, h.post.Run)
+	report := func(err error) { h.o.Log.Error("in the background", "error", err) }
+	serve = append(serve,
+		func(ctx context.Context) error { return h.journal.Run(ctx, report) },
+		func(ctx context.Context) error { return h.mailboxes.Run(ctx, report) })
+	var wg sync.WaitGroup
+	for _, run := range serve {
+		wg.Go(func() {
+			if err := run(ctx); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	ready()
+	wg.Wait()
+	for _, r := range h.remotes {
+		r.Close()
+	}
+	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// Recover takes over what a process that is no more has left undone. Only the
+// sole user of the engine may call it, before Run.
+func (h *House) Recover(ctx context.Context) error { return h.transfer.Recover(ctx) }
+
+// A service serves a listener until its context ends.
+type service interface {
+	Serve(ctx context.Context, ln net.Listener) error
+}
+
+func (h *House) service(l config.Listener) (service, error) {
+	var cfg *tls.Config
+	if l.TLS != "none" {
+		cfg = h.o.TLS
+	}
+	if l.TLS == "implicit" && cfg == nil {
+		return nil, fmt.Errorf("server: listener %s has implicit TLS and there is no certificate: add one as [[tls]]", l.Address)
+	}
+	verify := func(p mail.Peer) sasl.Verifier { return h.auth.For(p.Addr.Addr()) }
+	implicit := l.TLS == "implicit"
+	size := int64(h.c.Limits.MessageSize)
+	switch l.Protocol {
+	case "imap":
+		return &imapd.Server{
+			Mail: h.mailboxes, Auth: verify, TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log,
+			Limits: imapd.Limits{Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress, Trusted: h.c.Limits.TrustedNetworks, Message: size},
+		}, nil
+	case "pop3":
+		return &pop3d.Server{
+			Mail: h.mailboxes, Drops: h.drops, Auth: verify, TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log,
+			Limits: pop3d.Limits{Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress, Trusted: h.c.Limits.TrustedNetworks},
+		}, nil
+	}
+	s := &smtpd.Server{
+		Hostname: h.c.Hostname, Receiver: h.mx, TLS: cfg, Log: h.o.Log, Policy: smtpd.Policy{ImplicitTLS: implicit},
+		Limits: smtpd.Limits{
+			Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress, Trusted: h.c.Limits.TrustedNetworks,
+			Recipients: h.c.Limits.Recipients, Size: size,
+		},
+	}
+	switch l.Protocol {
+	case "smtp":
+		s.Name = h.name
+	case "submission":
+		s.Receiver, s.Auth = h.msa, verify
+		s.Policy.RequireAuth, s.Policy.ClearAuth = true, l.PlaintextLogin
+	case "lmtp":
+		s.Receiver, s.Policy.Dialect = h.lmtp, smtp.LMTP
+	}
+	return s, nil
+}
+
+// nameTime bounds how long a stranger waits for our reverse DNS.
+const nameTime = 2 * time.Second
+
+// name gives the name of an address if the name also leads to the address.
+// RFC 8601 §2.7.3
+func (h *House) name(ctx context.Context, ip netip.Addr) string {
+	ip = ip.Unmap()
+	if ip.IsLoopback() || ip.IsPrivate() {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, nameTime)
+	defer cancel()
+	names, err := h.o.DNS.PTR(ctx, ip)
+	if err != nil {
+		return ""
+	}
+	for i, n := range names.Records {
+		if i == 3 {
+			break
+		}
+		back, err := h.o.DNS.Addresses(ctx, n)
+		if err != nil {
+			continue
+		}
+		for _, a := range back.Records {
+			if a.Unmap() == ip {
+				return string(n)
+			}
+		}
+	}
+	return ""
+}
+
+// Mailboxes gives the store of people's mail.
+func (h *House) Mailboxes() *mailbox.Store { return h.mailboxes }
+
+// Directory gives the store of who is here.
+func (h *House) Directory() *directory.Directory { return h.directory }

@@ -1,0 +1,45 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+
+	"posthaste/internal/engine/blob"
+	"posthaste/internal/engine/blob/packblob"
+	"posthaste/internal/engine/dir"
+	"posthaste/internal/engine/kv"
+	"posthaste/internal/engine/kv/pebblekv"
+)
+
+// A Store is the embedded store, open.
+type Store struct {
+	DB    kv.Store
+	Blobs blob.Store
+
+	dir *dir.Dir
+}
+
+// OpenStore opens the store in a folder, which is made if it does not exist.
+// One process at a time may have it open.
+func OpenStore(path string, log *slog.Logger) (*Store, error) {
+	d, err := dir.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	db, err := pebblekv.Open(filepath.Join(path, "index"), pebblekv.Options{Log: log})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("store in %s: %w", path, err), d.Close())
+	}
+	blobs, err := packblob.Open(filepath.Join(path, "packs"), packblob.Options{Log: log})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("store in %s: %w", path, err), db.Close(), d.Close())
+	}
+	return &Store{DB: db, Blobs: blobs, dir: d}, nil
+}
+
+// Close closes the engines, and lets others have the folder.
+func (s *Store) Close() error {
+	return errors.Join(s.DB.Close(), s.Blobs.Close(), s.dir.Close())
+}
