@@ -34,7 +34,7 @@ var siblings = map[string][]string{
 	"agent/mta":            {"agent/mda"},
 	"agent/postmaster":     {"agent/msa"},
 	"server":               {"server/config", "server/listen", "server/resolver"},
-	"server/demo":          {"server", "server/config"},
+	"server/demo":          {"server", "server/config", "server/listen"},
 	"server/listen":        {"server/config"},
 	"engine/kv/kvtest":     {"engine/kv"},
 	"engine/kv/local":      {"engine/kv"},
