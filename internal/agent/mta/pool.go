@@ -24,7 +24,6 @@ type session struct {
 	target target
 	secure bool
 	sent   int
-	since  time.Time // when it went idle
 	timer  *time.Timer
 }
 

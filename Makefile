@@ -1,0 +1,42 @@
+# What there is to do, each a line of go. `make test` is what CI runs.
+SHELL := /bin/bash
+GO ?= go
+FUZZTIME ?= 5s
+
+.PHONY: build quick lint race fuzz interop crash test bench packages release
+
+build:                  ## the binary, in bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/posthaste ./cmd/posthaste
+
+quick:                  ## tests that need nothing installed
+	$(GO) test ./...
+
+packages:               ## Debian's packages that the complete tests drive
+	@bash test/packages.sh
+
+lint:                   ## format, vet, staticcheck, modules
+	@out=$$($(GO) tool gofumpt -l .); test -z "$$out" || { echo "gofumpt would change:"; echo "$$out"; exit 1; }
+	$(GO) vet -tags 'interop crash bench' ./...
+	$(GO) tool staticcheck -tags 'interop crash bench' ./...
+	$(GO) mod tidy -diff
+
+race:                   ## all quick tests under the race detector
+	$(GO) test -race ./...
+
+fuzz:                   ## every fuzz target for FUZZTIME
+	$(GO) run ./tool/fuzz -time $(FUZZTIME)
+
+interop:                ## real mail programs and servers
+	$(GO) test -count=1 -tags interop -timeout 15m ./test/interop/
+
+crash:                  ## kill -9, power failure, a full disk; partly needs root
+	$(GO) test -count=1 -tags crash -timeout 15m ./test/crash/
+
+test: packages lint race fuzz  ## everything, as CI runs it
+	$(GO) test -count=1 -tags 'interop crash' -timeout 20m ./test/...
+
+bench:                  ## us beside Debian's Postfix and Dovecot; needs root
+	$(GO) run -tags bench ./test/bench
+
+release:                ## reproducible static binaries, in bin/
+	for arch in amd64 arm64; do CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/posthaste-linux-$$arch ./cmd/posthaste; done
