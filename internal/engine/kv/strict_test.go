@@ -64,6 +64,7 @@ func TestStrictLets(t *testing.T) {
 		tx.Set(under(free, "k"), nil)
 		tx.Delete(under(mine, "x"))
 		tx.DeleteRange(under(mine, "x"), kv.Next(mine.Prefix()))
+		tx.DeleteRange([]byte{kv.Free, 'T', 8: 0}, []byte{kv.Free, 'U', 8: 0}) // no lock, no border
 		return nil
 	})
 	if err != nil || runs != 2 {

@@ -13,6 +13,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -29,8 +30,9 @@ const (
 	// maxWaiting bounds the events that wait; what comes above it is lost, and
 	// counted, so that a flood of refusals cannot take the memory.
 	maxWaiting = 10_000
-	// flushEvents is how many are written in one commit.
-	flushEvents = 1000
+	// flushEvents is how many are written in one commit: the longest have 3 KB,
+	// and kv.MaxTx must hold them all.
+	flushEvents = 250
 )
 
 // A Journal writes and reads stories. DB must be set; Run must run for Add to
@@ -142,16 +144,29 @@ func (j *Journal) Flush(ctx context.Context) error {
 		}
 	}
 	if lost > 0 {
-		return fmt.Errorf("journal: %d events came too fast to be kept", lost)
+		return &lostError{lost}
 	}
 	return nil
+}
+
+// A lostError tells that events were thrown away; what was kept is written.
+type lostError struct{ n int64 }
+
+func (e *lostError) Error() string {
+	return fmt.Sprintf("journal: %d events came too fast to be kept", e.n)
 }
 
 // Events gives what happened to a message, in the order of time;
 // mail.ErrNotFound if nothing is known of it.
 func (j *Journal) Events(ctx context.Context, id mail.TraceID) ([]trace.Event, error) {
 	if err := j.Flush(ctx); err != nil {
-		return nil, err
+		lost, ok := errors.AsType[*lostError](err)
+		if !ok {
+			return nil, err
+		}
+		j.mu.Lock()
+		j.lost += lost.n // for Run to tell of
+		j.mu.Unlock()
 	}
 	var out []trace.Event
 	err := j.DB.View(ctx, func(r kv.Reader) error {

@@ -30,6 +30,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"time"
 
 	"posthaste/internal/base/mail"
@@ -148,8 +149,11 @@ const scanLimit = 2000
 // Claim claims up to n items that are due, each for the time given. It passes
 // over domains that busy says yes to.
 func (q *Queue) Claim(ctx context.Context, hold time.Duration, n int, busy func(mail.Domain) bool) (claims []Claim, err error) {
-	for shard := uint64(0); shard < shards && len(claims) < n; shard++ {
-		l := kv.Lock{Class: 'Q', ID: shard}
+	// Each time another shard is first, or the last ones would wait as long as
+	// there is enough to do in others.
+	first := mathrand.Uint64N(shards)
+	for i := uint64(0); i < shards && len(claims) < n; i++ {
+		l := kv.Lock{Class: 'Q', ID: (first + i) % shards}
 		ids, err := q.due(ctx, l, n-len(claims), busy)
 		if err != nil {
 			return claims, fmt.Errorf("queue: claim: %w", err)
