@@ -47,10 +47,18 @@ is enough for other servers but not for people's mail programs.`,
 				return err
 			}
 			d := &daemon{t: t, st: st, log: log, sockets: &listen.Sockets{}}
-			return errors.Join(d.run(cmd.Context(), c), st.Close())
+			err = d.run(cmd.Context(), c)
+			if st.Failed() != nil {
+				// What is stuck on the way to a failed disk must not keep us.
+				time.AfterFunc(lastWait, func() { os.Exit(1) })
+			}
+			return errors.Join(err, st.Close())
 		},
 	}
 }
+
+// lastWait is how long a server whose disk has failed takes to close its store.
+const lastWait = 10 * time.Second
 
 // A daemon is a server over its reloads.
 type daemon struct {
@@ -170,7 +178,7 @@ func (d *daemon) build(c config.Config) (*server.House, error) {
 		return nil, err
 	}
 	return server.Build(c, server.Outside{
-		DB: d.st.DB, Blobs: d.st.Blobs, DNS: r, Dial: new(net.Dialer).DialContext, Log: d.log, TLS: cfg, Listen: d.sockets.Listen, Version: version,
+		DB: d.st.DB, Blobs: d.st.Blobs, Failed: d.st.Failed, DNS: r, Dial: new(net.Dialer).DialContext, Log: d.log, TLS: cfg, Listen: d.sockets.Listen, Version: version,
 	})
 }
 

@@ -48,9 +48,12 @@ import (
 type Outside struct {
 	DB    kv.Store
 	Blobs blob.Store
-	DNS   dns.Resolver
-	Dial  func(ctx context.Context, network, addr string) (net.Conn, error)
-	Log   *slog.Logger
+	// Failed tells why the store can never again write, in this process; nil: it
+	// cannot fail.
+	Failed func() error
+	DNS    dns.Resolver
+	Dial   func(ctx context.Context, network, addr string) (net.Conn, error)
+	Log    *slog.Logger
 	// TLS is for the listeners; nil: there is no TLS.
 	TLS *tls.Config
 	// Listen opens a port.
@@ -210,7 +213,7 @@ func (h *House) Run(ctx context.Context, ready func()) error {
 		}
 		serve = append(serve, func(ctx context.Context) error { return s.Serve(ctx, ln) })
 	}
-	serve = append(serve, h.transfer.Run, h.post.Run)
+	serve = append(serve, h.transfer.Run, h.post.Run, h.watch)
 	report := func(err error) { h.o.Log.Error("in the background", "error", err) }
 	serve = append(serve,
 		func(ctx context.Context) error { return h.journal.Run(ctx, report) },
@@ -232,6 +235,40 @@ func (h *House) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 	return nil
+}
+
+const (
+	watchEvery = 250 * time.Millisecond
+	// failGrace is how long clients still hear "try again later" from a house
+	// whose disk has failed, before it ends.
+	failGrace = 2 * time.Second
+)
+
+// watch ends the house when its store has failed: what is on the disk is known
+// only to who reads it anew.
+func (h *House) watch(ctx context.Context) error {
+	if h.o.Failed == nil {
+		return nil
+	}
+	t := time.NewTicker(watchEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		err := h.o.Failed()
+		if err == nil {
+			continue
+		}
+		h.o.Log.Error("the disk has failed: nothing more is taken, and the server ends; look at the disk before you start it again", "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(failGrace):
+		}
+		return fmt.Errorf("server: the disk has failed: %w", err)
+	}
 }
 
 // Recover takes over what a process that is no more has left undone. Only the

@@ -18,7 +18,9 @@ type Store struct {
 	DB    kv.Store
 	Blobs blob.Store
 
-	dir *dir.Dir
+	dir   *dir.Dir
+	index *pebblekv.Store
+	packs *packblob.Store
 }
 
 // OpenStore opens the store in a folder, which is made if it does not exist.
@@ -36,7 +38,15 @@ func OpenStore(path string, log *slog.Logger) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store in %s: %w", path, err), db.Close(), d.Close())
 	}
-	return &Store{DB: db, Blobs: blobs, dir: d}, nil
+	return &Store{DB: db, Blobs: blobs, dir: d, index: db, packs: blobs}, nil
+}
+
+// Failed tells why nothing can be written any more; nil if all is well.
+func (s *Store) Failed() error {
+	if err := s.index.Failed(); err != nil {
+		return err
+	}
+	return s.packs.Failed()
 }
 
 // Close closes the engines, and lets others have the folder.

@@ -53,6 +53,8 @@ const (
 	// busyAfter is when a destination that was at its limit is looked at again,
 	// if nothing ends meanwhile.
 	busyAfter = 5 * time.Second
+	// fullAfter is when it is tried again to write to a full disk.
+	fullAfter = 2 * time.Second
 )
 
 func or[T comparable](v, def T) T {
@@ -91,7 +93,8 @@ func (a *Agent) Run(ctx context.Context) error {
 			pause(ctx, knock, w.ended, busyAfter)
 		default:
 			if err := a.Queue.Wait(ctx, knock); err != nil && ctx.Err() == nil {
-				return fmt.Errorf("mta: %w", err)
+				a.Log.Error("the queue cannot be read", "error", err)
+				pause(ctx, knock, w.ended, busyAfter)
 			}
 		}
 	}
@@ -182,7 +185,13 @@ func (a *Agent) attempt(ctx context.Context, c queue.Claim) {
 			a.Log.Warn("attempt", "id", c.Envelope.Trace.String(), "domain", string(c.Domain), "error", err)
 		}
 	}
-	if err := a.settle(context.WithoutCancel(ctx), c, outcomes); err != nil {
+	err = a.settle(context.WithoutCancel(ctx), c, outcomes)
+	for errors.Is(err, mail.ErrFull) && ctx.Err() == nil && time.Now().Before(c.Until.Add(-fullAfter)) {
+		// What came of it must not be forgotten, or it would be sent again.
+		pause(ctx, nil, nil, fullAfter)
+		err = a.settle(context.WithoutCancel(ctx), c, outcomes)
+	}
+	if err != nil {
 		a.Log.Error("an attempt cannot be written down", "id", c.Envelope.Trace.String(), "error", err)
 	}
 }

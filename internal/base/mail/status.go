@@ -16,6 +16,7 @@ type Status struct{ Class, Subject, Detail uint16 }
 var (
 	StatusOK        = Status{2, 0, 0}
 	StatusTryLater  = Status{4, 3, 0} // we failed, and do not say more
+	StatusFull      = Status{4, 3, 1} // mail system full
 	StatusDelivered = Status{2, 1, 5} // destination address valid
 	StatusRelayed   = Status{2, 0, 0}
 )
@@ -85,6 +86,7 @@ var (
 	ErrOverQuota = errors.New("over quota")
 	ErrLimit     = errors.New("limit reached")
 	ErrInUse     = errors.New("in use")
+	ErrFull      = errors.New("the disk is full") // of the whole server, for the moment
 )
 
 // StatusOf gives what a peer may know of err: the status and text of a
@@ -100,6 +102,8 @@ func StatusOf(err error) (Status, string) {
 	switch {
 	case errors.Is(err, ErrOverQuota):
 		return Status{4, 2, 2}, "mailbox full"
+	case errors.Is(err, ErrFull):
+		return StatusFull, "no room on this server for the moment, try again later"
 	case errors.Is(err, ErrInUse):
 		return Status{4, 2, 1}, "mailbox in use, try again later"
 	}

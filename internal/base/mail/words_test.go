@@ -51,6 +51,7 @@ func TestStatusOf(t *testing.T) {
 		{fmt.Errorf("far away: %w", no), "5.7.1", "not here"},
 		{fmt.Errorf("mailbox: %w", ErrOverQuota), "4.2.2", "mailbox full"},
 		{fmt.Errorf("mailbox: %w", ErrInUse), "4.2.1", "mailbox in use, try again later"},
+		{fmt.Errorf("store: %w", ErrFull), "4.3.1", "no room on this server for the moment, try again later"},
 		{errors.New("disk on fire at /var"), "4.3.0", "local error, try again later"},
 		{ErrNotFound, "4.3.0", "local error, try again later"},
 	} {

@@ -95,6 +95,7 @@ func TestRefusalReply(t *testing.T) {
 	}{
 		{errors.New("disk on fire"), "451 4.3.0 local error, try again later"},
 		{mail.ErrOverQuota, "452 4.2.2 mailbox full"},
+		{mail.ErrFull, "452 4.3.1 no room on this server for the moment, try again later"},
 		{mail.Refuse("5.1.1", "no such user", "x"), "550 5.1.1 no such user"},
 		{mail.Refuse("5.7.1", "relaying denied", ""), "550 5.7.1 relaying denied"},
 		{mail.Refuse("4.7.1", "greylisted", ""), "450 4.7.1 greylisted"},

@@ -70,6 +70,8 @@ func answer(err error) (f *failure, ours bool) {
 		return &failure{imap.NO, imap.CodeAlreadyExists, "this mailbox exists already"}, false
 	case errors.Is(err, mail.ErrOverQuota):
 		return &failure{imap.NO, imap.CodeOverQuota, "there is no room left in this account"}, false
+	case errors.Is(err, mail.ErrFull): // the engine's log tells of it, once
+		return &failure{imap.NO, imap.CodeLimit, "no room on this server for the moment, try again later"}, false
 	case errors.Is(err, mail.ErrLimit):
 		return &failure{imap.NO, imap.CodeLimit, "a limit of this server is reached"}, false
 	case errors.Is(err, mail.ErrInUse):

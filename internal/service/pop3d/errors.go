@@ -49,6 +49,8 @@ func answer(err error) (f *failure, ours bool) {
 		return &failure{"", r.Text}, false
 	case errors.Is(err, mail.ErrInUse):
 		return &failure{pop3.InUse, "another session has this maildrop"}, false
+	case errors.Is(err, mail.ErrFull): // the engine's log tells of it, once
+		return &failure{pop3.Temporary, "no room on this server for the moment, try again later"}, false
 	case errors.Is(err, mail.ErrNotFound):
 		return &failure{"", "this message is gone"}, false
 	}

@@ -30,8 +30,8 @@
 //
 // # Errors
 //
-// On a full disk Put gives an error that is syscall.ENOSPC, and works again when
-// there is space. After a failed sync nothing can be put any more
+// On a full disk Put gives an error that is mail.ErrFull and syscall.ENOSPC, and
+// works again when there is space. After a failed sync nothing can be put any more
 // (blob.ErrReadOnly): what reached the disk is unknown.
 package packblob
 
@@ -41,10 +41,12 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"posthaste/internal/base/mail"
 	"posthaste/internal/engine/blob"
 )
 
@@ -93,6 +95,7 @@ type Store struct {
 	open    int    // files that are open
 	clock   uint64 // counts uses of packs
 	err     error  // why nothing can be put any more
+	full    bool   // the last Put found no room
 	closed  bool
 	users   int
 	left    chan struct{} // closed when it is closed and all have left
@@ -183,6 +186,26 @@ func (s *Store) Failed() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
+}
+
+// room looks at what came of a Put: an error that means "no room" becomes
+// mail.ErrFull, and the log hears when that begins and when it ends.
+func (s *Store) room(err error) error {
+	full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if full != s.full && (full || err == nil) {
+		s.full = full
+		if full {
+			s.Log.Error("the disk of the packs is full", "err", err)
+		} else {
+			s.Log.Info("the disk of the packs has room again")
+		}
+	}
+	if full && s.err == nil {
+		return fmt.Errorf("%w: %w", mail.ErrFull, err)
+	}
+	return err
 }
 
 // Close waits for those who are inside, seals the packs and closes the store.

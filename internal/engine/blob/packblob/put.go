@@ -52,10 +52,11 @@ func (s *Store) Put(ctx context.Context, r io.Reader) (mail.BlobID, int64, error
 		return mail.BlobID{}, 0, fmt.Errorf("put a blob: %w", err)
 	}
 	if more {
-		return s.putFramed(ctx, body, r)
+		id, size, err := s.putFramed(ctx, body, r)
+		return id, size, s.room(err)
 	}
 	id, err := s.putWhole(body)
-	if err != nil {
+	if err = s.room(err); err != nil {
 		return mail.BlobID{}, 0, fmt.Errorf("put a blob: %w", err)
 	}
 	return id, int64(len(body)), nil

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"posthaste/internal/base/mail"
 	"posthaste/internal/engine/kv"
 )
 
@@ -22,7 +23,7 @@ const (
 )
 
 // errFull is what callers get while the disk is full.
-var errFull = fmt.Errorf("the disk of the store is full: %w", syscall.ENOSPC)
+var errFull = fmt.Errorf("store: %w: %w", mail.ErrFull, syscall.ENOSPC)
 
 // errFrozen is what Pebble gets from a frozen disk when the store closes.
 var errFrozen = errors.New("frozen after a disk error")

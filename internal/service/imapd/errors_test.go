@@ -1,0 +1,26 @@
+package imapd
+
+import (
+	"fmt"
+	"testing"
+
+	"posthaste/internal/base/mail"
+)
+
+// What an engine's error becomes for the client.
+func TestAnswer(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+		ours bool
+	}{
+		{mail.ErrFull, "NO [LIMIT] no room on this server for the moment, try again later", false},
+		{mail.ErrOverQuota, "NO [OVERQUOTA] there is no room left in this account", false},
+		{fmt.Errorf("input/output error"), "NO [UNAVAILABLE] local error, try again later", true},
+	} {
+		f, ours := answer(fmt.Errorf("mailbox: append: %w", c.err))
+		if f.Error() != c.want || ours != c.ours {
+			t.Errorf("%v: %v, ours: %v", c.err, f, ours)
+		}
+	}
+}
