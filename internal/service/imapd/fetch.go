@@ -25,12 +25,19 @@ type fetcher struct {
 	uid   bool // UID FETCH
 	texts flagTexts
 
-	records bool // an item asks for what the store knows of the message
-	bodies  bool // an item asks for its bytes
-	seen    bool // an item marks it as seen
-	flags   bool // FLAGS is among the items
-	binary  []byte
+	records bool  // an item asks for what the store knows of the message
+	bodies  bool  // an item asks for its bytes
+	seen    bool  // an item marks it as seen
+	flags   bool  // FLAGS is among the items
+	tree    bool  // an item asks for a piece of them
 	failed  error // the last message that could not be read
+
+	// Memory that is used again for every message or page.
+	fields []byte
+	body   []byte
+	ids    []mail.EmailID
+	known  []mailbox.Record
+	one    fetched
 }
 
 // An item is a FetchItem made ready.
@@ -120,7 +127,9 @@ func (f *fetcher) needs(it *item) {
 	case imap.ItemRFC822Text:
 		sec.Text = imap.TextText
 	}
-	f.records = f.records || sec.Text != imap.TextAll || len(sec.Path) > 0
+	if sec.Text != imap.TextAll || len(sec.Path) > 0 {
+		f.records, f.tree = true, true
+	}
 	if sec.Text != imap.TextFields && sec.Text != imap.TextFieldsNot {
 		f.bodies = true
 		return
@@ -175,20 +184,19 @@ func (f *fetcher) page(ctx context.Context, rows []*mailbox.Row) error {
 		return nil
 	}
 	s := f.s
-	ids := make([]mail.EmailID, len(rows))
-	for i, r := range rows {
-		ids[i] = r.Email
+	f.ids = f.ids[:0]
+	for _, r := range rows {
+		f.ids = append(f.ids, r.Email)
 	}
-	var records []mailbox.Record
 	var messages []mailbox.Message
 	var err error
 	if f.records {
-		if records, err = s.srv.Mail.Records(ctx, s.peer.Account, ids); err != nil {
+		if f.known, err = s.srv.Mail.AppendRecords(ctx, f.known[:0], s.peer.Account, f.ids); err != nil {
 			return err
 		}
 	}
 	if f.bodies {
-		if messages, err = s.srv.Mail.Messages(ctx, s.peer.Account, ids); err != nil {
+		if messages, err = s.srv.Mail.Messages(ctx, s.peer.Account, f.ids); err != nil {
 			return err
 		}
 	}
@@ -197,7 +205,8 @@ func (f *fetcher) page(ctx context.Context, rows []*mailbox.Row) error {
 		return err
 	}
 	for i, r := range rows {
-		m := &fetched{row: r}
+		m := &f.one
+		*m = fetched{row: r}
 		if now != f.texts.snap {
 			if n := now.Find(r.UID); n != nil {
 				m.row, m.marked = n, n.Flags != r.Flags
@@ -207,7 +216,7 @@ func (f *fetcher) page(ctx context.Context, rows []*mailbox.Row) error {
 			continue
 		}
 		if f.records {
-			m.record = &records[i]
+			m.record = &f.known[i]
 		}
 		if f.bodies {
 			m.message = &messages[i]
@@ -266,7 +275,7 @@ func (f *fetcher) message(ctx context.Context, m *fetched) {
 		return
 	}
 	if m.body != nil {
-		defer m.body.Close()
+		defer f.close(m)
 	}
 	if err := f.measure(m); err != nil {
 		f.failed = err
@@ -291,13 +300,21 @@ func (f *fetcher) open(ctx context.Context, m *fetched) (err error) {
 	if m.message == nil {
 		return nil
 	}
-	if m.record != nil {
+	if f.tree {
 		if m.tree, err = message.DecodePart(m.record.Tree); err != nil {
 			return fmt.Errorf("imapd: structure of email %d: %w", m.row.Email, err)
 		}
 	}
-	m.body, err = m.message.Open(ctx)
+	m.body, err = m.message.OpenIn(ctx, f.body)
 	return err
+}
+
+// close lets go of what open has made ready.
+func (f *fetcher) close(m *fetched) {
+	if b := m.body.Bytes(); b != nil {
+		f.body = b[:0]
+	}
+	m.body.Close()
 }
 
 // item writes one item.

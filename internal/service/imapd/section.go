@@ -56,9 +56,9 @@ func (f *fetcher) writeSection(m *fetched, it *item) {
 	e.Raw(it.label)
 	if it.cached != nil {
 		// The record knows all of these fields; that is what cached means.
-		b, _ := m.record.Fields(f.binary[:0], it.cached...)
+		b, _ := m.record.Fields(f.fields[:0], it.cached...)
 		b = append(b, '\r', '\n')
-		f.binary = b
+		f.fields = b
 		p := it.part(int64(len(b)))
 		e.LiteralBytes(b[p.off : p.off+p.size])
 		return

@@ -217,6 +217,19 @@ func (s *Store) Open(ctx context.Context, r Ref, prefix []byte) (*Reader, error)
 	return rd, nil
 }
 
+// OpenIn is Open that uses the memory of buf for an inline body, if it is
+// enough: Bytes gives it back. No more than one Reader may use it at a time.
+func (s *Store) OpenIn(ctx context.Context, buf []byte, r Ref, prefix []byte) (*Reader, error) {
+	b, ok, err := AppendInline(buf[:0], r, prefix)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return s.Open(ctx, r, prefix)
+	}
+	return &Reader{mem: b, size: int64(len(b))}, nil
+}
+
 // AppendInline appends prefix and body if the body stands in its holder's row;
 // else it gives false and appends nothing.
 func AppendInline(dst []byte, r Ref, prefix []byte) ([]byte, bool, error) {

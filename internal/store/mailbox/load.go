@@ -23,9 +23,12 @@ type Store struct {
 	// CachedRows is how many messages of snapshots are kept in memory (about
 	// 72 bytes each); 0 is a million.
 	CachedRows int
+	// RecordBytes is how much memory Records may keep; 0 is 64 MiB.
+	RecordBytes int
 
-	cache cache
-	due   due
+	cache  cache
+	recent recent
+	due    due
 }
 
 type boxKey struct {

@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 
 	"posthaste/internal/base/mail"
@@ -9,39 +10,73 @@ import (
 	"posthaste/internal/store/body"
 )
 
-// Records gives what is kept of the emails, in the order of ids. An email that
-// is gone has a zero Record.
-func (s *Store) Records(ctx context.Context, a mail.AccountID, ids []mail.EmailID) ([]Record, error) {
-	rows, err := s.rows(ctx, a, kindRecord, ids)
-	if err != nil {
-		return nil, fmt.Errorf("mailbox: records: %w", err)
-	}
-	out := make([]Record, len(ids))
-	for i, raw := range rows {
-		switch {
-		case raw == nil:
-		case len(raw) == 1 && raw[0] == recordAbsent:
-			out[i], err = s.parseAgain(ctx, a, ids[i])
-		default:
-			out[i], err = decodeRecord(raw)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("mailbox: record of email %d: %w", ids[i], err)
-		}
-	}
-	return out, nil
-}
-
+// rows gives the rows of the emails, nil where there is none.
 func (s *Store) rows(ctx context.Context, a mail.AccountID, kind byte, ids []mail.EmailID) (rows [][]byte, err error) {
-	keys := make([][]byte, len(ids))
-	for i, id := range ids {
-		keys[i] = key64(a, kind, uint64(id))
-	}
-	err = s.DB.View(ctx, func(r kv.Reader) error {
+	err = s.DB.View(ctx, func(r kv.Reader) (err error) {
+		if dense(ids) {
+			rows, err = scanRows(r, a, kind, ids)
+			return err
+		}
+		keys, room := make([][]byte, len(ids)), make([]byte, 0, len(ids)*(kv.PrefixLen+9))
+		for i, id := range ids {
+			at := len(room)
+			room = append(Lock(a).AppendPrefix(room), kind)
+			room = binary.BigEndian.AppendUint64(room, uint64(id))
+			keys[i] = room[at:len(room):len(room)]
+		}
 		rows, err = r.GetMany(keys...)
 		return err
 	})
 	return rows, err
+}
+
+// dense tells whether one scan over the rows is cheaper than to look for each.
+func dense(ids []mail.EmailID) bool {
+	n := len(ids)
+	if n < 4 || uint64(ids[n-1]-ids[0]) >= 2*uint64(n) {
+		return false
+	}
+	for i := range n - 1 {
+		if ids[i] >= ids[i+1] {
+			return false
+		}
+	}
+	return true
+}
+
+// scanRows is rows for ids that are in order and close to each other.
+func scanRows(r kv.Reader, a mail.AccountID, kind byte, ids []mail.EmailID) ([][]byte, error) {
+	rows := make([][]byte, len(ids))
+	ends := make([]int, len(ids))
+	var text []byte
+	i := 0
+	rg := kv.Range{Low: key64(a, kind, uint64(ids[0])), High: key64(a, kind, uint64(ids[len(ids)-1])+1)}
+	for row, err := range r.Scan(rg) {
+		if err != nil {
+			return nil, err
+		}
+		id := mail.EmailID(binary.BigEndian.Uint64(row.Key[kv.PrefixLen+1:]))
+		for ids[i] < id {
+			ends[i] = len(text)
+			i++
+		}
+		if ids[i] == id {
+			text = append(text, row.Value...)
+			ends[i] = len(text)
+			i++
+		}
+	}
+	for ; i < len(ids); i++ {
+		ends[i] = len(text)
+	}
+	at := 0
+	for i, end := range ends {
+		if end > at { // no row is empty
+			rows[i] = text[at:end:end]
+		}
+		at = end
+	}
+	return rows, nil
 }
 
 // parseAgain makes the record of a message whose record is too large for a row.
@@ -104,6 +139,15 @@ func (m *Message) Open(ctx context.Context) (*body.Reader, error) {
 		return nil, fmt.Errorf("mailbox: message: %w", mail.ErrNotFound)
 	}
 	return m.s.Bodies.Open(ctx, m.row.ref, m.row.prefix)
+}
+
+// OpenIn is Open that uses the memory of buf if that is enough: the reader's
+// Bytes give it back.
+func (m *Message) OpenIn(ctx context.Context, buf []byte) (*body.Reader, error) {
+	if m.gone {
+		return nil, fmt.Errorf("mailbox: message: %w", mail.ErrNotFound)
+	}
+	return m.s.Bodies.OpenIn(ctx, buf, m.row.ref, m.row.prefix)
 }
 
 // Append appends the whole message to dst if its body stands in its row, as

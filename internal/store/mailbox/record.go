@@ -56,6 +56,11 @@ func (p *Prepared) parse(r mail.Body) error {
 	return nil
 }
 
+// Weight is about how many bytes one Append of the message writes.
+func (p *Prepared) Weight() int {
+	return len(p.record) + len(p.Prefix) + len(p.Ref.Inline) + 40*len(p.threads) + 700
+}
+
 // PrepareMessage stages, parses and keeps a message for one holder, as APPEND
 // needs it.
 func (s *Store) PrepareMessage(ctx context.Context, trace mail.TraceID, r io.Reader) (*Prepared, error) {
