@@ -1,0 +1,262 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/smtp"
+	"net/textproto"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"posthaste/internal/server/demo"
+)
+
+// The test binary is the command if this is set.
+const asCommand = "POSTHASTE_TEST_AS_COMMAND"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asCommand) != "" {
+		main()
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func command(args ...string) *exec.Cmd {
+	c := exec.Command(os.Args[0], args...)
+	c.Env = append(os.Environ(), asCommand+"=1")
+	return c
+}
+
+// run runs the command to its end.
+func run(t *testing.T, in string, args ...string) (out string, err error) {
+	t.Helper()
+	c := command(args...)
+	c.Stdin = strings.NewReader(in)
+	var b bytes.Buffer
+	c.Stdout, c.Stderr = &b, &b
+	err = c.Run()
+	return b.String(), err
+}
+
+func must(t *testing.T, in string, args ...string) string {
+	t.Helper()
+	out, err := run(t, in, args...)
+	if err != nil {
+		t.Fatalf("%v: %v\n%s", args, err, out)
+	}
+	return out
+}
+
+func mustFail(t *testing.T, want string, in string, args ...string) {
+	t.Helper()
+	out, err := run(t, in, args...)
+	if err == nil || !strings.Contains(out, want) {
+		t.Errorf("%v: %v\n%s\nwant a failure with %q", args, err, out, want)
+	}
+}
+
+// TestPeople runs the commands on a store without a server.
+func TestPeople(t *testing.T) {
+	data := "--data=" + filepath.Join(t.TempDir(), "data")
+	mustFail(t, "not served here; add it first: posthaste domain add example.org", "secret password", "account", "add", "ada@example.org", "--password-stdin", data)
+	must(t, "", "domain", "add", "example.org", "bücher.example", data)
+	mustFail(t, "exists already", "", "domain", "add", "example.org", data)
+	mustFail(t, "no domain name", "", "domain", "add", "no domain", data)
+	if out := must(t, "", "domain", "list", data); out != "example.org\nbücher.example\n" {
+		t.Errorf("domains are %q", out)
+	}
+	must(t, "secret password\n", "account", "add", "ada@example.org", "--name", "Ada", "--quota", "1GB", "--password-stdin", data)
+	mustFail(t, "at least 8 characters", "short", "account", "add", "bob@example.org", "--password-stdin", data)
+	mustFail(t, "exists already", "secret password", "account", "add", "Ada@example.org", "--password-stdin", data)
+	file := "# people\nbob@example.org\tlong enough\tBob\nada@example.org\tsecret password\neve@bücher.example\tlong enough\n"
+	if out := must(t, file, "account", "add", "--file", "-", data); !strings.Contains(out, "added 2 accounts, 1 were there already") {
+		t.Error(out)
+	}
+	out := must(t, "", "account", "list", data)
+	for _, want := range []string{"ada@example.org", "1.0 GB", "Bob", "eve@xn--bcher-kva.example"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in\n%s", want, out)
+		}
+	}
+	must(t, "another password", "account", "password", "ada@example.org", "--password-stdin", data)
+	must(t, "", "alias", "add", "info@example.org", "ada@example.org", "bob@elsewhere.example", data)
+	must(t, "", "alias", "add", "@example.org", "ada@example.org", data)
+	if out := must(t, "", "alias", "list", data); out != "@example.org → ada@example.org\ninfo@example.org → ada@example.org, bob@elsewhere.example\n" {
+		t.Errorf("aliases are %q", out)
+	}
+	must(t, "", "alias", "remove", "info@example.org", data)
+	mustFail(t, "in use", "", "domain", "remove", "example.org", data)
+	mustFail(t, "nothing was removed", "n\n", "account", "remove", "bob@example.org", data)
+	must(t, "", "account", "remove", "bob@example.org", "--yes", data)
+	mustFail(t, "not found", "", "account", "remove", "bob@example.org", "--yes", data)
+	if out := must(t, "", "queue", "list", data); out != "Nothing waits.\n" {
+		t.Error(out)
+	}
+	mustFail(t, "no message id", "", "why", "nonsense", data)
+	if out := must(t, "", "check", data); !strings.Contains(out, "as it should be") {
+		t.Error(out)
+	}
+}
+
+// TestDemo is the README's first command, and what it says to try.
+func TestDemo(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	w, stop := startDemo(t, data)
+	ada, bob := w.People[0], w.People[1]
+	text := "From: " + ada.Address + "\r\nSubject: Hello\r\n\r\nHello, world!\r\n"
+	to := []string{bob.Address, "refuse@" + w.Outside.Domain, "anybody@" + w.Outside.Domain}
+	submit(t, w, ada, to, text)
+	mustFail(t, "in use by process", "", "demo", "--data", data)
+	pop := login(t, w.POP3, bob)
+	got := retrieve(t, pop, len(letterCount))
+	id := between(got, " id ", "\r\n")
+	if !strings.Contains(got, "Hello, world!") || !strings.Contains(got, "Return-Path: <"+ada.Address+">") || len(id) != 16 {
+		t.Errorf("the message is\n%s", got)
+	}
+	waitFor(t, "the report", func() bool {
+		return strings.Contains(must(t, "", "why", id, "--data", data), "We told "+ada.Address)
+	})
+	story := must(t, "", "why", id, "--data", data)
+	for _, want := range []string{"handed us the message", "INBOX", "could not be delivered to refuse@", "there is no such person", "mx.outside.example took it for anybody@"} {
+		if !strings.Contains(story, want) {
+			t.Errorf("%q is not in the story\n%s", want, story)
+		}
+	}
+	waitFor(t, "an empty queue", func() bool { return must(t, "", "queue", "list", "--data", data) == "Nothing waits.\n" })
+	if out := must(t, "", "check", "--data", data); !strings.Contains(out, "as it should be") {
+		t.Error(out)
+	}
+	stop()
+	again, stop := startDemo(t, data)
+	if again.People[0] != ada {
+		t.Error("the people are others after a restart:", again.People)
+	}
+	stop()
+}
+
+// letterCount has the length of what the inbox holds at the first start.
+var letterCount = make([]struct{}, 28)
+
+func startDemo(t *testing.T, data string) (w demo.World, stop func()) {
+	c := command("demo", "--json", "--data", data)
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Stderr = os.Stderr
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stop = func() {
+		c.Process.Signal(syscall.SIGTERM)
+		if err := c.Wait(); err != nil {
+			t.Error("the demonstration ended with", err)
+		}
+	}
+	line, err := bufio.NewReader(out).ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(line, &w)
+	}
+	if err != nil {
+		c.Process.Kill()
+		t.Fatalf("%v: %q", err, line)
+	}
+	return w, stop
+}
+
+// submit sends over STARTTLS, with a certificate that is checked.
+func submit(t *testing.T, w demo.World, from demo.Person, to []string, text string) {
+	pem, err := os.ReadFile(w.CA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	c, err := smtp.Dial(w.Submission)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	host, _, _ := net.SplitHostPort(w.Submission)
+	err = errors.Join(c.StartTLS(&tls.Config{RootCAs: roots, ServerName: host}), c.Auth(smtp.PlainAuth("", from.Address, from.Password, host)), c.Mail(from.Address))
+	for _, a := range to {
+		err = errors.Join(err, c.Rcpt(a))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := c.Data()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(d, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(d.Close(), c.Quit()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func login(t *testing.T, addr string, p demo.Person) *textproto.Conn {
+	c, err := textproto.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.ReadLine()
+	say(t, c, "USER "+p.Address)
+	say(t, c, "PASS "+p.Password)
+	return c
+}
+
+func say(t *testing.T, c *textproto.Conn, line string) string {
+	c.PrintfLine("%s", line)
+	answer, err := c.ReadLine()
+	if err != nil || !strings.HasPrefix(answer, "+OK") {
+		t.Fatalf("%s: %s %v", line, answer, err)
+	}
+	return answer
+}
+
+// retrieve gives the last message, of which there must be n and one more.
+func retrieve(t *testing.T, c *textproto.Conn, n int) string {
+	if stat := say(t, c, "STAT"); !strings.HasPrefix(stat, fmt.Sprintf("+OK %d ", n+1)) {
+		t.Error("the inbox has", stat)
+	}
+	say(t, c, fmt.Sprintf("RETR %d", n+1))
+	lines, err := c.ReadDotLines()
+	if err != nil {
+		t.Fatal(err)
+	}
+	say(t, c, "QUIT")
+	return strings.Join(lines, "\r\n")
+}
+
+func between(s, a, b string) string {
+	_, s, _ = strings.Cut(s, a)
+	s, _, _ = strings.Cut(s, b)
+	return s
+}
+
+func waitFor(t *testing.T, what string, done func() bool) {
+	for range 100 {
+		if done() {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Fatal("waited in vain for", what)
+}

@@ -1,0 +1,121 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestEmptyFileIsDefault(t *testing.T) {
+	c, err := Parse(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Listeners) != 7 || c.Limits.Recipients != 100 || time.Duration(c.Queue.GiveUp) != 120*time.Hour {
+		t.Errorf("defaults are %+v", c)
+	}
+}
+
+func TestFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "posthaste.toml")
+	err := os.WriteFile(path, []byte(`
+hostname = "mail.example.org"
+data = "store"
+[log]
+level = "debug"
+[[tls]]
+certificate = "c.pem"
+key = "/abs/k.pem"
+[dns]
+servers = ["127.0.0.1", "[::1]:5353"]
+[[listener]]
+address = "127.0.0.1:2525"
+protocol = "smtp"
+[[listener]]
+address = ":1110"
+protocol = "pop3"
+tls = "none"
+plaintext_login = true
+[[route]]
+domain = "Bücher.example"
+host = "127.0.0.1:25"
+[[route]]
+domain = "*"
+host = "smart.example:465"
+tls = "implicit"
+username = "me"
+password_file = "pw"
+[limits]
+message_size = "10 MB"
+trusted_networks = ["10.0.0.0/8", "fd00::/8"]
+[queue]
+first_retry = "30s"
+give_up = "2d"
+`), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, ok := range map[string]bool{
+		"data":     c.Data == filepath.Join(dir, "store"),
+		"tls":      c.TLS[0].Certificate == filepath.Join(dir, "c.pem") && c.TLS[0].Key == "/abs/k.pem",
+		"dns":      c.DNS.Servers[0] == "127.0.0.1:53" && c.DNS.Servers[1] == "[::1]:5353",
+		"listener": len(c.Listeners) == 2 && c.Listeners[0].TLS == "starttls" && c.Listeners[1].PlaintextLogin,
+		"route":    c.Routes[0].Domain == "xn--bcher-kva.example" && c.Routes[0].TLS == "opportunistic" && c.Routes[1].PasswordFile == filepath.Join(dir, "pw"),
+		"limits":   c.Limits.MessageSize == 10<<20 && len(c.Limits.TrustedNetworks) == 2 && c.Limits.Recipients == 100,
+		"queue":    time.Duration(c.Queue.FirstRetry) == 30*time.Second && time.Duration(c.Queue.GiveUp) == 48*time.Hour,
+	} {
+		if !ok {
+			t.Errorf("%s is not as in the file: %+v", name, c)
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	for text, want := range map[string]string{
+		`hostnam = "x"`:                     "do not exist",
+		`hostname = `:                       "",
+		`hostname = "a b"`:                  "no domain name",
+		`data = ""`:                         "must name a folder",
+		"[log]\nlevel = \"loud\"":           "log.level",
+		"[[tls]]\ncertificate = \"c\"":      "a certificate and a key",
+		"[[listener]]\naddress = \"25\"":    "host:port",
+		"[[listener]]\naddress = \":25\"":   "protocol is",
+		"[dns]\nservers = [\"ns.example\"]": "no IP address",
+		"[limits]\nmessage_size = \"big\"":  "no size",
+		"[limits]\nmessage_size = \"1KB\"":  "at least 64KB",
+		"[queue]\nfirst_retry = \"soon\"":   "no time span",
+		"[queue]\nfirst_retry = \"9h\"":     "no longer than",
+		"[[route]]\ndomain = \"x y\"":       "no domain name",
+		"[[route]]\ndomain = \"*\"":         "host:port",
+		"[[listener]]\naddress = \":25\"\nprotocol = \"smtp\"\ntls = \"maybe\"":              "tls is",
+		"[[route]]\ndomain = \"*\"\nhost = \"a:1\"\nusername = \"u\"":                        "belong together",
+		"[[route]]\ndomain = \"*\"\nhost = \"a:1\"\nusername = \"u\"\npassword_file = \"p\"": "required or implicit",
+	} {
+		_, err := Parse([]byte(text))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for text, want := range map[string]Size{"0": 0, "17": 17, "2KB": 2048, "3 mb": 3 << 20, "1TB": 1 << 40} {
+		var s Size
+		if err := s.UnmarshalText([]byte(text)); err != nil || s != want {
+			t.Errorf("%q is %d, %v", text, s, err)
+		}
+	}
+	for _, text := range []string{"", "-1", "1.5GB", "9999999999GB", "10 apples", "1 2"} {
+		var s Size
+		if err := s.UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q is a size: %d", text, s)
+		}
+	}
+}

@@ -1,0 +1,107 @@
+package listen
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"posthaste/internal/server/config"
+)
+
+func TestSelfMade(t *testing.T) {
+	dir := t.TempDir()
+	pair, ca, err := SelfMade(dir, "mail.example.org", "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := Certificates([]config.KeyPair{pair})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pem, err := os.ReadFile(ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	for _, name := range []string{"mail.example.org", "127.0.0.1"} {
+		c, s := net.Pipe()
+		go tls.Server(s, cfg).Handshake()
+		if err := tls.Client(c, &tls.Config{RootCAs: roots, ServerName: name}).Handshake(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		c.Close()
+	}
+	before, _ := os.ReadFile(pair.Certificate)
+	if _, _, err := SelfMade(dir, "mail.example.org"); err != nil {
+		t.Fatal(err)
+	}
+	if after, _ := os.ReadFile(pair.Certificate); string(before) != string(after) {
+		t.Error("a good certificate was made anew")
+	}
+	if _, _, err := SelfMade(dir, "other.example.org"); err != nil {
+		t.Fatal(err)
+	}
+	if after, _ := os.ReadFile(pair.Certificate); string(before) == string(after) {
+		t.Error("a certificate for another name was kept")
+	}
+	if again, _ := os.ReadFile(ca); string(again) != string(pem) {
+		t.Error("the CA was made anew")
+	}
+	if info, _ := os.Stat(pair.Key); info.Mode().Perm() != 0o600 {
+		t.Error("the key's mode is", info.Mode())
+	}
+}
+
+func TestCertificatesSaysWhatIsWrong(t *testing.T) {
+	_, err := Certificates([]config.KeyPair{{Certificate: "nowhere.pem", Key: "nowhere.key"}})
+	if err == nil || !strings.Contains(err.Error(), "nowhere.pem") {
+		t.Error(err)
+	}
+}
+
+// TestSocketsOutliveLeases: a port stays open, and connections wait, while one
+// listener gives it to the next.
+func TestSocketsOutliveLeases(t *testing.T) {
+	var s Sockets
+	defer s.Close()
+	first, err := s.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := first.Addr().String()
+	first.Close()
+	if _, err := first.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Error("accept after close:", err)
+	}
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal("the port is closed between leases:", err)
+	}
+	defer c.Close()
+	second, err := s.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := second.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.RemoteAddr().String() != c.LocalAddr().String() {
+		t.Error("another connection came")
+	}
+	got.Close()
+	s.Keep(nil)
+	if _, err := second.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Error("accept after the port was closed:", err)
+	}
+	if c, err := net.DialTimeout("tcp", addr, time.Second); err == nil {
+		c.Close()
+		t.Error("the port is still open")
+	}
+}
