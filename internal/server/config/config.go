@@ -190,10 +190,10 @@ func Parse(b []byte) (Config, error) {
 	c.Listeners = nil
 	err := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(&c)
 	if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
-		return Config{}, fmt.Errorf("these settings do not exist:\n%s", strict)
+		return Config{}, fmt.Errorf("these settings do not exist:\n%s", strict.String())
 	}
 	if dec, ok := errors.AsType[*toml.DecodeError](err); ok {
-		return Config{}, fmt.Errorf("%w\n%s", err, dec)
+		return Config{}, fmt.Errorf("%w\n%s", err, dec.String())
 	}
 	if err != nil {
 		return Config{}, err
