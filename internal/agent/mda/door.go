@@ -35,6 +35,9 @@ func (t *doorTransaction) ID() mail.TraceID { return t.env.Trace }
 
 // Rcpt takes a recipient that is here.
 func (t *doorTransaction) Rcpt(ctx context.Context, to mail.Address, _ smtp.RcptParams) error {
+	if to.Domain == "" { // <postmaster>
+		to.Domain = t.d.Agent.Hostname
+	}
 	if err := t.d.Accepts(ctx, to); err != nil {
 		return err
 	}

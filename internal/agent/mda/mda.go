@@ -18,8 +18,11 @@ import (
 	"posthaste/internal/store/queue"
 )
 
-// An Agent delivers. All fields must be set.
+// An Agent delivers. All fields but Hostname must be set.
 type Agent struct {
+	// Hostname is what reports come from: mail for its postmaster is taken,
+	// though it may be no domain of ours. RFC 5321 §4.5.1
+	Hostname  mail.Domain
 	DB        kv.Store
 	Bodies    *body.Store
 	Directory *directory.Directory
@@ -69,11 +72,11 @@ func (a *Agent) resolve(ctx context.Context, to mail.Address) (t directory.Targe
 	if herr != nil {
 		return t, herr
 	}
+	if (ours || to.Domain == a.Hostname) && strings.EqualFold(to.Local, postmaster) {
+		return a.postmaster(ctx, to)
+	}
 	if !ours {
 		return t, errForeign
-	}
-	if strings.EqualFold(to.Local, postmaster) {
-		return a.postmaster(ctx, to)
 	}
 	return t, err
 }
@@ -139,69 +142,125 @@ const (
 // are reached through the queue, so that all are served or none is.
 const maxAccounts = 200
 
+// maxBytes is about what one transaction writes.
+const maxBytes = kv.MaxTx * 9 / 10
+
+// errTooWide refuses what no transaction can take.
+var errTooWide = mail.Refuse("4.5.3", "too many recipients in too many domains, send to fewer at a time", "")
+
 // do carries the plan out in one transaction, and gives the accounts that had
-// no room.
+// no room and were left out.
 func (a *Agent) do(ctx context.Context, m Mail, p *plan, mode onFull) (full map[mail.AccountID]bool, err error) {
-	items := p.items(m)
-	local := p.local
-	if len(local) > maxAccounts {
-		items = append(items, later(m, local[maxAccounts:])...)
-		local = local[:maxAccounts]
+	waiting := items(m, p.remote)
+	if mode == keepForLater {
+		// The queue finds out once more that they cannot be served, and tells
+		// the sender.
+		waiting = append(waiting, items(m, p.refused)...)
 	}
-	msg, ref, err := a.prepare(ctx, m, len(local)+len(items), len(local) > 0)
+	msg, ref, err := a.prepare(ctx, m, len(p.local)+len(waiting), len(p.local) > 0)
 	if err != nil {
 		return nil, err
 	}
-	role := m.Mailbox
-	if role == mailbox.NoRole {
-		role = mailbox.InboxRole
+	local, rest := p.split(waiting, msg, ref)
+	waiting = append(waiting, items(m, rest)...)
+	if weigh(waiting, ref) > maxBytes {
+		return nil, errTooWide
 	}
+	d := delivery{a: a, m: m, local: local, waiting: waiting, msg: msg, ref: ref, mode: mode}
 	locks := []kv.Lock{queue.ShardOf(m.Envelope.Trace)}
 	for _, l := range local {
 		locks = append(locks, mailbox.Lock(l.account))
 	}
-	var events []trace.Event
-	err = a.DB.Update(ctx, kv.Plan{Locks: locks}, func(tx kv.Tx) error {
-		now := tx.Now()
-		full = nil
-		events = append(events[:0], m.Events...)
-		put := items
-		for _, l := range local {
-			stored, err := a.store(tx, l, role, msg)
-			if errors.Is(err, mail.ErrOverQuota) {
-				if full == nil {
-					full = map[mail.AccountID]bool{}
-				}
-				full[l.account] = true
-				if mode == keepForLater {
-					put = append(put[:len(put):len(put)], later(m, []step{l})...)
-				}
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			events = append(events, trace.Event{Trace: m.Envelope.Trace, Time: now, Kind: trace.Stored, Rcpt: l.rcpt.Address, Mailbox: stored})
-		}
-		for _, it := range put {
-			it.Body = ref
-			if _, err := a.Queue.Put(tx, it); err != nil {
-				return err
-			}
-			for _, r := range it.Envelope.Recipients {
-				events = append(events, trace.Event{Trace: m.Envelope.Trace, Time: now, Kind: trace.Queued, Rcpt: r.Address})
-			}
-		}
-		journal.Write(tx, events...)
-		return nil
-	})
-	if err != nil {
+	if err := a.DB.Update(ctx, kv.Plan{Locks: locks}, d.commit); err != nil {
 		return nil, fmt.Errorf("mda: deliver %v: %w", m.Envelope.Trace, err)
 	}
-	for _, e := range events {
+	for _, e := range d.events {
 		e.Log(a.Log)
 	}
-	return full, nil
+	return d.full, nil
+}
+
+// split gives the accounts that there is room for in the transaction, and the
+// recipients behind the others.
+func (p *plan) split(waiting []queue.Item, msg *mailbox.Prepared, ref body.Ref) (now []step, later []mail.Recipient) {
+	if len(p.local) == 0 {
+		return nil, nil
+	}
+	room := (maxBytes - weigh(waiting, ref)) / (msg.Weight() + 300)
+	n := min(len(p.local), maxAccounts, max(room, 0))
+	for _, l := range p.local[n:] {
+		later = append(later, l.rcpt)
+	}
+	return p.local[:n], later
+}
+
+// weigh tells about how many bytes items take in a transaction, with their
+// events.
+func weigh(list []queue.Item, ref body.Ref) (n int) {
+	for i := range list {
+		it := &list[i]
+		n += 300 + len(it.Prefix) + len(ref.Inline) + len(it.Envelope.Sender.Local) + len(it.Envelope.Sender.Domain) + 3*len(it.Domain)
+		for _, r := range it.Envelope.Recipients {
+			n += 60 + 3*len(r.Address.Local) + len(it.Domain) + len(r.Original.Local) + len(r.Original.Domain)
+		}
+	}
+	return n
+}
+
+// A delivery is a plan about to be carried out.
+type delivery struct {
+	a       *Agent
+	m       Mail
+	local   []step
+	waiting []queue.Item
+	msg     *mailbox.Prepared
+	ref     body.Ref
+	mode    onFull
+
+	full   map[mail.AccountID]bool // left out
+	events []trace.Event
+}
+
+// commit does it; it may be called again.
+func (d *delivery) commit(tx kv.Tx) error {
+	d.full, d.events = map[mail.AccountID]bool{}, append(d.events[:0], d.m.Events...)
+	var noRoom []mail.Recipient
+	for _, l := range d.local {
+		stored, err := d.a.store(tx, l, d.m.Mailbox, d.msg)
+		switch {
+		case err == nil:
+			d.note(tx, trace.Event{Kind: trace.Stored, Rcpt: l.rcpt.Address, Mailbox: stored})
+		case !errors.Is(err, mail.ErrOverQuota):
+			return err
+		case d.mode == leaveOut && l.direct:
+			d.full[l.account] = true
+		default:
+			// Also for leaveOut, if an alias led here: whoever tried the alias
+			// again would deliver to all its other accounts again.
+			noRoom = append(noRoom, l.rcpt)
+		}
+	}
+	later := items(d.m, noRoom)
+	for i := range later {
+		later[i].Next = tx.Now().Add(laterAfter)
+		later[i].Status, later[i].Text = mail.StatusOf(mail.ErrOverQuota)
+	}
+	for _, it := range append(d.waiting[:len(d.waiting):len(d.waiting)], later...) {
+		it.Body = d.ref
+		if _, err := d.a.Queue.Put(tx, it); err != nil {
+			return err
+		}
+		for _, r := range it.Envelope.Recipients {
+			d.note(tx, trace.Event{Kind: trace.Queued, Rcpt: r.Address})
+		}
+	}
+	journal.Write(tx, d.events...)
+	return nil
+}
+
+func (d *delivery) note(tx kv.Tx, e trace.Event) {
+	e.Trace, e.Time = d.m.Envelope.Trace, tx.Now()
+	d.events = append(d.events, e)
 }
 
 // prepare makes the body durable, and parses the message if a mailbox needs it.
@@ -224,6 +283,9 @@ func (a *Agent) prepare(ctx context.Context, m Mail, holders int, parse bool) (*
 
 // store puts the message into one account, and gives the mailbox's name.
 func (a *Agent) store(tx kv.Tx, l step, role mailbox.Role, msg *mailbox.Prepared) (string, error) {
+	if role == mailbox.NoRole {
+		role = mailbox.InboxRole
+	}
 	e, err := a.Mailboxes.Edit(tx, l.account)
 	if err != nil {
 		return "", err
@@ -244,31 +306,3 @@ func (a *Agent) store(tx kv.Tx, l step, role mailbox.Role, msg *mailbox.Prepared
 
 // laterAfter is how long a full mailbox is left alone.
 const laterAfter = 15 * time.Minute
-
-// later makes queue items for recipients of ours.
-func later(m Mail, steps []step) []queue.Item {
-	byDomain := map[mail.Domain]*queue.Item{}
-	var out []*queue.Item
-	for _, l := range steps {
-		it := byDomain[l.rcpt.Address.Domain]
-		if it == nil {
-			it = item(m, l.rcpt.Address.Domain)
-			it.Next = m.Envelope.Trace.Time().Add(laterAfter)
-			it.Text, it.Status = "the mailbox is full", mail.Status{Class: 4, Subject: 2, Detail: 2}
-			byDomain[it.Domain] = it
-			out = append(out, it)
-		}
-		it.Envelope.Recipients = append(it.Envelope.Recipients, l.rcpt)
-	}
-	items := make([]queue.Item, len(out))
-	for i, it := range out {
-		items[i] = *it
-	}
-	return items
-}
-
-func item(m Mail, d mail.Domain) *queue.Item {
-	env := m.Envelope
-	env.Recipients = nil
-	return &queue.Item{Envelope: env, Domain: d, Prefix: m.Trace}
-}

@@ -12,54 +12,70 @@ import (
 
 const (
 	maxAliasDepth = 10   // aliases that lead to aliases
-	maxTargets    = 5000 // whom all aliases of a message lead to
+	maxTargets    = 5000 // addresses that the aliases of a message lead to
 )
 
 // A step is one account that the message goes to.
 type step struct {
 	account mail.AccountID
 	rcpt    mail.Recipient
+	// direct tells that only recipients of the envelope lead here, each to this
+	// account alone: who tries one of them again does no harm to others.
+	direct bool
 }
 
 // A plan says what is to be done with a message. Making it reads, and changes
 // nothing.
 type plan struct {
 	local  []step
-	remote map[mail.Domain][]mail.Recipient
-	order  []mail.Domain // of remote
+	remote []mail.Recipient
 	// For each recipient of the envelope: why it cannot be served, or the
 	// accounts that serve it.
 	no       map[mail.Address]*mail.Refusal
+	refused  []mail.Recipient
 	accounts map[mail.Address][]mail.AccountID
 
-	seenAcct map[mail.AccountID]bool
+	seenAcct map[mail.AccountID]int // number in local
 	seenAddr map[mail.Address]bool
+	visited  map[mail.Address]error // aliases followed for one recipient, and what came of it
+	looked   int
 }
+
+// errTooMany refuses the whole message: to serve some of a list and not the
+// others would be to lose mail.
+var errTooMany = mail.Refuse("5.5.3", "the aliases lead to too many recipients", "")
 
 func (a *Agent) plan(ctx context.Context, env mail.Envelope) (*plan, error) {
 	p := &plan{
 		no: map[mail.Address]*mail.Refusal{}, accounts: map[mail.Address][]mail.AccountID{},
-		seenAcct: map[mail.AccountID]bool{}, seenAddr: map[mail.Address]bool{}, remote: map[mail.Domain][]mail.Recipient{},
+		seenAcct: map[mail.AccountID]int{}, seenAddr: map[mail.Address]bool{},
 	}
 	for _, r := range env.Recipients {
+		p.visited = nil
 		err := a.follow(ctx, p, r.Address, r, 0)
-		if ref, ok := errors.AsType[*mail.Refusal](err); ok {
-			p.no[r.Address] = ref
-		} else if err != nil {
+		ref, ok := errors.AsType[*mail.Refusal](err)
+		switch {
+		case err == nil:
+		case !ok || ref == errTooMany:
 			return nil, err
+		default:
+			p.no[r.Address] = ref
+			p.refused = append(p.refused, r)
 		}
 	}
 	return p, nil
 }
 
-// follow finds out where the mail for to goes. It is for r of the envelope if
-// no alias led here.
+// follow finds out where the mail for r goes, which is first of the envelope or
+// what its aliases lead to.
 func (a *Agent) follow(ctx context.Context, p *plan, first mail.Address, r mail.Recipient, depth int) error {
 	if depth > maxAliasDepth {
 		return mail.Refuse("5.4.6", "the aliases of "+first.String()+" lead in a circle", "")
 	}
-	if len(p.local)+len(p.seenAddr) > maxTargets {
-		return mail.Refuse("5.5.3", "the aliases lead to too many recipients", "")
+	if depth > 0 {
+		if p.looked++; p.looked > maxTargets {
+			return errTooMany
+		}
 	}
 	t, err := a.resolve(ctx, r.Address)
 	switch {
@@ -72,10 +88,26 @@ func (a *Agent) follow(ctx context.Context, p *plan, first mail.Address, r mail.
 		return fmt.Errorf("mda: plan: %w", err)
 	}
 	if t.Account != 0 {
-		p.keep(first, step{account: t.Account, rcpt: r})
+		p.keep(first, step{account: t.Account, rcpt: r, direct: depth == 0})
 		return nil
 	}
-	return a.expand(ctx, p, first, r, t.Alias, depth)
+	return a.alias(ctx, p, first, r, t.Alias, depth)
+}
+
+// alias follows an alias, once for each recipient of the envelope: aliases that
+// lead to each other must not take time without end.
+func (a *Agent) alias(ctx context.Context, p *plan, first mail.Address, r mail.Recipient, al *directory.Alias, depth int) error {
+	k := directory.Canonical(al.Address)
+	if err, seen := p.visited[k]; seen {
+		return err
+	}
+	if p.visited == nil {
+		p.visited = map[mail.Address]error{}
+	}
+	p.visited[k] = mail.Refuse("5.4.6", "the aliases of "+first.String()+" lead in a circle", "")
+	err := a.expand(ctx, p, first, r, al, depth)
+	p.visited[k] = err
+	return err
 }
 
 // expand follows all targets of an alias. One that leads nowhere does not spoil
@@ -89,7 +121,7 @@ func (a *Agent) expand(ctx context.Context, p *plan, first mail.Address, r mail.
 			original = r.Address
 		}
 		err := a.follow(ctx, p, first, mail.Recipient{Address: target, Original: original}, depth+1)
-		if _, ok := errors.AsType[*mail.Refusal](err); ok {
+		if no, ok := errors.AsType[*mail.Refusal](err); ok && no != errTooMany {
 			refused = err
 			continue
 		}
@@ -107,23 +139,20 @@ func (a *Agent) expand(ctx context.Context, p *plan, first mail.Address, r mail.
 // keep adds an account, once however many addresses lead to it.
 func (p *plan) keep(first mail.Address, l step) {
 	p.accounts[first] = append(p.accounts[first], l.account)
-	if !p.seenAcct[l.account] {
-		p.seenAcct[l.account] = true
-		p.local = append(p.local, l)
+	if i, seen := p.seenAcct[l.account]; seen {
+		p.local[i].direct = p.local[i].direct && l.direct
+		return
 	}
+	p.seenAcct[l.account] = len(p.local)
+	p.local = append(p.local, l)
 }
 
 // send adds a recipient elsewhere, once.
 func (p *plan) send(r mail.Recipient) {
-	if p.seenAddr[r.Address] {
-		return
+	if !p.seenAddr[r.Address] {
+		p.seenAddr[r.Address] = true
+		p.remote = append(p.remote, r)
 	}
-	p.seenAddr[r.Address] = true
-	d := r.Address.Domain
-	if p.remote[d] == nil {
-		p.order = append(p.order, d)
-	}
-	p.remote[d] = append(p.remote[d], r)
 }
 
 // empty tells whether nobody can be served.
@@ -131,8 +160,8 @@ func (p *plan) empty() bool { return len(p.local) == 0 && len(p.remote) == 0 }
 
 // refusal gives the answer if nobody can be served.
 func (p *plan) refusal() error {
-	for _, r := range p.no {
-		return r
+	for _, r := range p.refused {
+		return p.no[r.Address]
 	}
 	return mail.Refuse("5.5.1", "no valid recipients", "")
 }
@@ -140,19 +169,21 @@ func (p *plan) refusal() error {
 // maxItem is how many recipients one item has: more make more items.
 const maxItem = 100
 
-// items makes queue items for the recipients elsewhere, and a report to be made
-// for those who cannot be served though others can.
-func (p *plan) items(m Mail) []queue.Item {
+// items makes queue items for recipients, a few for each domain.
+func items(m Mail, rcpts []mail.Recipient) []queue.Item {
+	byDomain := map[mail.Domain]int{}
 	var out []queue.Item
-	for _, d := range p.order {
-		rcpts := p.remote[d]
-		for len(rcpts) > 0 {
-			n := min(len(rcpts), maxItem)
-			it := item(m, d)
-			it.Envelope.Recipients = rcpts[:n]
-			out = append(out, *it)
-			rcpts = rcpts[n:]
+	for _, r := range rcpts {
+		d := r.Address.Domain
+		i, ok := byDomain[d]
+		if !ok || len(out[i].Envelope.Recipients) == maxItem {
+			i = len(out)
+			byDomain[d] = i
+			env := m.Envelope
+			env.Recipients = nil
+			out = append(out, queue.Item{Envelope: env, Domain: d, Prefix: m.Trace})
 		}
+		out[i].Envelope.Recipients = append(out[i].Envelope.Recipients, r)
 	}
 	return out
 }

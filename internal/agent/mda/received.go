@@ -90,7 +90,7 @@ const maxHeader = 1 << 20
 func Header(b mail.Body) ([]byte, error) {
 	buf := make([]byte, min(b.Size(), 8<<10))
 	for {
-		if _, err := b.ReadAt(buf, 0); err != nil && int64(len(buf)) > b.Size() {
+		if n, err := b.ReadAt(buf, 0); n < len(buf) {
 			return nil, err
 		}
 		n := 0
