@@ -92,7 +92,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 	h.mailboxes = &mailbox.Store{DB: o.DB, Bodies: bodies}
 	h.journal = &journal.Journal{DB: o.DB}
 	q := &queue.Queue{DB: o.DB}
-	deliver := &mda.Agent{DB: o.DB, Bodies: bodies, Directory: h.directory, Mailboxes: h.mailboxes, Queue: q, Journal: h.journal, Log: o.Log}
+	deliver := &mda.Agent{Hostname: host, DB: o.DB, Bodies: bodies, Directory: h.directory, Mailboxes: h.mailboxes, Queue: q, Journal: h.journal, Log: o.Log}
 	h.lmtp = &mda.Door{Hostname: c.Hostname, Agent: deliver}
 	h.mx = &mx.Agent{Hostname: c.Hostname, Delivery: deliver, Bodies: bodies, Journal: h.journal, Log: o.Log, Postmaster: host}
 	h.msa = &msa.Agent{Hostname: c.Hostname, Delivery: deliver, Directory: h.directory, Bodies: bodies, Journal: h.journal, Log: o.Log}
