@@ -88,7 +88,7 @@ func (d *daemon) run(ctx context.Context, c config.Config) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
-	ended := make(chan error, 1)
+	ended := make(chan error, 2) // of the old house and the new one
 	stop := d.start(ctx, h, ended)
 	defer d.wg.Wait()
 	defer func() { stop() }()
@@ -100,28 +100,36 @@ func (d *daemon) run(ctx context.Context, c config.Config) error {
 			d.log.Info("stopping")
 			return nil
 		case <-hup:
-			next, err := d.reload(c.Data)
+			next, ports, err := d.reload(c.Data)
 			if err != nil {
 				d.log.Error("the new configuration is not used", "error", err)
 				continue
 			}
-			stop()
+			// The new one first, and once it has the ports the old one goes:
+			// no connection comes to a server that is leaving.
+			old := stop
 			stop = d.start(ctx, next, ended)
+			old()
+			d.sockets.Keep(ports)
 			d.log.Info("reloaded")
 		}
 	}
 }
 
-// start runs a house, and gives what stops it; only the failure of one that was
-// not stopped ends the daemon.
+// start runs a house, waits until it has its ports, and gives what stops it.
+// Only the failure of one that was not stopped ends the daemon.
 func (d *daemon) start(ctx context.Context, h *server.House, ended chan<- error) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	d.admin.set(h.Admin.Handler())
+	ready := make(chan struct{})
+	once := sync.OnceFunc(func() { close(ready) })
 	d.wg.Go(func() {
 		err := h.Run(ctx, func() {
 			d.log.Info("ready", "version", version)
 			notify("READY=1")
+			once()
 		})
+		once()
 		if ctx.Err() == nil {
 			if err == nil {
 				err = errors.New("the server stopped by itself")
@@ -131,32 +139,32 @@ func (d *daemon) start(ctx context.Context, h *server.House, ended chan<- error)
 			d.log.Error("while stopping", "error", err)
 		}
 	})
+	<-ready
 	return cancel
 }
 
-func (d *daemon) reload(data string) (*server.House, error) {
+// reload builds a house of the new configuration, and opens its ports.
+func (d *daemon) reload(data string) (h *server.House, ports []string, err error) {
 	c, err := d.t.read()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if c.Data != data {
-		return nil, fmt.Errorf("the data folder cannot change while the server runs (%s)", data)
+		return nil, nil, fmt.Errorf("the data folder cannot change while the server runs (%s)", data)
 	}
-	h, err := d.build(c)
+	h, err = d.build(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var keep []string
 	for _, l := range c.Listeners {
 		ln, err := d.sockets.Listen(l.Address) // so that a port that cannot be had is known now
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		ln.Close()
-		keep = append(keep, l.Address)
+		ports = append(ports, l.Address)
 	}
-	d.sockets.Keep(keep)
-	return h, nil
+	return h, ports, nil
 }
 
 func (d *daemon) build(c config.Config) (*server.House, error) {

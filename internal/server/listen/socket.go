@@ -8,27 +8,31 @@ import (
 )
 
 // Sockets are the ports that are open. They outlive a reload: a port that both
-// the old and the new configuration have is never closed.
+// the old and the new configuration have is never closed, and no connection to
+// it is lost between the two.
 type Sockets struct {
 	mu   sync.Mutex
 	open map[string]*socket
 }
 
-// A socket accepts connections and hands them to whoever holds its lease.
+// A socket accepts connections, and hands them to who leased it last.
 type socket struct {
-	ln    net.Listener
-	conns chan net.Conn
-	fail  chan error
-	done  chan struct{}
+	ln   net.Listener
+	done chan struct{}
+
+	mu      sync.Mutex
+	last    *lease
+	changed chan struct{} // closed when there is another last
 }
 
 // Listen gives a listener on a TCP address: the port that is open already, or a
-// new one. Closing it leaves the port open until Keep or Close.
+// new one. Listeners given out before get no more connections. Closing it leaves
+// the port open until Keep or Close; connections wait for the next listener.
 func (s *Sockets) Listen(address string) (net.Listener, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if have := s.open[address]; have != nil {
-		return newLease(have), nil
+		return have.lease(), nil
 	}
 	// Multipath TCP, Go's default, is a door that sandboxes do not watch.
 	lc := net.ListenConfig{}
@@ -37,32 +41,60 @@ func (s *Sockets) Listen(address string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
-	sk := &socket{ln: ln, conns: make(chan net.Conn), fail: make(chan error), done: make(chan struct{})}
+	sk := &socket{ln: ln, done: make(chan struct{}), changed: make(chan struct{})}
+	l := sk.lease()
 	go sk.accept()
 	if s.open == nil {
 		s.open = map[string]*socket{}
 	}
 	s.open[address] = sk
-	return newLease(sk), nil
+	return l, nil
+}
+
+func (s *socket) lease() *lease {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := &lease{s: s, ended: make(chan struct{}), got: make(chan accepted), next: make(chan struct{})}
+	if s.last != nil {
+		close(s.last.next)
+	}
+	s.last = l
+	close(s.changed)
+	s.changed = make(chan struct{})
+	return l
+}
+
+type accepted struct {
+	c   net.Conn
+	err error
 }
 
 // accept ends when the socket is closed.
 func (s *socket) accept() {
 	for {
 		c, err := s.ln.Accept()
-		if err != nil {
-			select {
-			case s.fail <- err:
-				continue
-			case <-s.done:
-				return
+		if !s.hand(accepted{c, err}) {
+			if c != nil {
+				c.Close()
 			}
-		}
-		select {
-		case s.conns <- c:
-		case <-s.done:
-			c.Close()
 			return
+		}
+	}
+}
+
+// hand gives what was accepted to the last lease, or to one yet to come; false
+// if the socket is closed first.
+func (s *socket) hand(a accepted) bool {
+	for {
+		s.mu.Lock()
+		l, changed := s.last, s.changed
+		s.mu.Unlock()
+		select {
+		case l.got <- a:
+			return true
+		case <-changed:
+		case <-s.done:
+			return false
 		}
 	}
 }
@@ -90,24 +122,29 @@ func (s *Sockets) Close() { s.Keep(nil) }
 // A lease is a net.Listener on a socket until it is closed.
 type lease struct {
 	s     *socket
+	got   chan accepted
+	next  chan struct{} // closed when there is a newer lease
 	once  sync.Once
 	ended chan struct{}
 }
 
-func newLease(s *socket) *lease { return &lease{s: s, ended: make(chan struct{})} }
-
-// Accept is as of net.Listener.
+// Accept is as of net.Listener. Once there is a newer lease it waits for its
+// own end.
 func (l *lease) Accept() (net.Conn, error) {
 	select {
 	case <-l.ended:
 		return nil, net.ErrClosed
+	case <-l.next:
+		<-l.ended
+		return nil, net.ErrClosed
 	default:
 	}
 	select {
-	case c := <-l.s.conns:
-		return c, nil
-	case err := <-l.s.fail:
-		return nil, err
+	case a := <-l.got:
+		return a.c, a.err
+	case <-l.next:
+		<-l.ended
+		return nil, net.ErrClosed
 	case <-l.ended:
 		return nil, net.ErrClosed
 	case <-l.s.done:
