@@ -52,8 +52,6 @@ func answer(err error) (f *failure, ours bool) {
 		return &failure{imap.NO, imap.CodeTooBig, "the literal is too large"}, false
 	}
 	switch {
-	case errors.Is(err, sasl.ErrFailed):
-		return &failure{imap.NO, imap.CodeAuthenticationFailed, "authentication failed"}, false
 	case errors.Is(err, sasl.ErrMalformed):
 		return &failure{imap.BAD, "", sasl.ErrMalformed.Text}, false
 	case errors.Is(err, sasl.ErrMechanism):
@@ -78,7 +76,10 @@ func answer(err error) (f *failure, ours bool) {
 		return &failure{imap.NO, imap.CodeInUse, "the mailbox is in use"}, false
 	}
 	if r, ok := errors.AsType[*mail.Refusal](err); ok {
-		if r.Status.Temporary() {
+		switch {
+		case r.Status == sasl.ErrFailed.Status: // a verifier's own has a reason, for the log
+			return &failure{imap.NO, imap.CodeAuthenticationFailed, sasl.ErrFailed.Text}, false
+		case r.Status.Temporary():
 			return &failure{imap.NO, imap.CodeUnavailable, r.Text}, false
 		}
 		return &failure{imap.NO, imap.CodeCannot, r.Text}, false
