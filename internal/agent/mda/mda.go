@@ -39,6 +39,10 @@ type Mail struct {
 	Trace    []byte        // the fields that go in front of it: Received and the like
 	Events   []trace.Event // what its story has so far; written with the delivery
 	Mailbox  mailbox.Role  // where it goes in each account; NoRole is the inbox
+	// From is the claimed item of the queue that this is, if it is one: whom it
+	// serves leaves the item in the same transaction, so that a crash after it
+	// does not serve them twice.
+	From *queue.Item
 }
 
 // Accepts refuses a recipient that nobody here is, while the sender can still
@@ -166,7 +170,7 @@ func (a *Agent) do(ctx context.Context, m Mail, p *plan, mode onFull) (full map[
 	if weigh(waiting, ref) > maxBytes {
 		return nil, errTooWide
 	}
-	d := delivery{a: a, m: m, local: local, waiting: waiting, msg: msg, ref: ref, mode: mode}
+	d := delivery{a: a, m: m, plan: p, local: local, waiting: waiting, msg: msg, ref: ref, mode: mode}
 	locks := []kv.Lock{queue.ShardOf(m.Envelope.Trace)}
 	for _, l := range local {
 		locks = append(locks, mailbox.Lock(l.account))
@@ -211,6 +215,7 @@ func weigh(list []queue.Item, ref body.Ref) (n int) {
 type delivery struct {
 	a       *Agent
 	m       Mail
+	plan    *plan
 	local   []step
 	waiting []queue.Item
 	msg     *mailbox.Prepared
@@ -255,7 +260,16 @@ func (d *delivery) commit(tx kv.Tx) error {
 		}
 	}
 	journal.Write(tx, d.events...)
-	return nil
+	if d.m.From == nil {
+		return nil
+	}
+	var served []mail.Address
+	for _, o := range d.plan.outcomes(d.m.Envelope.Recipients, d.full) {
+		if o.Status.Class == 2 {
+			served = append(served, o.Recipient.Address)
+		}
+	}
+	return d.a.Queue.Reached(tx, d.m.From, served)
 }
 
 func (d *delivery) note(tx kv.Tx, e trace.Event) {

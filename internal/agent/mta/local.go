@@ -27,5 +27,5 @@ func (l *Local) Carry(ctx context.Context, it queue.Item, b *body.Reader) ([]mai
 		return nil, fmt.Errorf("mta: %w", err)
 	}
 	defer st.Close()
-	return l.Delivery.Try(ctx, mda.Mail{Envelope: it.Envelope, Body: st, Trace: it.Prefix})
+	return l.Delivery.Try(ctx, mda.Mail{Envelope: it.Envelope, Body: st, Trace: it.Prefix, From: &it})
 }

@@ -158,7 +158,7 @@ func check(r kv.Reader, l kv.Lock) (wrong []string, err error) {
 			wrong = append(wrong, fmt.Sprintf("queue: item %d: %v", id, err))
 		case !ok || !due.Equal(it.Next.Truncate(time.Millisecond)):
 			wrong = append(wrong, fmt.Sprintf("queue: item %d is not scheduled when it says", id))
-		case len(it.Envelope.Recipients) == 0:
+		case len(it.Envelope.Recipients) == 0 && !it.Claimed():
 			wrong = append(wrong, fmt.Sprintf("queue: item %d has nobody left to reach", id))
 		}
 		delete(scheduled, id)
@@ -181,6 +181,10 @@ func (q *Queue) Revoke(ctx context.Context, id mail.QueueID) error {
 			return err
 		}
 		tx.Delete(scheduleKey(l, it.Next, id))
+		if len(it.Envelope.Recipients) == 0 { // all were reached, and that was not settled
+			it.erase(tx, l)
+			return nil
+		}
 		it.Next, it.token = tx.Now(), 0
 		it.write(tx, l)
 		return nil

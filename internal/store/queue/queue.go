@@ -15,7 +15,8 @@
 //	state     01          03.token   becomes
 //	waiting   due = next  0          claimed, dropped, waiting (Retry)
 //	claimed   due = lease ≠ 0        gone or waiting (Settle); waiting when the
-//	                                 lease ends: another Claim takes it over
+//	                                 lease ends: another Claim takes it over;
+//	                                 claimed for fewer recipients (Reached)
 //	gone      –           –
 //
 // A crash at any point leaves one of these states, since each arrow is one
@@ -31,6 +32,7 @@ import (
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
+	"slices"
 	"time"
 
 	"posthaste/internal/base/mail"
@@ -273,6 +275,25 @@ func (*Queue) Settle(tx kv.Tx, c Claim, outcomes []mail.Outcome, next time.Time)
 	it.token, it.Next, it.Warned = 0, next, c.Warned
 	it.Attempts++
 	it.write(tx, l)
+	return nil
+}
+
+// Reached takes recipients out of a claimed item, in the transaction that serves
+// them. The item stays, even without recipients, until it is settled.
+// mail.ErrInUse if the claim has ended: then nobody must be served.
+func (*Queue) Reached(tx kv.Tx, claimed *Item, rcpts []mail.Address) error {
+	l := shardOf(claimed.ID)
+	it, err := read(tx, l, claimed.ID)
+	if err != nil {
+		return err
+	}
+	if it.token != claimed.token {
+		return fmt.Errorf("queue: item %d: the claim has ended: %w", it.ID, mail.ErrInUse)
+	}
+	it.Envelope.Recipients = slices.DeleteFunc(it.Envelope.Recipients, func(r mail.Recipient) bool {
+		return slices.Contains(rcpts, r.Address)
+	})
+	tx.Set(key(l, kindState, it.ID), it.stateRow())
 	return nil
 }
 

@@ -484,3 +484,38 @@ func TestCheckSees(t *testing.T) {
 		}
 	}
 }
+
+// TestReached: whom a transaction serves leaves the item in it, so that a crash
+// before Settle serves nobody twice; and who lost the claim serves nobody.
+func TestReached(t *testing.T) {
+	b := newBench(t)
+	it := b.item("x.example", "a", "b")
+	it.Body = b.keep()
+	id := b.put(it)
+	claims, err := b.Claim(t.Context(), time.Minute, 1, nil)
+	b.must(err)
+	c := claims[0]
+	reach := func(c *Item, who ...mail.Address) error {
+		return b.update(shardOf(id), func(tx kv.Tx) error { return b.Reached(tx, c, who) })
+	}
+	b.must(reach(&c.Item, c.Envelope.Recipients[0].Address))
+	// The crash: the claim is revoked, and another takes the rest.
+	b.must(b.Revoke(t.Context(), id))
+	again, err := b.Claim(t.Context(), time.Minute, 1, nil)
+	b.must(err)
+	if r := again[0].Envelope.Recipients; len(r) != 1 || r[0].Address != c.Envelope.Recipients[1].Address {
+		t.Errorf("left are %v", r)
+	}
+	if err := reach(&c.Item, c.Envelope.Recipients[1].Address); !errors.Is(err, mail.ErrInUse) {
+		t.Error("who lost the claim served somebody:", err)
+	}
+	b.must(reach(&again[0].Item, again[0].Envelope.Recipients[0].Address))
+	// All were reached and nothing was settled: the item goes at the next start.
+	b.must(b.Revoke(t.Context(), id))
+	if items, err := b.Of(t.Context(), it.Envelope.Trace); err != nil || len(items) != 0 {
+		t.Error("an item without recipients is left:", items, err)
+	}
+	if held, err := b.bodies.Held(t.Context(), it.Body.Blob); err != nil || held {
+		t.Error("its body is held", err)
+	}
+}
