@@ -101,9 +101,10 @@ func (t *transaction) Reset(context.Context) {}
 
 // Data takes the message, completes it and sends it on its way.
 func (t *transaction) Data(ctx context.Context, r io.Reader) error {
-	st, err := t.a.Bodies.Stage(ctx, r)
+	in := &mda.Source{R: r}
+	st, err := t.a.Bodies.Stage(ctx, in)
 	if err != nil {
-		t.refused(mail.Address{}, err)
+		t.refused(mail.Address{}, in.Blame(err))
 		return err
 	}
 	defer st.Close()
@@ -157,11 +158,9 @@ func (t *transaction) author(ctx context.Context, header []byte) error {
 			return mail.Refuse("5.6.0", "the From field has no valid address", "")
 		}
 		err := t.may(ctx, c.Address)
-		if err == nil {
-			return nil // one of several authors sends for all, RFC 5322 §3.6.2
-		}
-		if len(authors) == 1 {
-			return err
+		_, refused := errors.AsType[*mail.Refusal](err)
+		if err == nil || !refused || len(authors) == 1 {
+			return err // one of several authors sends for all, RFC 5322 §3.6.2
 		}
 	}
 	return mail.Refuse("5.7.1", "none of the authors in the From field is you", "")
@@ -194,5 +193,6 @@ func (t *transaction) refused(to mail.Address, err error) {
 		t.a.Log.Error("mail could not be taken", "id", t.env.Trace.String(), "error", err)
 	}
 	e.Log(t.a.Log)
+	e.Text = trace.Cut(e.Text, 300)
 	t.a.Journal.Add(e)
 }

@@ -76,9 +76,10 @@ func (t *transaction) Reset(context.Context) {}
 
 // Data takes the message, judges it and has it delivered.
 func (t *transaction) Data(ctx context.Context, r io.Reader) error {
-	st, err := t.a.Bodies.Stage(ctx, r)
+	in := &mda.Source{R: r}
+	st, err := t.a.Bodies.Stage(ctx, in)
 	if err != nil {
-		t.refused(mail.Address{}, err)
+		t.refused(mail.Address{}, in.Blame(err))
 		return err
 	}
 	defer st.Close()

@@ -1,0 +1,231 @@
+package msa_test
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"posthaste/internal/base/mail"
+	"posthaste/internal/base/trace"
+	"posthaste/internal/proto/message"
+	"posthaste/internal/proto/smtp"
+	"posthaste/test/house"
+)
+
+func newHouse(t testing.TB) *house.House {
+	h := house.New(t, "mx.a.example")
+	h.Account(0, "ada@a.example", "bob@a.example") // 1 and 2
+	h.Alias("info@a.example", "ada@a.example", "bob@a.example")
+	h.Alias("sales@b.example", "ADA@a.example")
+	h.Alias("bobs@a.example", "bob@a.example")
+	h.Alias("@c.example", "ada@a.example")
+	return h
+}
+
+var ada = mail.Peer{Addr: netip.MustParseAddrPort("192.0.2.1:99"), Hello: "pc", Account: 1, Login: house.Address("ada@a.example")}
+
+func status(err error) string {
+	if err == nil {
+		return ""
+	}
+	if no, ok := errors.AsType[*mail.Refusal](err); ok {
+		return no.Status.String()
+	}
+	return err.Error()
+}
+
+// names has whom ada may be.
+var names = map[string]string{
+	"ada@a.example": "", "Ada@A.example": "", "ada+lists@a.example": "", "info@a.example": "", "sales@b.example": "", "anything@c.example": "",
+	"bob@a.example": "5.7.1", "bobs@a.example": "5.7.1", "nobody@a.example": "5.7.1", "ada@far.example": "5.7.1", "bob+ada@a.example": "5.7.1", "postmaster@a.example": "5.7.1",
+}
+
+// TestSender: who may send as whom, in the envelope.
+func TestSender(t *testing.T) {
+	h := newHouse(t)
+	for from, want := range names {
+		tx, err := h.MSA.Begin(t.Context(), ada, house.Address(from), smtp.MailParams{})
+		if status(err) != want || (tx == nil) != (err != nil) {
+			t.Errorf("%s: %v, want %q", from, err, want)
+		}
+	}
+	if _, err := h.MSA.Begin(t.Context(), ada, mail.Address{}, smtp.MailParams{}); err != nil {
+		t.Errorf("a receipt: %v", err)
+	}
+	stranger := ada
+	stranger.Account = 0
+	if _, err := h.MSA.Begin(t.Context(), stranger, house.Address("ada@a.example"), smtp.MailParams{}); status(err) != "5.7.0" {
+		t.Errorf("a stranger: %v", err)
+	}
+}
+
+// submit sends a message as ada and gives the transaction's id.
+func submit(t testing.TB, h *house.House, text string, to ...string) (mail.TraceID, error) {
+	t.Helper()
+	tx, err := h.MSA.Begin(t.Context(), ada, house.Address("ada@a.example"), smtp.MailParams{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range to {
+		if err := tx.Rcpt(t.Context(), house.Address(s), smtp.RcptParams{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return tx.ID(), tx.Data(t.Context(), iotest.HalfReader(strings.NewReader(text)))
+}
+
+// TestAuthor: who may send as whom, in the From field.
+func TestAuthor(t *testing.T) {
+	cases := map[string]string{
+		"":                        "5.6.0", // no field
+		"From: \r\n":              "5.7.1",
+		"From: undisclosed:;\r\n": "5.7.1",
+		"From: <>\r\n":            "5.7.1",
+		"From: nonsense\r\n":      "5.6.0",
+		"From: ada@a.example\r\nFROM: bob@a.example\r\n":             "5.6.0",
+		"From: ada@a.example\r\nFrom: ada@a.example\r\n":             "5.6.0",
+		"From: \"bob@a.example\" <ada@a.example>\r\n":                "",
+		"From: \"ada@a.example\" <bob@a.example>\r\n":                "5.7.1",
+		"From: ada@a.example (bob@a.example)\r\n":                    "",
+		"From: bob@a.example, ada@a.example\r\n":                     "", // one of several authors
+		"From: bob@a.example, x@far.example\r\n":                     "5.7.1",
+		"From:\r\n =?utf-8?q?Ada?=\r\n <ada@a.example>\r\n":          "",
+		"Sender: ada@a.example\r\nFrom: bob@a.example\r\n":           "5.7.1",
+		"X: y\r\nFrom: ada@a.example\r\n":                            "",
+		strings.Repeat("X: y\r\n", 3000) + "From: bob@a.example\r\n": "5.7.1",
+	}
+	for from, want := range names {
+		cases["From: "+from+"\r\n"] = want
+	}
+	for field, want := range cases {
+		h := newHouse(t)
+		id, err := submit(t, h, field+"Subject: x\r\n\r\nHello.\r\n", "bob@a.example")
+		got := status(err)
+		if got != want {
+			t.Errorf("%.60q: %v, want %q", field, err, want)
+		}
+		if n := len(h.Inbox("bob@a.example")); n != map[bool]int{true: 1}[err == nil] {
+			t.Errorf("%.60q: delivered %d times", field, n)
+		}
+		kinds := []trace.Kind{trace.Refused}
+		if err == nil {
+			kinds = []trace.Kind{trace.Submitted, trace.Stored}
+		}
+		if got := h.Story(id); !slices.Equal(got, kinds) {
+			t.Errorf("%.60q: %v", field, got)
+		}
+	}
+}
+
+// TestComplete: what is added and what is taken away, and that all other bytes
+// stay.
+func TestComplete(t *testing.T) {
+	const from, date, msgid = "From: ada@a.example\r\n", "Date: Sat, 21 Nov 2026 10:20:30 +0100\r\n", "Message-ID: <1@a.example>\r\n"
+	odd := "\r\n.\r\n\x80\x00\xff lone \n and \r.\r\nBcc: not a field\r\n\r\n"
+	large := "\r\n" + strings.Repeat("a line of the body\r\n", 10_000) + "no end"
+	for name, c := range map[string]struct {
+		header, body string
+		left         string // of the header
+		date, id     bool   // are added
+	}{
+		"whole":         {from + date + msgid, odd, from + date + msgid, false, false},
+		"bare":          {from, odd, from, true, true},
+		"without date":  {msgid + from, odd, msgid + from, true, false},
+		"without id":    {date + from, large, date + from, false, true},
+		"blind copies":  {"BCC: x@y\r\n" + from + date + "bcc:\r\n x@y,\r\n\tz@y\r\n" + msgid + "Resent-Bcc: x@y\r\n", odd, from + date + msgid, false, false},
+		"large and bcc": {from + date + msgid + "Bcc: x@y\r\n", large, from + date + msgid, false, false},
+		"like fields":   {"X-Bcc: x\r\nBccs: y\r\nDated: z\r\n" + from + date + msgid, odd, "X-Bcc: x\r\nBccs: y\r\nDated: z\r\n" + from + date + msgid, false, false},
+		"no body":       {from, "", from, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			id, err := submit(t, h, c.header+c.body, "bob@a.example")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := h.Inbox("bob@a.example")[0]
+			rest, ok := strings.CutSuffix(got, c.left+c.body)
+			if !ok {
+				t.Fatalf("%.300q does not end as it was", got)
+			}
+			if strings.Contains(strings.ToLower(rest), "bcc") {
+				t.Errorf("front: %q", rest)
+			}
+			added, n := map[string]string{}, 0
+			for f := range message.Fields([]byte(rest)) {
+				added[strings.ToLower(string(f.Name))] = f.Text()
+				n++
+			}
+			want := 2 // Return-Path, Received
+			if c.date {
+				want++
+				if _, err := message.ParseDate(added["date"]); err != nil {
+					t.Errorf("date %q: %v", added["date"], err)
+				}
+			}
+			if c.id {
+				want++
+				if added["message-id"] != "<"+id.String()+"@mx.a.example>" {
+					t.Errorf("message-id %q", added["message-id"])
+				}
+			}
+			if n != want || !strings.Contains(added["received"], "with ESMTPA id "+id.String()) {
+				t.Errorf("front: %q", rest)
+			}
+		})
+	}
+}
+
+// TestRcpt: anywhere, but of our own we know who is there.
+func TestRcpt(t *testing.T) {
+	h := newHouse(t)
+	tx, err := h.MSA.Begin(t.Context(), ada, house.Address("ada@a.example"), smtp.MailParams{EightBit: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for to, want := range map[string]string{"bob@a.example": "", "x@far.example": "", "nobody@a.example": "5.1.1", "whoever@c.example": "", "x@[192.0.2.1]": ""} {
+		if err := tx.Rcpt(t.Context(), house.Address(to), smtp.RcptParams{}); status(err) != want {
+			t.Errorf("%s: %v, want %q", to, err, want)
+		}
+	}
+	if err := tx.Rcpt(t.Context(), mail.Address{Local: "postmaster"}, smtp.RcptParams{}); err != nil {
+		t.Error(err)
+	}
+	if err := tx.Data(t.Context(), strings.NewReader("From: ada@a.example\r\n\r\nx\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.Waiting(); !slices.Equal(got, []string{"[192.0.2.1]: x", "far.example: x"}) {
+		t.Errorf("waiting: %q", got)
+	}
+	for _, it := range h.Items() {
+		if !it.Envelope.EightBit || it.Envelope.Sender != house.Address("ada@a.example") || it.Envelope.Trace != tx.ID() {
+			t.Errorf("queued as %+v", it.Envelope)
+		}
+	}
+	if got := len(h.Inbox("ada@a.example")); got != 1 { // whoever@c and postmaster
+		t.Errorf("ada has %d messages", got)
+	}
+}
+
+// TestRefused: a circle, and a client that goes away.
+func TestRefused(t *testing.T) {
+	h := newHouse(t)
+	if _, err := submit(t, h, strings.Repeat("Received: x\r\n", 101)+"From: ada@a.example\r\n\r\nx\r\n", "bob@a.example"); status(err) != "5.4.6" {
+		t.Errorf("a circle: %v", err)
+	}
+	gone := errors.New("connection reset")
+	tx, _ := h.MSA.Begin(t.Context(), ada, house.Address("ada@a.example"), smtp.MailParams{})
+	tx.Rcpt(t.Context(), house.Address("bob@a.example"), smtp.RcptParams{})
+	if err := tx.Data(t.Context(), iotest.ErrReader(gone)); err != gone {
+		t.Errorf("%v", err)
+	}
+	if got := h.Story(tx.ID()); !slices.Equal(got, []trace.Kind{trace.Refused}) {
+		t.Errorf("%v", got)
+	}
+	if len(h.Inbox("bob@a.example")) != 0 {
+		t.Error("delivered")
+	}
+}
