@@ -60,6 +60,31 @@ is enough for other servers but not for people's mail programs.`,
 // lastWait is how long a server whose disk has failed takes to close its store.
 const lastWait = 10 * time.Second
 
+// settings is the command "config".
+func (t *tool) settings() *cobra.Command {
+	c := &cobra.Command{Use: "config", Short: "The configuration file: an example, or a check", GroupID: "run"}
+	c.AddCommand(
+		&cobra.Command{
+			Use: "example", Short: "Print a file with every setting and its default", Args: cobra.NoArgs,
+			Example: "  posthaste config example > posthaste.toml",
+			Run:     func(*cobra.Command, []string) { fmt.Print(config.Example) },
+		},
+		&cobra.Command{
+			Use: "check", Short: "Say what is wrong with the file, if anything", Args: cobra.NoArgs,
+			RunE: func(*cobra.Command, []string) error {
+				c, err := config.Read(t.config)
+				if err == nil {
+					_, err = listen.Certificates(c.TLS)
+				}
+				if err == nil {
+					fmt.Println(t.config, "is as it should be.")
+				}
+				return err
+			},
+		})
+	return c
+}
+
 // A daemon is a server over its reloads.
 type daemon struct {
 	t       *tool

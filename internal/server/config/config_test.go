@@ -1,8 +1,10 @@
 package config
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -117,5 +119,38 @@ func TestSizes(t *testing.T) {
 		if err := s.UnmarshalText([]byte(text)); err == nil {
 			t.Errorf("%q is a size: %d", text, s)
 		}
+	}
+}
+
+// TestExample: the example says what the defaults are.
+func TestExample(t *testing.T) {
+	var all []string
+	skip := false
+	for line := range strings.Lines(Example) {
+		bare := strings.TrimPrefix(line, "# ")
+		switch {
+		case strings.HasPrefix(bare, "[["):
+			skip = strings.HasPrefix(bare, "[[tls]]") || strings.HasPrefix(bare, "[[route]]")
+		case strings.HasPrefix(bare, "["):
+			skip = false
+		case bare != line && !strings.Contains(bare, " = "):
+			continue // prose
+		}
+		if !skip {
+			all = append(all, bare)
+		}
+	}
+	c, err := Parse([]byte(strings.Join(all, "")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Default()
+	want.Hostname = "mail.example.org"
+	want.DNS.Servers, want.Limits.TrustedNetworks = []string{}, []netip.Prefix{}
+	if !reflect.DeepEqual(c, want) {
+		t.Errorf("the example is\n%+v\nthe defaults are\n%+v", c, want)
+	}
+	if _, err := Parse([]byte(Example)); err != nil {
+		t.Error(err)
 	}
 }

@@ -1,0 +1,85 @@
+package config
+
+// Example is a configuration file with every setting. Each that has a default
+// is commented out, and shows it.
+const Example = `# The configuration of Posthaste. Every setting is optional; what is commented
+# out shows its default. Domains, accounts and aliases are not in this file: they
+# are added with "posthaste domain add" and so on, while the server runs.
+
+# What the server calls itself: the name in its MX record and its certificate.
+# The default is the name of the machine.
+hostname = "mail.example.org"
+
+# The folder of the store. File names in here are relative to this file's folder.
+# data = "/var/lib/posthaste"
+
+[log]
+# level = "info"                   # debug, info, warn, error
+# format = "text"                  # text, json
+
+# Certificates, as many as you like; the first answers for all other names.
+# Without any, the server makes one itself, which mail programs do not trust.
+# [[tls]]
+# certificate = "/etc/ssl/mail.example.org.pem"   # with its chain
+# key = "/etc/ssl/mail.example.org.key"
+
+[dns]
+# servers = []                     # "127.0.0.1", "[::1]:5353"; none: the system's
+
+# The ports. If there is one [[listener]] here, these defaults no longer apply.
+# [[listener]]
+# address = ":25"                  # host:port; without a host all addresses
+# protocol = "smtp"                # smtp, submission, lmtp, imap, pop3
+# tls = "starttls"                 # starttls, implicit, none
+# plaintext_login = false          # passwords without TLS
+# [[listener]]
+# address = ":587"
+# protocol = "submission"
+# tls = "starttls"
+# [[listener]]
+# address = ":465"
+# protocol = "submission"
+# tls = "implicit"
+# [[listener]]
+# address = ":143"
+# protocol = "imap"
+# tls = "starttls"
+# [[listener]]
+# address = ":993"
+# protocol = "imap"
+# tls = "implicit"
+# [[listener]]
+# address = ":110"
+# protocol = "pop3"
+# tls = "starttls"
+# [[listener]]
+# address = ":995"
+# protocol = "pop3"
+# tls = "implicit"
+
+# Where mail for a domain goes, instead of the hosts in its MX records; "*" is
+# all mail that is not for people here.
+# [[route]]
+# domain = "*"
+# host = "smtp.provider.example:587"
+# protocol = "smtp"                # smtp, lmtp
+# tls = "required"                 # none, opportunistic, required, implicit
+# username = "you"                 # only with tls required or implicit
+# password_file = "smarthost-password"
+
+[limits]
+# message_size = "50MB"
+# recipients = 100                 # of one message
+# connections = 10000              # on each listener
+# connections_per_address = 100    # of an IPv6 address: its /64
+# trusted_networks = []            # "10.0.0.0/8": no limits per address, no slowed log-ins
+# account_quota = "0"              # of new accounts, such as "5GB"; 0 is no limit
+
+[queue]
+# first_retry = "1m"               # the wait after the first failure; it doubles,
+# last_retry = "4h"                # up to this
+# warn_after = "4h"                # when the sender hears of a delay
+# give_up = "5d"                   # when the sender hears that it failed
+# workers = 100                    # messages that are sent at a time,
+# per_domain = 10                  # and to one domain
+`
