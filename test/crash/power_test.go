@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	cuts = flag.Int("cuts", 40, "how many power cuts the store in memory goes through")
+	cuts = flag.Int("cuts", 30*scale, "how many power cuts the store in memory goes through")
 	seed = flag.Uint64("seed", 0, "of the chances; 0 is another each time")
 )
 
