@@ -118,8 +118,8 @@ func tell(w demo.World, ephemeral bool) {
 	}
 	ada := w.People[0]
 	p("\nTry this first, in another terminal:")
-	p("  curl -u %s:%s imap://%s/INBOX?UNSEEN", ada.Address, ada.Password, w.IMAP)
-	p("  printf 'From: %s\\nSubject: Hello\\n\\nHello, outside!\\n' | \\", ada.Address)
+	p("  curl -u %s:%s 'imap://%s/INBOX?UNSEEN'", ada.Address, ada.Password, w.IMAP)
+	p("  printf 'From: %s\\r\\nSubject: Hello\\r\\n\\r\\nHello, outside!\\r\\n' | \\", ada.Address)
 	p("    curl -u %s:%s --mail-from %s --mail-rcpt later@%s -T - smtp://%s", ada.Address, ada.Password, ada.Address, w.Outside.Domain, w.Submission)
 	p("  posthaste queue list --data %s", w.Data)
 	if ephemeral {
