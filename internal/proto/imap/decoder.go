@@ -67,9 +67,10 @@ type Limits struct {
 	Skip    int64 // bytes of one refused command that are read and thrown away
 }
 
-// Limits before and after login that are right for most.
+// Limits before and after login that are right for most. An ID may come before
+// login, with 30 fields of a kilobyte each. RFC 2971 §3.3
 var (
-	LimitsBeforeLogin = Limits{Command: 8 << 10, Literal: 4 << 10, Skip: 64 << 10}
+	LimitsBeforeLogin = Limits{Command: 40 << 10, Literal: 4 << 10, Skip: 32 << 10}
 	LimitsAfterLogin  = Limits{Command: 64 << 10, Literal: 64 << 10, Skip: 128 << 20}
 )
 

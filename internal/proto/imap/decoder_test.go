@@ -53,7 +53,7 @@ var commandTests = []struct {
 	{"a EXAMINE inboxes", "EXAMINE", &Select{Mailbox: "inboxes"}},
 	{`a EXAMINE "~peter/mail/&U,BTFw-/&ZeVnLIqe-"`, "EXAMINE", &Select{Mailbox: "~peter/mail/台北/日本語"}},
 	{"a CREATE Entw&APw-rfe/", "CREATE", &Create{Mailbox: "Entwürfe"}},
-	{`a CREATE "R & D"`, "", "the name is not in modified UTF-7"},
+	{`a CREATE "R & D"`, "CREATE", &Create{Mailbox: "\xffR & D"}},
 	{`a CREATE "R &- D"`, "CREATE", &Create{Mailbox: "R & D"}},
 	{`a CREATE Mine (USE (\sent \Trash))`, "CREATE", &Create{Mailbox: "Mine", Use: []string{`\sent`, `\Trash`}}},
 	{"a DELETE {3}\r\nfoo", "DELETE", &Delete{"foo"}},
@@ -307,7 +307,7 @@ func TestEndless(t *testing.T) {
 		if err != ErrTooLong || src.n > 200_000 {
 			t.Errorf("%q and then x without end: %v after %d bytes", start, err, src.n)
 		}
-		if cap(d.line) > 20_000 {
+		if cap(d.line) > 60_000 {
 			t.Errorf("%q: %d bytes kept", start, cap(d.line))
 		}
 	}

@@ -245,21 +245,23 @@ func (d *Decoder) mailbox() string {
 	return name
 }
 
+// noName stands before what the client sent for a name in a wrong encoding:
+// what is not UTF-8 is the name of no mailbox, so commands fail as they do for
+// mailboxes that do not exist.
+const noName = "\xff"
+
 // name7 undoes modified UTF-7 unless the client speaks UTF-8. A name with bytes
-// outside of ASCII is taken to be UTF-8 in either case.
+// outside of ASCII is taken to be UTF-8 in either case; it may be none.
 func (d *Decoder) name7(name string) string {
 	if d.err != nil {
 		return ""
 	}
 	if d.UTF8 || !isASCII(name) {
-		if !utf8.ValidString(name) {
-			d.fail("the name is not UTF-8")
-		}
 		return name
 	}
 	out, err := DecodeUTF7(name)
 	if err != nil {
-		d.fail("the name is not in modified UTF-7")
+		return noName + name
 	}
 	return out
 }

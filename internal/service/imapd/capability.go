@@ -88,6 +88,9 @@ func (s *session) enable(_ context.Context, c *imap.Command) error {
 		case "CONDSTORE":
 			f = condStore
 		}
+		if f&condStore != 0 {
+			s.condStore()
+		}
 		if f != 0 && !slices.Contains(on, name) {
 			s.enabled |= f
 			on = append(on, name)
@@ -102,6 +105,15 @@ func (s *session) enable(_ context.Context, c *imap.Command) error {
 	}
 	s.enc.CRLF()
 	return nil
+}
+
+// condStore enables CONDSTORE. Who does that with a mailbox open must hear its
+// highest mod-sequence, from which on it is told of changes. RFC 7162 §3.1
+func (s *session) condStore() {
+	if !s.has(condStore) && s.box != nil {
+		s.enc.Status("*", imap.OK, imap.CodeNumber("HIGHESTMODSEQ", uint64(s.box.flags)), "highest mod-sequence")
+	}
+	s.enabled |= condStore
 }
 
 // namespace is NAMESPACE: all that is here is the account's own. RFC 9051 §6.3.10

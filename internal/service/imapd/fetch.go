@@ -106,7 +106,7 @@ func (f *fetcher) prepare(a *imap.Fetch) {
 		case imap.ItemFlags:
 			f.flags = true
 		case imap.ItemModSeq:
-			f.s.enabled |= condStore
+			f.s.condStore()
 		case imap.ItemEnvelope, imap.ItemBody, imap.ItemBodyStructure:
 			f.records = true
 		case imap.ItemBodySection, imap.ItemBinary, imap.ItemBinarySize, imap.ItemRFC822, imap.ItemRFC822Header, imap.ItemRFC822Text:

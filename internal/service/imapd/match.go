@@ -3,6 +3,7 @@ package imapd
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"io"
 	"strings"
 	"time"
@@ -33,37 +34,81 @@ func verdictOf(b bool) verdict {
 // A candidate is a message and as much of it as has been looked at.
 type candidate struct {
 	row    *mailbox.Row
-	record *mailbox.Record // nil in the first step
-	body   *body.Reader    // nil before the last
-	tree   *message.Part
+	noted  bool // what the store has noted of it can be asked for, at number at of the page
+	at     int
+	record *mailbox.Record // nil before the last step
+	whole  []byte          // the message, if it is in memory
+	body   *body.Reader    // nil before the last step
+	tree   *message.Part   // nil until it is needed
 	header []byte
 	folded []byte // all of the header, decoded, for TEXT
 	err    error  // of reading
 
-	scratch *scratch
+	*search
 }
 
 type matchFunc func(*candidate) verdict
 
+// A column is something noted of every message, made of its record.
+type column struct {
+	name   string
+	make   func(dst []byte, r *mailbox.Record) []byte
+	values [][]byte // of the messages of a page
+}
+
+// column gives the number of a column, which is made ready for every page.
+func (m *search) column(name string, make func([]byte, *mailbox.Record) []byte) int {
+	for i := range m.columns {
+		if m.columns[i].name == name {
+			return i
+		}
+	}
+	m.columns = append(m.columns, column{name: name, make: make})
+	return len(m.columns) - 1
+}
+
+// value gives what a column has of the candidate.
+func (c *candidate) value(col int) []byte { return c.columns[col].values[c.at] }
+
 // read opens the message for the last step.
-func (c *candidate) read(ctx context.Context, m *mailbox.Message, match matchFunc) (verdict, error) {
+func (c *candidate) read(ctx context.Context, r *mailbox.Record, m *mailbox.Message, match matchFunc) (verdict, error) {
 	var err error
-	if c.tree, err = message.DecodePart(c.record.Tree); err != nil {
+	if c.body, err = m.OpenIn(ctx, c.room); err != nil {
 		return never, err
 	}
-	if c.body, err = m.Open(ctx); err != nil {
-		return never, err
-	}
-	defer func() {
-		c.body.Close()
-		c.body, c.tree, c.header, c.folded = nil, nil, nil, nil
-	}()
-	c.header = make([]byte, c.tree.HeaderSize)
-	if _, err := c.body.ReadAt(c.header, 0); err != nil && err != io.EOF {
-		return never, err
+	c.record, c.whole = r, c.body.Bytes()
+	if c.whole != nil {
+		c.room = c.whole[:0]
 	}
 	v := match(c)
+	c.body.Close()
 	return v, c.err
+}
+
+// parts gives the structure of the message.
+func (c *candidate) parts() *message.Part {
+	if c.tree == nil {
+		if c.tree, c.err = message.DecodePart(c.record.Tree); c.err != nil {
+			c.tree = &message.Part{}
+		}
+	}
+	return c.tree
+}
+
+// head gives the header.
+func (c *candidate) head() []byte {
+	if c.header == nil {
+		size := c.parts().HeaderSize
+		if c.whole != nil {
+			c.header = c.whole[:min(size, int64(len(c.whole)))]
+			return c.header
+		}
+		c.header = make([]byte, size)
+		if _, err := c.body.ReadAt(c.header, 0); err != nil && err != io.EOF {
+			c.err = err
+		}
+	}
+	return c.header
 }
 
 // compile makes a function of a key.
@@ -93,12 +138,7 @@ func (m *search) compile(k imap.Key) (matchFunc, error) {
 	case imap.Arrived:
 		return func(c *candidate) verdict { return verdictOf(dateIs(c.row.Date(), k.When, k.Day)) }, nil
 	case imap.Sent:
-		return func(c *candidate) verdict {
-			if c.record == nil {
-				return maybe
-			}
-			return verdictOf(!c.record.Sent.IsZero() && dateIs(c.record.Sent, k.When, k.Day))
-		}, nil
+		return m.sent(k), nil
 	case imap.HeaderHas:
 		return m.headerHas(k)
 	case imap.BodyHas:
@@ -192,42 +232,93 @@ func dateIs(t time.Time, when imap.When, day time.Time) bool {
 	return !t.Before(day)
 }
 
-// headerHas matches a field of the header.
+// sent matches the day that the Date field names, in its own zone.
+func (m *search) sent(k imap.Sent) matchFunc {
+	col := m.column("sent day", noteSentDay)
+	day := k.Day.Unix() / daySeconds
+	return func(c *candidate) verdict {
+		if !c.noted {
+			return maybe
+		}
+		v := c.value(col)
+		if len(v) == 0 {
+			return never
+		}
+		sent := int64(binary.BigEndian.Uint64(v))
+		switch k.When {
+		case imap.Before:
+			return verdictOf(sent < day)
+		case imap.On:
+			return verdictOf(sent == day)
+		}
+		return verdictOf(sent >= day)
+	}
+}
+
+const daySeconds = 24 * 60 * 60
+
+// noteSentDay notes the day of the Date field; nothing if that is unreadable.
+func noteSentDay(dst []byte, r *mailbox.Record) []byte {
+	fields, _ := r.Fields(nil, "date")
+	for f := range message.Fields(fields) {
+		if t, err := message.ParseDate(f.Text()); err == nil {
+			y, mon, d := t.Date()
+			return binary.BigEndian.AppendUint64(dst, uint64(time.Date(y, mon, d, 0, 0, 0, 0, time.UTC).Unix()/daySeconds))
+		}
+	}
+	return dst
+}
+
+// headerHas matches a field of the header: of those that the store notes, with
+// what it has noted, of others by reading the message.
 func (m *search) headerHas(k imap.HeaderHas) (matchFunc, error) {
 	if err := validUTF8(k.Text); err != nil {
 		return nil, err
 	}
 	name := strings.ToLower(k.Field)
 	text := fold(nil, []byte(k.Text))
-	has := func(fields []byte) verdict {
-		var buf []byte
-		for f := range message.Fields(fields) {
-			if !f.Is(name) {
-				continue
+	has := func(v []byte) verdict { return verdictOf(len(v) > 0 && bytes.Contains(v, text)) }
+	var probe mailbox.Record
+	if _, ok := probe.Fields(nil, name); ok {
+		col := m.column("field "+name, func(dst []byte, r *mailbox.Record) []byte {
+			fields, _ := r.Fields(nil, name)
+			return noteField(dst, fields, name)
+		})
+		return func(c *candidate) verdict {
+			if !c.noted {
+				return maybe
 			}
-			if len(text) == 0 {
-				return yes
-			}
-			buf = fold(buf[:0], []byte(message.DecodeWords(f.Text())))
-			if bytes.Contains(buf, text) {
-				return yes
-			}
-		}
-		return never
+			return has(c.value(col))
+		}, nil
 	}
 	return func(c *candidate) verdict {
-		switch {
-		case c.body != nil:
-			return has(c.header)
-		case c.record == nil:
+		if c.body == nil {
 			return maybe
 		}
-		fields, ok := c.record.Fields(nil, name)
-		if !ok {
-			return maybe
-		}
-		return has(fields)
+		c.note = noteField(c.note[:0], c.head(), name)
+		return has(c.note)
 	}, nil
+}
+
+// noteField appends the text of all fields with a name, decoded and folded, each
+// with a line end behind it; addresses also in their plain form.
+func noteField(dst, fields []byte, name string) []byte {
+	for f := range message.Fields(fields) {
+		if !f.Is(name) {
+			continue
+		}
+		text := f.Text()
+		dst = append(fold(dst, []byte(message.DecodeWords(text))), '\n')
+		switch name {
+		case "from", "sender", "reply-to", "to", "cc", "bcc":
+			for _, a := range message.ParseAddressList(text) {
+				if plain := a.Local + "@" + a.Domain; a.Domain != "" && !strings.Contains(text, plain) {
+					dst = append(fold(dst, []byte(plain)), '\n')
+				}
+			}
+		}
+	}
+	return dst
 }
 
 // A scope is where a text is looked for.
@@ -244,6 +335,7 @@ func (m *search) textHas(text string, where scope) (matchFunc, error) {
 		return nil, err
 	}
 	needle := fold(nil, []byte(text))
+	col := m.column("text parts", noteTextParts)
 	return func(c *candidate) verdict {
 		if len(needle) == 0 {
 			return yes
@@ -254,28 +346,71 @@ func (m *search) textHas(text string, where scope) (matchFunc, error) {
 		if where == inMessage && bytes.Contains(c.foldedHeader(), needle) {
 			return yes
 		}
+		if parts := c.value(col); c.whole != nil && (len(parts) == 0 || parts[0] == textPlain) {
+			return verdictOf(c.plainHas(parts, needle))
+		}
 		return verdictOf(c.bodyHas(needle))
 	}, nil
+}
+
+// The first byte of what is noted of the text parts of a message.
+const (
+	textEncoded = iota // their bytes are not their text
+	textPlain          // they are; their places follow
+)
+
+// noteTextParts notes where the text parts of a message are.
+func noteTextParts(dst []byte, r *mailbox.Record) []byte {
+	tree, err := message.DecodePart(r.Tree)
+	if err != nil {
+		return append(dst, textEncoded)
+	}
+	start := len(dst)
+	dst = append(dst, textPlain)
+	for p := range tree.All() {
+		if !p.IsType("text") {
+			continue
+		}
+		if !isUTF8(p) || !unencoded(p) {
+			return append(dst[:start], textEncoded)
+		}
+		dst = binary.AppendUvarint(dst, uint64(p.BodyOffset()))
+		dst = binary.AppendUvarint(dst, uint64(p.End()))
+	}
+	return dst
+}
+
+// plainHas looks for a folded text in the parts of a message that are text.
+func (c *candidate) plainHas(parts, needle []byte) bool {
+	for parts = parts[min(1, len(parts)):]; len(parts) > 0; {
+		from, n := binary.Uvarint(parts)
+		to, m := binary.Uvarint(parts[n:])
+		parts = parts[n+m:]
+		if from <= to && to <= uint64(len(c.whole)) && c.has(c.whole[from:to], needle) {
+			return true
+		}
+	}
+	return false
 }
 
 // foldedHeader gives the header decoded and folded, made once.
 func (c *candidate) foldedHeader() []byte {
 	if c.folded == nil {
-		c.folded = []byte{}
-		for f := range message.Fields(c.header) {
+		c.folded = append(c.folds[:0], '\n')
+		for f := range message.Fields(c.head()) {
 			c.folded = fold(c.folded, f.Name)
 			c.folded = append(c.folded, ": "...)
 			c.folded = fold(c.folded, []byte(message.DecodeWords(f.Text())))
 			c.folded = append(c.folded, '\n')
 		}
+		c.folds = c.folded
 	}
 	return c.folded
 }
 
 // bodyHas looks for a folded text in all parts that are text.
 func (c *candidate) bodyHas(needle []byte) bool {
-	whole := c.body.Bytes()
-	for p := range c.tree.All() {
+	for p := range c.parts().All() {
 		if !p.IsType("text") {
 			continue
 		}
@@ -283,15 +418,15 @@ func (c *candidate) bodyHas(needle []byte) bool {
 		switch {
 		case !isUTF8(p):
 			r = message.NewTextReader(p, c.body)
-		case whole == nil || !unencoded(p) || p.End() > int64(len(whole)):
+		case c.whole == nil || !unencoded(p) || p.End() > int64(len(c.whole)):
 			r = message.NewBodyReader(p, c.body)
 		default:
-			if c.scratch.has(whole[p.BodyOffset():p.End()], needle) {
+			if c.has(c.whole[p.BodyOffset():p.End()], needle) {
 				return true
 			}
 			continue
 		}
-		ok, err := c.scratch.contains(r, needle)
+		ok, err := c.contains(r, needle)
 		if err != nil {
 			c.err = err
 			return false

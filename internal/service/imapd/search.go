@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"context"
+	"errors"
 	"unicode/utf8"
 
 	"posthaste/internal/base/mail"
@@ -27,7 +28,7 @@ func (s *session) search(ctx context.Context, c *imap.Command) error {
 		return s.unsaved(a, err)
 	}
 	if m.modSeq {
-		s.enabled |= condStore
+		s.condStore()
 	}
 	found, err := m.run(ctx, snap, match)
 	if err != nil {
@@ -128,10 +129,18 @@ func highest(snap *mailbox.Snapshot, uids mail.UIDSet) (seq mail.ModSeq) {
 // what the snapshot has of them; for those that this cannot decide, by what the
 // store has noted of each message; and for the rest by reading them.
 type search struct {
-	s      *session
-	snap   *mailbox.Snapshot
-	modSeq bool // a key asks for mod-sequences
+	s       *session
+	snap    *mailbox.Snapshot
+	modSeq  bool // a key asks for mod-sequences
+	columns []column
 	scratch
+
+	// Memory that is used again for every page or message.
+	ids     []mail.EmailID
+	records []mailbox.Record
+	room    []byte // for a body
+	note    []byte // for a field of a header
+	folds   []byte // for a folded header
 }
 
 // run gives the messages that match, among those the client knows of.
@@ -158,42 +167,79 @@ func (m *search) run(ctx context.Context, snap *mailbox.Snapshot, match matchFun
 	return found, m.page(ctx, page, match, &found)
 }
 
-// page decides about candidates whose records have to be looked at.
+// page decides about candidates by what the store has noted of them, and reads
+// those for which that is not enough.
 func (m *search) page(ctx context.Context, page []*mailbox.Row, match matchFunc, found *mail.UIDSet) error {
 	if len(page) == 0 {
 		return nil
 	}
-	ids := make([]mail.EmailID, len(page))
-	for i, row := range page {
-		ids[i] = row.Email
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	records, err := m.s.srv.Mail.Records(ctx, m.s.peer.Account, ids)
+	m.ids = m.ids[:0]
+	for _, row := range page {
+		m.ids = append(m.ids, row.Email)
+	}
+	if err := m.fill(ctx); err != nil {
+		return err
+	}
+	var unsure []int
+	for i, row := range page {
+		c := candidate{row: row, noted: true, at: i, search: m}
+		switch match(&c) {
+		case yes:
+			found.Add(row.UID)
+		case maybe:
+			unsure = append(unsure, i)
+		}
+	}
+	return m.readAll(ctx, page, unsure, match, found)
+}
+
+// fill makes the columns ready for a page.
+func (m *search) fill(ctx context.Context) (err error) {
+	for i := range m.columns {
+		col := &m.columns[i]
+		col.values, err = m.s.srv.Mail.AppendDerived(ctx, col.values[:0], m.s.peer.Account, m.ids, col.name, col.make)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readAll decides about candidates that have to be read.
+func (m *search) readAll(ctx context.Context, page []*mailbox.Row, unsure []int, match matchFunc, found *mail.UIDSet) error {
+	if len(unsure) == 0 {
+		return nil
+	}
+	ids := make([]mail.EmailID, len(unsure))
+	for i, at := range unsure {
+		ids[i] = m.ids[at]
+	}
+	var err error
+	if m.records, err = m.s.srv.Mail.AppendRecords(ctx, m.records[:0], m.s.peer.Account, ids); err != nil {
+		return err
+	}
+	messages, err := m.s.srv.Mail.Messages(ctx, m.s.peer.Account, ids)
 	if err != nil {
 		return err
 	}
-	var messages []mailbox.Message
-	for i, row := range page {
-		c := candidate{row: row, record: &records[i], scratch: &m.scratch}
-		if c.record.Envelope == nil {
+	for i, at := range unsure {
+		if m.records[i].Envelope == nil {
 			continue // gone
 		}
-		v := match(&c)
-		if v == maybe {
-			if messages == nil {
-				if messages, err = m.s.srv.Mail.Messages(ctx, m.s.peer.Account, ids); err != nil {
-					return err
-				}
-			}
-			if v, err = c.read(ctx, &messages[i], match); err != nil {
-				return err
-			}
+		c := candidate{row: page[at], noted: true, at: at, search: m}
+		v, err := c.read(ctx, &m.records[i], &messages[i], match)
+		if errors.Is(err, mail.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
 		}
 		if v == yes {
-			found.Add(row.UID)
+			found.Add(page[at].UID)
 		}
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
 	}
 	return nil
 }

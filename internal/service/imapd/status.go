@@ -25,7 +25,7 @@ func (s *session) status(ctx context.Context, c *imap.Command) error {
 // CONDSTORE. RFC 7162 §3.1
 func (s *session) tellStatus(m *mailbox.Mailbox, items imap.StatusItems) {
 	if items&imap.StatusHighestModSeq != 0 {
-		s.enabled |= condStore
+		s.condStore()
 	}
 	s.enc.Raw("* STATUS ").Mailbox(m.Name).Raw(" ").StatusItems(items, &imap.StatusValues{
 		Messages:      uint64(m.Total),

@@ -23,7 +23,7 @@ func (s *session) store(ctx context.Context, c *imap.Command) error {
 		return err
 	}
 	if a.Conditional {
-		s.enabled |= condStore
+		s.condStore()
 	}
 	done, err := s.srv.Mail.StoreFlags(ctx, s.peer.Account, s.box.id, uids, mailbox.FlagChange{
 		Mode:        storeModes[a.Op],

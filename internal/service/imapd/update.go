@@ -113,8 +113,12 @@ func (s *session) tellGone(snap *mailbox.Snapshot, r rule) {
 // tellChanged tells the flags that have changed among the first n messages.
 func (s *session) tellChanged(snap *mailbox.Snapshot, n int) {
 	texts := flagTexts{snap: snap}
-	for i, row := range snap.Rows(0) {
-		if i == n {
+	rows := snap.Rows(0)
+	if changed, ok := snap.ChangedSince(s.box.flags); ok {
+		rows = snap.In(changed)
+	}
+	for i, row := range rows {
+		if i >= n {
 			return
 		}
 		if row.ModSeq <= s.box.flags || s.box.knows(row) {

@@ -187,6 +187,7 @@ func forward(r kv.Reader, old *Snapshot, a mail.AccountID, box mail.MailboxID) (
 			return b.read(r, a, box, o.uids.Min(), o.uids.Max())
 		case opFlags:
 			b.flags(o.uids, seq, o.add, o.remove)
+			b.log(o.uids, seq)
 		case opExpunge:
 			b.expunge(o.uids)
 		case opKeywords:
@@ -209,7 +210,7 @@ func forward(r kv.Reader, old *Snapshot, a mail.AccountID, box mail.MailboxID) (
 // load reads all rows of a mailbox, and applies the flag changes of the log
 // that are not in them.
 func load(r kv.Reader, a mail.AccountID, rt root, m Mailbox) (*Snapshot, error) {
-	b := &builder{s: Snapshot{Mailbox: m, ModSeq: rt.modseq}}
+	b := &builder{s: Snapshot{Mailbox: m, ModSeq: rt.modseq, since: rt.modseq}}
 	var err error
 	if b.s.Keywords, err = readKeywords(r, a, m.ID); err != nil {
 		return nil, err

@@ -21,6 +21,30 @@ type Snapshot struct {
 	blocks   [][]Row     // none empty
 	starts   []int       // number of the first row of each block
 	n        int
+
+	latest []logged    // the last changes of flags, oldest first
+	since  mail.ModSeq // latest has all that came after this
+}
+
+// A logged change is messages whose flags a commit has changed.
+type logged struct {
+	seq  mail.ModSeq
+	uids mail.UIDSet
+}
+
+// maxLatest is how many changes a Snapshot remembers.
+const maxLatest = 64
+
+// ChangedSince gives the messages whose flags were changed after seq; false if
+// that is too long ago for the Snapshot to know. Some may be gone since.
+func (s *Snapshot) ChangedSince(seq mail.ModSeq) (changed mail.UIDSet, ok bool) {
+	if seq < s.since {
+		return changed, false
+	}
+	for i := len(s.latest) - 1; i >= 0 && s.latest[i].seq > seq; i-- {
+		changed = changed.Union(s.latest[i].uids)
+	}
+	return changed, true
 }
 
 // Len is how many messages there are.
@@ -207,6 +231,16 @@ func (b *builder) flags(set mail.UIDSet, seq mail.ModSeq, add, remove Flags) {
 			}
 		}
 	}
+}
+
+// log remembers that commit seq changed flags.
+func (b *builder) log(set mail.UIDSet, seq mail.ModSeq) {
+	l := b.s.latest
+	if n := len(l); n >= maxLatest {
+		b.s.since = l[n/2].seq
+		l = slices.Clone(l[n/2+1:])
+	}
+	b.s.latest = append(slices.Clip(l), logged{seq, set})
 }
 
 // expunge takes the rows in the set out.
