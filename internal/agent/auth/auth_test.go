@@ -266,6 +266,9 @@ func TestScram(t *testing.T) {
 }
 
 func TestHash(t *testing.T) {
+	if c, err := NewCredentials("pencil"); err != nil || c.Iterations < 4096 || c.Iterations > 1<<16 {
+		t.Errorf("%d SCRAM iterations (%v), not between what RFC 7677 and what Cyrus SASL demands", c.Iterations, err)
+	}
 	c, err := NewCredentials("pencil")
 	if err != nil || !strings.HasPrefix(c.Argon2id, "$argon2id$v=19$m=19456,t=2,p=1$") {
 		t.Fatal(c, err)
