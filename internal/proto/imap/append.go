@@ -19,6 +19,9 @@ type AppendMessage struct {
 	Flags []string
 	Date  time.Time // zero if the client gave none
 	Body  *Literal
+	// Catenate tells that the message comes in pieces, for Decoder.Part; there
+	// is no Body. RFC 4469
+	Catenate bool
 }
 
 // A Literal is bytes that the client sends, or wants to. They are asked for at
@@ -80,6 +83,11 @@ func (d *Decoder) appendMessage(m *AppendMessage) {
 		m.Date = d.dateTime()
 		d.sp()
 	}
+	if d.word("CATENATE") {
+		d.beginParts()
+		m.Catenate = d.ok()
+		return
+	}
 	utf := d.word("UTF8")
 	if utf {
 		d.sp()
@@ -105,28 +113,18 @@ func (d *Decoder) appendMessage(m *AppendMessage) {
 // More goes on with an APPEND whose last message has been read to its end: it
 // gives the next message, or nil if that was the last. RFC 3502
 func (d *Decoder) More(tag string) (*AppendMessage, error) {
-	l := d.stream
-	if l == nil || l.left > 0 {
-		return nil, errors.New("imap: the message has not been read")
-	}
-	if l.Waiting() { // an empty message that nobody has read
-		if err := d.ask(); err != nil {
+	if d.parts == partsDone {
+		d.parts = noParts // the line goes on behind the last piece
+	} else {
+		l := d.stream
+		if err := d.afterLiteral(tag); err != nil {
 			return nil, err
 		}
-	}
-	d.stream = nil
-	d.line, d.pos = d.line[:0], 0
-	if err := d.readLine(); err != nil {
-		if err == errLineRoom {
-			d.fail("the command is too long")
-			err = d.result(tag)
+		if l.UTF8 {
+			d.expect(')')
 		}
-		return nil, err
 	}
-	if l.UTF8 {
-		d.expect(')')
-	}
-	if d.ok() && d.pos == len(d.line) {
+	if d.ok() && d.pos == len(d.line) && d.mark.at < 0 {
 		return nil, nil
 	}
 	m := new(AppendMessage)
@@ -135,4 +133,25 @@ func (d *Decoder) More(tag string) (*AppendMessage, error) {
 		return nil, err
 	}
 	return m, nil
+}
+
+// afterLiteral goes on behind a literal that has been read to its end.
+func (d *Decoder) afterLiteral(tag string) error {
+	l := d.stream
+	if l == nil || l.left > 0 {
+		return errors.New("imap: the literal has not been read")
+	}
+	if l.Waiting() { // an empty one that nobody has read
+		if err := d.ask(); err != nil {
+			return err
+		}
+	}
+	d.stream = nil
+	d.line, d.pos = d.line[:0], 0
+	err := d.readLine()
+	if err == errLineRoom {
+		d.fail("the command is too long")
+		err = d.result(tag)
+	}
+	return err
 }

@@ -117,6 +117,7 @@ type Decoder struct {
 
 	stream *Literal // a message that has not been read to its end
 	open   bool     // the current line has no end yet
+	parts  partState
 }
 
 // NewDecoder makes a decoder that reads from src. It calls ask when the client
@@ -165,7 +166,7 @@ func (d *Decoder) Command() (Command, error) {
 	if err := d.settle(); err != nil {
 		return Command{}, err
 	}
-	d.line, d.pos, d.err, d.nest, d.name = d.line[:0], 0, nil, 0, ""
+	d.line, d.pos, d.err, d.nest, d.name, d.parts = d.line[:0], 0, nil, 0, "", noParts
 	if err := d.readLine(); err != nil && err != errLineRoom {
 		return Command{}, err
 	}
@@ -182,7 +183,7 @@ func (d *Decoder) Command() (Command, error) {
 		d.name = c.Name
 		c.Args = commands[c.Name](d)
 	}
-	if d.stream == nil {
+	if d.stream == nil && d.parts == noParts {
 		d.end()
 	}
 	return c, d.result(c.Tag)

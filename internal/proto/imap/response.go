@@ -83,6 +83,15 @@ func CodeCopyUID(validity uint32, from, to mail.UIDSet) Code {
 	return Code(to.Append(append(b, ' ')))
 }
 
+// CodeBadURL tells which URL was wrong. RFC 4469 §4
+func CodeBadURL(url string) Code {
+	b := AppendString(nil, url)
+	if b[0] != '"' {
+		b = []byte(`""`) // what would need a literal is not repeated
+	}
+	return Code("BADURL " + string(b))
+}
+
 // CodeModified tells which messages a conditional STORE has not changed, in the
 // numbers that the command used. RFC 7162 §3.1.3
 func CodeModified(numbers mail.UIDSet) Code {

@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"posthaste/internal/base/mail"
@@ -13,67 +14,108 @@ import (
 // client that hangs up then must not catch us half way.
 const commitTimeout = time.Minute
 
+// maxAppends is how many messages one APPEND may bring: they are kept all or
+// none, in one commit.
+const maxAppends = 200
+
 // append is APPEND. What can be refused is refused before the message is asked
-// for. RFC 9051 §6.3.12, RFC 4315 §3, RFC 7889
+// for. RFC 9051 §6.3.12, RFC 4315 §3, RFC 7889, RFC 3502, RFC 4469
 func (s *session) append(ctx context.Context, c *imap.Command) error {
 	a := c.Args.(*imap.Append)
-	m := &a.Message
-	if err := s.refuseEarly(ctx, a); err != nil {
+	if _, err := s.target(ctx, a.Mailbox); err != nil {
 		return err
 	}
-	flags, keywords, err := splitFlags(m.Flags)
+	in, err := s.incoming(ctx, c.Tag, &a.Message)
 	if err != nil {
 		return err
-	}
-	prepared, err := s.srv.Mail.PrepareMessage(ctx, mail.NewTraceID(time.Now()), m.Body)
-	if err != nil {
-		return err
-	}
-	if more, err := s.dec.More(c.Tag); err != nil {
-		return err
-	} else if more != nil {
-		return bad("", "one message at a time")
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
-	box, err := s.lookup(ctx, a.Mailbox)
+	box, err := s.target(ctx, a.Mailbox) // it may have gone meanwhile
+	if err != nil {
+		return err
+	}
+	done, err := s.srv.Mail.AppendMessages(ctx, s.peer.Account, box.ID, in...)
 	if err != nil {
 		return tryCreate(err)
 	}
-	done, err := s.srv.Mail.AppendMessages(ctx, s.peer.Account, box.ID, mailbox.Incoming{
-		Prepared: prepared, Flags: flags, Keywords: keywords, Date: m.Date,
-	})
-	if err != nil {
-		return tryCreate(err)
+	var uids mail.UIDSet
+	for i := range done {
+		uids.Add(done[i].UID)
 	}
-	s.code = imap.CodeAppendUID(done[0].UIDValidity, mail.UIDs(done[0].UID))
+	s.code = imap.CodeAppendUID(done[0].UIDValidity, uids)
 	return nil
 }
 
-// refuseEarly says no before the message comes, if that is sure already.
-func (s *session) refuseEarly(ctx context.Context, a *imap.Append) error {
-	body := a.Message.Body
-	if body.UTF8 && !s.has(utf8Accept|rev2) {
-		return bad(imap.CodeClientBug, "ENABLE UTF8=ACCEPT first")
-	}
-	if body.Size == 0 {
-		return no(imap.CodeCannot, "an empty message")
-	}
-	if body.Size > s.srv.limits.Message {
-		return no(imap.CodeTooBig, "the message is too large")
-	}
-	box, err := s.lookup(ctx, a.Mailbox)
+// target gives the mailbox that messages are to go to.
+func (s *session) target(ctx context.Context, name string) (mailbox.Mailbox, error) {
+	box, err := s.lookup(ctx, name)
 	if err != nil {
-		return tryCreate(err)
+		return box, tryCreate(err)
 	}
 	if box.Placeholder {
-		return no(imap.CodeTryCreate, "this name only holds other mailboxes")
+		return box, no(imap.CodeTryCreate, "this name only holds other mailboxes")
+	}
+	return box, nil
+}
+
+// incoming takes all messages of a command from the client.
+func (s *session) incoming(ctx context.Context, tag string, m *imap.AppendMessage) ([]mailbox.Incoming, error) {
+	var in []mailbox.Incoming
+	var bytes int64
+	for m != nil {
+		if len(in) == maxAppends {
+			return nil, no(imap.CodeLimit, "too many messages at once")
+		}
+		if err := s.refuseEarly(ctx, m, int64(len(in)), bytes); err != nil {
+			return nil, err
+		}
+		flags, keywords, err := splitFlags(m.Flags)
+		if err != nil {
+			return nil, err
+		}
+		var r io.Reader = m.Body
+		if m.Catenate {
+			j := &joined{s: s, ctx: ctx, tag: tag, room: s.srv.limits.Message}
+			defer j.close()
+			r = j
+		}
+		p, err := s.srv.Mail.PrepareMessage(ctx, mail.NewTraceID(time.Now()), r)
+		if err != nil {
+			return nil, err
+		}
+		if p.Size == 0 {
+			return nil, no(imap.CodeCannot, "an empty message")
+		}
+		in = append(in, mailbox.Incoming{Prepared: p, Flags: flags, Keywords: keywords, Date: m.Date})
+		bytes += p.Size
+		if m, err = s.dec.More(tag); err != nil {
+			return nil, err
+		}
+	}
+	return in, nil
+}
+
+// refuseEarly says no before a message comes, if that is sure already. Before it
+// come count messages of so many bytes, by the same command.
+func (s *session) refuseEarly(ctx context.Context, m *imap.AppendMessage, count, bytes int64) error {
+	if body := m.Body; body != nil {
+		if body.UTF8 && !s.has(utf8Accept|rev2) {
+			return bad(imap.CodeClientBug, "ENABLE UTF8=ACCEPT first")
+		}
+		if body.Size == 0 {
+			return no(imap.CodeCannot, "an empty message")
+		}
+		if body.Size > s.srv.limits.Message {
+			return no(imap.CodeTooBig, "the message is too large")
+		}
+		bytes += body.Size
 	}
 	u, err := s.srv.Mail.Usage(ctx, s.peer.Account)
 	if err != nil {
 		return err
 	}
-	if u.MaxBytes > 0 && u.Bytes+body.Size > u.MaxBytes || u.MaxMessages > 0 && u.Messages >= u.MaxMessages {
+	if u.MaxBytes > 0 && u.Bytes+bytes > u.MaxBytes || u.MaxMessages > 0 && u.Messages+count >= u.MaxMessages {
 		return mail.ErrOverQuota
 	}
 	return nil

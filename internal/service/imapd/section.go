@@ -69,7 +69,7 @@ func (f *fetcher) writeSection(m *fetched, it *item) {
 		return
 	}
 	if it.fields != nil {
-		b := f.selectFields(m, it, at)
+		b := selectFields(m.body, it, at)
 		p := it.part(int64(len(b)))
 		e.LiteralBytes(b[p.off : p.off+p.size])
 		return
@@ -84,9 +84,9 @@ func (f *fetcher) writeSection(m *fetched, it *item) {
 }
 
 // selectFields gives some fields of the header at a place.
-func (f *fetcher) selectFields(m *fetched, it *item, at span) []byte {
+func selectFields(r io.ReaderAt, it *item, at span) []byte {
 	header := make([]byte, at.size)
-	n, _ := m.body.ReadAt(header, at.off)
+	n, _ := r.ReadAt(header, at.off)
 	header = header[:n]
 	var out []byte
 	if it.Section.Text == imap.TextFields {

@@ -1,0 +1,154 @@
+package imapd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+
+	"posthaste/internal/base/mail"
+	"posthaste/internal/proto/imap"
+	"posthaste/internal/proto/message"
+)
+
+// joined reads a message that APPEND puts together of pieces, each when its turn
+// comes. RFC 4469
+type joined struct {
+	s    *session
+	ctx  context.Context
+	tag  string
+	room int64 // bytes that it may still have
+	part io.Reader
+	shut io.Closer
+	done bool
+}
+
+// Read reads on, in the piece at hand or the next one.
+func (j *joined) Read(p []byte) (int, error) {
+	for !j.done {
+		if j.part == nil {
+			if err := j.next(); err != nil {
+				j.done = true
+				return 0, err
+			}
+			continue
+		}
+		n, err := j.part.Read(p)
+		if j.room -= int64(n); j.room < 0 {
+			return 0, no(imap.CodeTooBig, "the message is too large")
+		}
+		if err == io.EOF {
+			j.close()
+			err = nil
+		}
+		if n > 0 || err != nil {
+			return n, err
+		}
+	}
+	return 0, io.EOF
+}
+
+// next begins the next piece.
+func (j *joined) next() error {
+	part, err := j.s.dec.Part(j.tag)
+	switch {
+	case err != nil:
+		return err
+	case part == nil:
+		j.done = true
+	case part.Text != nil:
+		j.part = part.Text
+	default:
+		b, err := j.s.fragment(j.ctx, part.URL)
+		if err != nil {
+			return err
+		}
+		j.part, j.shut = b, b
+	}
+	return nil
+}
+
+func (j *joined) close() {
+	if j.shut != nil {
+		j.shut.Close()
+	}
+	j.part, j.shut = nil, nil
+}
+
+// badURL tells which URL names nothing that can be had. RFC 4469 §4
+func badURL(url string) error {
+	return no(imap.CodeBadURL(url), "this URL names nothing that is here")
+}
+
+// A fragment is part of a message, open for reading.
+type fragment struct {
+	io.Reader
+	io.Closer
+}
+
+// fragment opens what an URL of the account's own mail names.
+func (s *session) fragment(ctx context.Context, url string) (*fragment, error) {
+	u, ok := imap.ParseURL(url)
+	if !ok || u.Host != "" {
+		return nil, badURL(url)
+	}
+	p, err := s.openURL(ctx, &u)
+	if errors.Is(err, mail.ErrNotFound) {
+		return nil, badURL(url)
+	}
+	return p, err
+}
+
+// openURL opens what a parsed URL names; mail.ErrNotFound if there is no such
+// thing.
+func (s *session) openURL(ctx context.Context, u *imap.URL) (*fragment, error) {
+	var box mail.MailboxID
+	if u.Mailbox != "" {
+		m, err := s.lookup(ctx, u.Mailbox)
+		if err != nil {
+			return nil, err
+		}
+		box = m.ID
+	} else if s.box != nil {
+		box = s.box.id
+	} else {
+		return nil, mail.ErrNotFound
+	}
+	snap, err := s.srv.Mail.Open(ctx, s.peer.Account, box)
+	if err != nil {
+		return nil, err
+	}
+	row := snap.Find(mail.UID(u.UID))
+	if row == nil || u.UIDValidity != 0 && u.UIDValidity != snap.Mailbox.UIDValidity {
+		return nil, mail.ErrNotFound
+	}
+	records, err := s.srv.Mail.Records(ctx, s.peer.Account, []mail.EmailID{row.Email})
+	if err != nil {
+		return nil, err
+	}
+	tree, err := message.DecodePart(records[0].Tree)
+	if err != nil {
+		return nil, err
+	}
+	b, err := s.srv.Mail.OpenEmail(ctx, s.peer.Account, row.Email)
+	if err != nil {
+		return nil, err
+	}
+	at, ok := find(tree, b.Size(), &u.Section)
+	if !ok {
+		b.Close()
+		return nil, mail.ErrNotFound
+	}
+	it := item{FetchItem: imap.FetchItem{Section: u.Section, Partial: u.Partial, Offset: u.Offset, Count: u.Count}}
+	if u.Count == 0 {
+		it.Count = 1 << 62
+	}
+	if u.Section.Text == imap.TextFields || u.Section.Text == imap.TextFieldsNot {
+		it.fields = message.NewFieldSet(u.Section.Fields...)
+		text := selectFields(b, &it, at)
+		p := it.part(int64(len(text)))
+		return &fragment{bytes.NewReader(text[p.off : p.off+p.size]), b}, nil
+	}
+	p := it.part(at.size)
+	return &fragment{io.NewSectionReader(b, at.off+p.off, p.size), b}, nil
+}
