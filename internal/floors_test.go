@@ -25,6 +25,7 @@ var siblings = map[string][]string{
 	"base/dns":             {"base/mail"},
 	"base/dns/zone":        {"base/dns", "base/mail"},
 	"base/trace":           {"base/mail"},
+	"proto/dkim":           {"proto/message"},
 	"proto/imap":           {"proto/message"},
 	"proto/dsn":            {"proto/message"},
 	"store/mailbox":        {"store/body"},
