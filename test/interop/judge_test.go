@@ -206,7 +206,7 @@ func sameBytes(t *testing.T, what string, got, want [][]byte) {
 	t.Helper()
 	got, want = slices.Clone(got), slices.Clone(want)
 	for i := range got {
-		got[i] = tuid.ReplaceAll(got[i], nil)
+		got[i] = added.ReplaceAll(got[i], nil)
 	}
 	slices.SortFunc(got, bytes.Compare)
 	slices.SortFunc(want, bytes.Compare)
@@ -222,8 +222,9 @@ func sameBytes(t *testing.T, what string, got, want [][]byte) {
 	}
 }
 
-// tuid is the field that mbsync adds to what it copies.
-var tuid = regexp.MustCompile(`X-TUID: [^\r\n]*\r\n`)
+// added are the fields that mbsync, offlineimap and getmail add to what they
+// copy.
+var added = regexp.MustCompile(`(X-TUID|X-OfflineIMAP|X-getmail-[a-z-]+): [^\r\n]*\r\n`)
 
 // difference shows where two texts part.
 func difference(got, want []byte) string {

@@ -233,6 +233,29 @@ func (j job) ok(t *testing.T) string {
 	return out
 }
 
+// background starts a program; stop ends it.
+func background(t *testing.T, j job) (stop func()) {
+	t.Helper()
+	path := need(t, j.name)
+	cmd := exec.Command(path, j.args...)
+	var out bytes.Buffer
+	cmd.Dir, cmd.Stdout, cmd.Stderr = j.home, &out, &out
+	cmd.Env = append(os.Environ(), "HOME="+j.home, "TERM=xterm", "LANG=C.UTF-8", "LC_ALL=C.UTF-8")
+	cmd.WaitDelay = 2 * time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		late := time.AfterFunc(10*time.Second, func() { cmd.Process.Kill() })
+		cmd.Wait()
+		late.Stop()
+		if t.Failed() {
+			t.Logf("%s: %s", j.name, out.Bytes())
+		}
+	}
+}
+
 // write makes a file with its folders.
 func write(t *testing.T, name, text string) string {
 	t.Helper()
