@@ -197,6 +197,9 @@ func (a *Agent) attempt(ctx context.Context, c queue.Claim) {
 }
 
 func (a *Agent) carry(ctx context.Context, c queue.Claim) ([]mail.Outcome, error) {
+	if len(c.Envelope.Recipients) == 0 {
+		return nil, nil // all were reached, and that was not settled
+	}
 	t, err := a.Route(ctx, c.Domain)
 	if err != nil {
 		return nil, err

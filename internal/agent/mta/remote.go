@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"posthaste/internal/base/dns"
@@ -162,7 +163,9 @@ func (r *Remote) targets(ctx context.Context, d mail.Domain) ([]target, error) {
 	for _, h := range hosts {
 		ans, err := r.DNS.Addresses(ctx, h)
 		if err != nil {
-			last = err
+			if last == nil || dns.IsAbsent(last) {
+				last = err // one that cannot be found out just now counts more
+			}
 			continue
 		}
 		for _, ip := range ans.Records {
@@ -216,14 +219,17 @@ func (r *Remote) hosts(ctx context.Context, d mail.Domain) ([]mail.Domain, error
 	if len(mx) == 1 && mx[0].Host == dns.NullMX {
 		return nil, mail.Refuse("5.1.10", string(d)+" takes no mail", "") // RFC 7505 §4.2
 	}
+	ours := uint32(1 << 16)
+	for _, m := range mx {
+		if strings.EqualFold(string(m.Host), r.Hostname) {
+			ours = min(ours, uint32(m.Preference))
+		}
+	}
 	rand.Shuffle(len(mx), func(i, j int) { mx[i], mx[j] = mx[j], mx[i] })
 	sort.SliceStable(mx, func(i, j int) bool { return mx[i].Preference < mx[j].Preference })
 	var out []mail.Domain
 	for _, m := range mx {
-		if string(m.Host) == r.Hostname {
-			break
-		}
-		if m.Host != dns.NullMX && len(out) < maxHosts {
+		if m.Host != dns.NullMX && uint32(m.Preference) < ours && len(out) < maxHosts {
 			out = append(out, m.Host)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -57,15 +56,14 @@ func (a *Agent) report(ctx context.Context, c *queue.Claim, action dsn.Action, o
 		o.Remote, _, _ = strings.Cut(o.Remote, " ") // the name alone, without the address
 		r.Recipients = append(r.Recipients, dsn.Recipient{Outcome: o, Action: action, LastAttempt: now, RetryUntil: c.Queued.Add(or(a.GiveUp, 5*24*time.Hour))})
 	}
-	original, err := a.Bodies.Open(ctx, c.Body, c.Prefix)
+	text, err := a.withOriginal(ctx, c, r)
 	if err != nil {
-		return queue.Item{}, fmt.Errorf("mta: report: %w", err)
-	}
-	defer original.Close()
-	r.Original, r.Size = original, original.Size()
-	text, err := r.Bytes()
-	if err != nil {
-		return queue.Item{}, errors.Join(errors.New("mta: report"), err)
+		// A message that cannot be read any more must not keep its sender from
+		// hearing of it, nor the item in the queue for ever.
+		a.Log.Error("a report goes without the message", "id", c.Envelope.Trace.String(), "error", err)
+		if text, err = r.Bytes(); err != nil {
+			return queue.Item{}, fmt.Errorf("mta: report: %w", err)
+		}
 	}
 	st, err := a.Bodies.Stage(ctx, bytes.NewReader(text))
 	if err != nil {
@@ -78,6 +76,17 @@ func (a *Agent) report(ctx context.Context, c *queue.Claim, action dsn.Action, o
 	}
 	env := mail.Envelope{Trace: id, Recipients: []mail.Recipient{{Address: c.Envelope.Sender}}, UTF8: r.NeedsUTF8()}
 	return queue.Item{Envelope: env, Domain: c.Envelope.Sender.Domain, Body: ref}, nil
+}
+
+// withOriginal writes the report with the message that it is about.
+func (a *Agent) withOriginal(ctx context.Context, c *queue.Claim, r dsn.Report) ([]byte, error) {
+	b, err := a.Bodies.Open(ctx, c.Body, c.Prefix)
+	if err != nil {
+		return nil, err
+	}
+	defer b.Close()
+	r.Original, r.Size = b, b.Size()
+	return r.Bytes()
 }
 
 func boundary() string {
