@@ -48,6 +48,13 @@ type boxKey struct {
 	box  mail.MailboxID
 }
 
+// The numbers of a mailbox that never go back.
+type numbers struct {
+	validity uint32
+	next     mail.UID
+	seq      mail.ModSeq
+}
+
 // A ledger is what clients have been told. Once a cut begins, nothing counts as
 // told any more.
 type ledger struct {
@@ -57,15 +64,14 @@ type ledger struct {
 	letters map[mail.TraceID]*letter
 	order   []*letter
 	uids    map[boxKey]map[mail.UID]mail.TraceID // as they were shown
-	next    map[boxKey]mail.UID
-	seqs    map[mail.AccountID]mail.ModSeq
+	numbers map[boxKey]numbers
 	wrong   []string
 }
 
 func newLedger() *ledger {
 	return &ledger{
 		letters: map[mail.TraceID]*letter{}, uids: map[boxKey]map[mail.UID]mail.TraceID{},
-		next: map[boxKey]mail.UID{}, seqs: map[mail.AccountID]mail.ModSeq{},
+		numbers: map[boxKey]numbers{},
 	}
 }
 
@@ -115,17 +121,19 @@ func (l *ledger) told(fn func()) {
 
 // shown notes what a client has seen of a mailbox, and complains if a number
 // was given twice or went back.
-func (l *ledger) shown(a mail.AccountID, s *mailbox.Snapshot, ids map[mail.UID]mail.TraceID) {
+func (l *ledger) shown(k boxKey, now numbers, ids map[mail.UID]mail.TraceID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	k := boxKey{a, s.Mailbox.ID}
-	l.compareNumbers(k, s)
+	was, known := l.numbers[k]
+	if known && (now.next < was.next || now.seq < was.seq || now.validity != was.validity) {
+		l.sayLocked("account %d, mailbox %d: UIDVALIDITY, UIDNEXT and MODSEQ were %v and are %v", k.acct, k.box, was, now)
+	}
 	if l.uids[k] == nil {
 		l.uids[k] = map[mail.UID]mail.TraceID{}
 	}
 	for uid, id := range ids {
 		if was, ok := l.uids[k][uid]; ok && was != id {
-			l.sayLocked("account %d, mailbox %d: UID %d was %v and is %v", a, k.box, uid, was, id)
+			l.sayLocked("account %d, mailbox %d: UID %d was %v and is %v", k.acct, k.box, uid, was, id)
 		}
 	}
 	if l.cut.Load() {
@@ -134,17 +142,7 @@ func (l *ledger) shown(a mail.AccountID, s *mailbox.Snapshot, ids map[mail.UID]m
 	for uid, id := range ids {
 		l.uids[k][uid] = id
 	}
-	l.next[k] = max(l.next[k], s.Mailbox.UIDNext)
-	l.seqs[a] = max(l.seqs[a], s.ModSeq)
-}
-
-func (l *ledger) compareNumbers(k boxKey, s *mailbox.Snapshot) {
-	if s.Mailbox.UIDNext < l.next[k] {
-		l.sayLocked("account %d, mailbox %d: UIDNEXT was %d and is %d", k.acct, k.box, l.next[k], s.Mailbox.UIDNext)
-	}
-	if s.ModSeq < l.seqs[k.acct] {
-		l.sayLocked("account %d: MODSEQ was %d and is %d", k.acct, l.seqs[k.acct], s.ModSeq)
-	}
+	l.numbers[k] = numbers{now.validity, max(was.next, now.next), max(was.seq, now.seq)}
 }
 
 // A copyAt is a copy as it was found after a fault.

@@ -1,7 +1,6 @@
 package crash
 
 import (
-	"context"
 	"flag"
 	"math/rand/v2"
 	"sync"
@@ -84,24 +83,36 @@ func lines(s []string) string {
 
 // A workload is what goes on in a life.
 type workload struct {
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-	mu     sync.Mutex
-	errs   []error
+	stopping chan struct{}
+	wg       sync.WaitGroup
+	mu       sync.Mutex
+	errs     []error
+}
+
+func (w *workload) note(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.errs = append(w.errs, err)
+}
+
+func (w *workload) stopped() bool {
+	select {
+	case <-w.stopping:
+		return true
+	default:
+		return false
+	}
 }
 
 // load begins to send, read, change, carry and maintain.
 func (v *life) load(r *rand.Rand) *workload {
-	ctx, cancel := context.WithCancel(context.Background())
-	w := &workload{cancel: cancel}
+	w := &workload{stopping: make(chan struct{})}
 	run := func(fn func(*rand.Rand) error) {
 		own := rand.New(rand.NewPCG(r.Uint64(), 2))
 		w.wg.Go(func() {
-			for ctx.Err() == nil && !v.l.cut.Load() {
+			for !w.stopped() && !v.l.cut.Load() {
 				if err := fn(own); err != nil {
-					w.mu.Lock()
-					w.errs = append(w.errs, err)
-					w.mu.Unlock()
+					w.note(err)
 					time.Sleep(time.Millisecond)
 				}
 			}
@@ -125,7 +136,7 @@ func (v *life) load(r *rand.Rand) *workload {
 
 // stop ends the work, and gives the errors it met.
 func (w *workload) stop() []error {
-	w.cancel()
+	close(w.stopping)
 	w.wg.Wait()
 	return w.errs
 }

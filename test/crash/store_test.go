@@ -161,8 +161,9 @@ func (v *life) look(a mail.AccountID, box mail.MailboxID) (*mailbox.Snapshot, ma
 	for _, row := range s.Rows(0) {
 		uids, emails = append(uids, row.UID), append(emails, row.Email)
 	}
+	k, n := boxKey{a, box}, numbers{s.Mailbox.UIDValidity, s.Mailbox.UIDNext, s.ModSeq}
 	if len(uids) == 0 {
-		v.l.shown(a, s, nil)
+		v.l.shown(k, n, nil)
 		return s, nil, nil
 	}
 	msgs, err := v.mda.Mailboxes.Messages(context.Background(), a, emails)
@@ -173,7 +174,7 @@ func (v *life) look(a mail.AccountID, box mail.MailboxID) (*mailbox.Snapshot, ma
 	for i := range msgs {
 		ids[uids[i]] = msgs[i].Trace
 	}
-	v.l.shown(a, s, ids)
+	v.l.shown(k, n, ids)
 	return s, ids, nil
 }
 

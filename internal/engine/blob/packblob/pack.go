@@ -141,8 +141,7 @@ func (s *Store) create() (*pack, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Without the room, or without such a call, it goes on step by step.
-	_ = f.Preallocate(0, s.PackSize)
+	s.preallocate(f)
 	if err := s.syncNew(f); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -152,6 +151,20 @@ func (s *Store) create() (*pack, error) {
 	s.open++
 	s.packs[p.num] = p
 	return p, nil
+}
+
+// reserve is how many packs must fit on a disk before one is preallocated: on a
+// smaller one nothing would be left for others, the index among them.
+const reserve = 16
+
+// preallocate takes the room of a whole pack at once, so that it is in one piece.
+func (s *Store) preallocate(f vfs.File) {
+	u, err := s.FS.GetDiskUsage(s.dir)
+	if err != nil || u.AvailBytes/reserve < uint64(s.PackSize) {
+		return
+	}
+	// Without such a call it goes on step by step.
+	_ = f.Preallocate(0, s.PackSize)
 }
 
 // makeFile makes a file with the head of p.
