@@ -12,6 +12,8 @@ type Fetch struct {
 	Items   []FetchItem
 	Changed bool // CHANGEDSINCE was given, and Since is its number
 	Since   mail.ModSeq
+	// Vanished asks for the UIDs that are gone since then. RFC 7162 §3.2.6
+	Vanished bool
 }
 
 // An ItemKind is what a FetchItem asks for.
@@ -34,6 +36,10 @@ const (
 	ItemRFC822     // RFC 3501
 	ItemRFC822Header
 	ItemRFC822Text
+	ItemEmailID  // RFC 8474
+	ItemThreadID // RFC 8474
+	ItemSaveDate // RFC 8514
+	ItemPreview  // RFC 8970
 )
 
 // A FetchItem is one thing a client wants to know of each message.
@@ -72,6 +78,10 @@ var fetchItems = map[string]func(*Decoder, *FetchItem){
 	"RFC822":        kind(ItemRFC822),
 	"RFC822.HEADER": kind(ItemRFC822Header),
 	"RFC822.TEXT":   kind(ItemRFC822Text),
+	"EMAILID":       kind(ItemEmailID),
+	"THREADID":      kind(ItemThreadID),
+	"SAVEDATE":      kind(ItemSaveDate),
+	"PREVIEW":       parsePreview,
 	"BODY":          parseBody,
 	"BODY.PEEK":     parseBodyPeek,
 	"BINARY":        parseBinary,
@@ -93,6 +103,7 @@ var fetchModifiers = map[string]func(*Decoder, *Fetch){
 		d.sp()
 		c.Changed, c.Since = true, mail.ModSeq(d.number63())
 	},
+	"VANISHED": func(_ *Decoder, c *Fetch) { c.Vanished = true },
 }
 
 func kind(k ItemKind) func(*Decoder, *FetchItem) {
@@ -196,4 +207,18 @@ func (d *Decoder) partial(f *FetchItem) {
 		d.fail("zero is not allowed here")
 	}
 	d.expect('>')
+}
+
+// parsePreview takes PREVIEW and PREVIEW (LAZY): both are the same to us, since
+// a preview is made at once. RFC 8970 §3.1
+func parsePreview(d *Decoder, f *FetchItem) {
+	f.Kind = ItemPreview
+	if d.ok() && d.pos+1 < len(d.line) && d.line[d.pos] == ' ' && d.line[d.pos+1] == '(' {
+		d.pos++
+		d.list(func() {
+			if !d.word("LAZY") {
+				d.fail("unknown modifier of PREVIEW")
+			}
+		})
+	}
 }

@@ -4,11 +4,13 @@ package imap
 type Select struct {
 	Mailbox   string
 	CondStore bool
+	Resync    *Resync // nil if QRESYNC was not given
 }
 
 // selectParams has the parameters of SELECT and EXAMINE. RFC 4466 §2.1
 var selectParams = map[string]func(*Decoder, *Select){
 	"CONDSTORE": func(_ *Decoder, c *Select) { c.CondStore = true },
+	"QRESYNC":   parseResync,
 }
 
 func parseSelect(d *Decoder) any {

@@ -83,6 +83,9 @@ func CodeCopyUID(validity uint32, from, to mail.UIDSet) Code {
 	return Code(to.Append(append(b, ' ')))
 }
 
+// CodeMailboxID tells the id of a mailbox. RFC 8474 §4
+func CodeMailboxID(id string) Code { return Code("MAILBOXID (" + id + ")") }
+
 // CodeBadURL tells which URL was wrong. RFC 4469 §4
 func CodeBadURL(url string) Code {
 	b := AppendString(nil, url)
@@ -129,6 +132,7 @@ func (e *Encoder) Continue(text string) *Encoder {
 // StatusValues are the answers to STATUS.
 type StatusValues struct {
 	Messages, UIDNext, UIDValidity, Unseen, Deleted, Size, Recent, HighestModSeq, AppendLimit uint64
+	MailboxID                                                                                 string
 }
 
 // StatusItems writes the values of items in parentheses.
@@ -143,7 +147,12 @@ func (e *Encoder) StatusItems(items StatusItems, v *StatusValues) *Encoder {
 		if items&it.item == 0 {
 			continue
 		}
-		e.Raw(sep).Raw(it.name).Raw(" ").Num(values[it.item])
+		e.Raw(sep).Raw(it.name).Raw(" ")
+		if it.item == StatusMailboxID {
+			e.Raw("(").Raw(v.MailboxID).Raw(")")
+		} else {
+			e.Num(values[it.item])
+		}
 		sep = " "
 	}
 	if sep == "(" {

@@ -70,6 +70,21 @@ type (
 	Larger struct{ Size uint64 }
 	// Smaller is messages of less than Size bytes.
 	Smaller struct{ Size uint64 }
+	// Within is messages that came in less than Seconds ago, or if Older, at
+	// least as long ago. RFC 5032
+	Within struct {
+		Older   bool
+		Seconds uint64
+	}
+	// Saved is messages by when they came into the mailbox. RFC 8514 §4.3
+	Saved struct {
+		When When
+		Day  time.Time
+	}
+	// HasEmailID is messages with the id. RFC 8474 §5.4
+	HasEmailID struct{ ID string }
+	// HasThreadID is messages of the thread. RFC 8474 §5.4
+	HasThreadID struct{ ID string }
 	// ChangedSince is messages with at least this mod-sequence. RFC 7162 §3.1.5
 	ChangedSince struct{ ModSeq mail.ModSeq }
 )
@@ -98,6 +113,10 @@ func (Sent) isKey()         {}
 func (Larger) isKey()       {}
 func (Smaller) isKey()      {}
 func (ChangedSince) isKey() {}
+func (Within) isKey()       {}
+func (Saved) isKey()        {}
+func (HasEmailID) isKey()   {}
+func (HasThreadID) isKey()  {}
 
 // searchKeys has every key that begins with a word. It is a function and not a
 // map, since NOT and OR come back to it.
@@ -157,6 +176,15 @@ var plainKeys = map[string]func(*Decoder) Key{
 	"SMALLER":    func(d *Decoder) Key { d.sp(); return Smaller{d.number63()} },
 	"UID":        func(d *Decoder) Key { d.sp(); return Messages{d.set(true)} },
 	"MODSEQ":     modSeqKey,
+	"YOUNGER":    func(d *Decoder) Key { d.sp(); return Within{false, uint64(d.nz32())} },
+	"OLDER":      func(d *Decoder) Key { d.sp(); return Within{true, uint64(d.nz32())} },
+
+	"SAVEDBEFORE":       func(d *Decoder) Key { d.sp(); return Saved{Before, d.date()} },
+	"SAVEDON":           func(d *Decoder) Key { d.sp(); return Saved{On, d.date()} },
+	"SAVEDSINCE":        func(d *Decoder) Key { d.sp(); return Saved{Since, d.date()} },
+	"SAVEDATESUPPORTED": func(*Decoder) Key { return All{} },
+	"EMAILID":           func(d *Decoder) Key { d.sp(); return HasEmailID{d.objectID()} },
+	"THREADID":          func(d *Decoder) Key { d.sp(); return HasThreadID{d.objectID()} },
 }
 
 func flagKey(flag string) func(*Decoder) Key {
@@ -258,3 +286,6 @@ func (d *Decoder) key() Key {
 	}
 	return parse(d)
 }
+
+// objectID takes the id of something. RFC 8474 §7
+func (d *Decoder) objectID() string { return d.atom() }

@@ -14,6 +14,7 @@ const (
 	StatusRecent
 	StatusHighestModSeq
 	StatusAppendLimit
+	StatusMailboxID // RFC 8474 §4.3
 )
 
 // statusItems has their names, in the order in which they are answered.
@@ -30,6 +31,7 @@ var statusItems = []struct {
 	{"RECENT", StatusRecent},
 	{"HIGHESTMODSEQ", StatusHighestModSeq},
 	{"APPENDLIMIT", StatusAppendLimit}, // RFC 7889 §3.2
+	{"MAILBOXID", StatusMailboxID},
 }
 
 // Status is STATUS.

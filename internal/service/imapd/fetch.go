@@ -55,6 +55,9 @@ func (s *session) fetch(ctx context.Context, c *imap.Command) error {
 	if err != nil {
 		return err
 	}
+	if a.Vanished && (!a.Changed || !a.Set.UID || !s.has(qresync)) {
+		return bad(imap.CodeClientBug, "VANISHED needs UID FETCH, CHANGEDSINCE, and ENABLE QRESYNC")
+	}
 	f := &fetcher{s: s, uid: a.Set.UID}
 	f.prepare(a)
 	snap, err := s.snapshot(ctx)
@@ -65,6 +68,11 @@ func (s *session) fetch(ctx context.Context, c *imap.Command) error {
 		s.tellFlags(snap)
 	}
 	f.texts.snap = snap
+	if a.Vanished {
+		if err := s.tellEarlier(ctx, snap, a); err != nil {
+			return err
+		}
+	}
 	there := 0
 	page := make([]*mailbox.Row, 0, min(pageSize, snap.Len()))
 	for _, row := range snap.In(uids) {
@@ -109,6 +117,8 @@ func (f *fetcher) prepare(a *imap.Fetch) {
 			f.s.condStore()
 		case imap.ItemEnvelope, imap.ItemBody, imap.ItemBodyStructure:
 			f.records = true
+		case imap.ItemPreview:
+			f.records, f.bodies, f.tree = true, true, true
 		case imap.ItemBodySection, imap.ItemBinary, imap.ItemBinarySize, imap.ItemRFC822, imap.ItemRFC822Header, imap.ItemRFC822Text:
 			f.needs(&it)
 		}
@@ -176,6 +186,10 @@ var itemNames = [...]string{
 	imap.ItemRFC822:        "RFC822",
 	imap.ItemRFC822Header:  "RFC822.HEADER",
 	imap.ItemRFC822Text:    "RFC822.TEXT",
+	imap.ItemEmailID:       "EMAILID",
+	imap.ItemThreadID:      "THREADID",
+	imap.ItemSaveDate:      "SAVEDATE",
+	imap.ItemPreview:       "PREVIEW",
 }
 
 // page writes the answers for some messages.
@@ -331,6 +345,14 @@ func (f *fetcher) item(m *fetched, it *item) {
 		e.Raw(it.label).Num(uint64(m.row.Size))
 	case imap.ItemModSeq:
 		e.Raw(it.label).Raw("(").Num(uint64(m.row.ModSeq)).Raw(")")
+	case imap.ItemEmailID:
+		e.Raw(it.label).Raw("(").Raw(emailID(m.row.Email)).Raw(")")
+	case imap.ItemThreadID:
+		e.Raw(it.label).Raw("(").Raw(threadID(m.row.Thread)).Raw(")")
+	case imap.ItemSaveDate:
+		e.Raw(it.label).Date(m.row.Saved())
+	case imap.ItemPreview:
+		e.Raw(it.label).String(message.Preview(m.tree, m.body))
 	case imap.ItemEnvelope:
 		e.Raw(it.label).Bytes(m.record.Envelope)
 	case imap.ItemBodyStructure:

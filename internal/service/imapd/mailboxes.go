@@ -30,7 +30,10 @@ func (s *session) create(ctx context.Context, c *imap.Command) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.srv.Mail.CreateMailbox(ctx, s.peer.Account, n, role)
+	m, err := s.srv.Mail.CreateMailbox(ctx, s.peer.Account, n, role)
+	if err == nil {
+		s.code = imap.CodeMailboxID(mailboxID(m.ID))
+	}
 	return err
 }
 

@@ -139,6 +139,13 @@ func (m *search) compile(k imap.Key) (matchFunc, error) {
 		return func(c *candidate) verdict { return verdictOf(dateIs(c.row.Date(), k.When, k.Day)) }, nil
 	case imap.Sent:
 		return m.sent(k), nil
+	case imap.Saved:
+		return func(c *candidate) verdict { return verdictOf(dateIs(c.row.Saved(), k.When, k.Day)) }, nil
+	case imap.Within:
+		limit := time.Now().Add(-time.Duration(k.Seconds) * time.Second)
+		return func(c *candidate) verdict { return verdictOf(k.Older == !c.row.Date().After(limit)) }, nil
+	case imap.HasEmailID, imap.HasThreadID:
+		return object(k), nil
 	case imap.HeaderHas:
 		return m.headerHas(k)
 	case imap.BodyHas:

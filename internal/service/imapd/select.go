@@ -31,6 +31,9 @@ func (s *session) lookup(ctx context.Context, clientName string) (mailbox.Mailbo
 // selectBox is SELECT and EXAMINE. RFC 9051 §6.3.2, §6.3.3
 func (s *session) selectBox(ctx context.Context, c *imap.Command) error {
 	a := c.Args.(*imap.Select)
+	if a.Resync != nil && !s.has(qresync) {
+		return bad(imap.CodeClientBug, "ENABLE QRESYNC first")
+	}
 	if s.box != nil {
 		s.closed() // even if what follows fails
 	}
@@ -45,8 +48,8 @@ func (s *session) selectBox(ctx context.Context, c *imap.Command) error {
 	if err != nil {
 		return err
 	}
-	if a.CondStore {
-		s.enabled |= condStore
+	if a.CondStore || a.Resync != nil {
+		s.condStore()
 	}
 	s.box = &selected{
 		id:       m.ID,
@@ -56,6 +59,12 @@ func (s *session) selectBox(ctx context.Context, c *imap.Command) error {
 		flags:    snap.Mailbox.ModSeq,
 	}
 	s.tellSelected(snap)
+	if a.Resync != nil {
+		if err := s.resync(ctx, snap, a.Resync); err != nil {
+			s.box = nil
+			return err
+		}
+	}
 	if s.code = imap.CodeReadWrite; s.box.readOnly {
 		s.code = imap.CodeReadOnly
 	}
@@ -90,6 +99,7 @@ func (s *session) tellSelected(snap *mailbox.Snapshot) {
 	s.enc.Status("*", imap.OK, imap.CodeNumber("UIDVALIDITY", uint64(m.UIDValidity)), "UIDs are valid")
 	s.enc.Status("*", imap.OK, imap.CodeNumber("UIDNEXT", uint64(m.UIDNext)), "predicted next UID")
 	s.enc.Status("*", imap.OK, imap.CodeNumber("HIGHESTMODSEQ", uint64(m.ModSeq)), "highest mod-sequence")
+	s.enc.Status("*", imap.OK, imap.CodeMailboxID(mailboxID(m.ID)), "id of the mailbox")
 	if s.has(rev2) {
 		s.enc.Raw(`* LIST () "/" `).Mailbox(m.Name).CRLF()
 	}

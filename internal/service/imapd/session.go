@@ -20,19 +20,20 @@ import (
 // that waits hands it over to one that works, and gets it back. Only while IDLE
 // waits, another one reads from the decoder.
 type session struct {
-	srv     *Server
-	conn    *conn
-	dec     *imap.Decoder
-	enc     *imap.Encoder
-	peer    mail.Peer
-	log     *slog.Logger
-	binding sasl.ChannelBinding // what SCRAM-PLUS ties to; zero without TLS
-	enabled features
-	box     *selected // nil if no mailbox is selected
-	bad     int       // commands in a row that were not understood
-	failed  int       // attempts to log in that failed
-	entered bool      // counted in Server.accounts
-	idling  *idling   // nil if the client does not
+	srv       *Server
+	conn      *conn
+	dec       *imap.Decoder
+	enc       *imap.Encoder
+	peer      mail.Peer
+	log       *slog.Logger
+	anonymous *slog.Logger        // what log was before login
+	binding   sasl.ChannelBinding // what SCRAM-PLUS ties to; zero without TLS
+	enabled   features
+	box       *selected // nil if no mailbox is selected
+	bad       int       // commands in a row that were not understood
+	failed    int       // attempts to log in that failed
+	entered   bool      // counted in Server.accounts
+	idling    *idling   // nil if the client does not
 
 	// How the current command goes: what stands in its OK.
 	code imap.Code
@@ -40,12 +41,14 @@ type session struct {
 }
 
 // features are what the client has enabled, one bit each.
-type features uint8
+type features uint16
 
 const (
 	rev2 features = 1 << iota
 	utf8Accept
 	condStore
+	qresync
+	uidOnly
 )
 
 func (s *session) has(f features) bool { return s.enabled&f != 0 }
@@ -114,6 +117,8 @@ var commands = map[string]command{
 	"APPEND":      {loggedIn, tellAll, (*session).append},
 	"IDLE":        {loggedIn, tellAll, (*session).idle},
 
+	"UNAUTHENTICATE": {loggedIn, tellNone, (*session).unauthenticate},
+
 	"CHECK":       {inMailbox, tellAll, (*session).noop},
 	"CLOSE":       {inMailbox, tellNone, (*session).close},
 	"UNSELECT":    {inMailbox, tellNone, (*session).unselect},
@@ -134,6 +139,7 @@ var commands = map[string]command{
 func newSession(srv *Server, c *conn, addr netip.AddrPort) *session {
 	id := mail.NewTraceID(time.Now()).String()
 	s := &session{srv: srv, conn: c, peer: mail.Peer{Addr: addr}, log: srv.Log.With("session", id, "remote", addr)}
+	s.anonymous = s.log
 	s.secured()
 	s.enc = imap.NewEncoder(c)
 	s.dec = imap.NewDecoder(c, func() error {

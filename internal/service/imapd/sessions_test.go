@@ -375,3 +375,43 @@ func inUse() uint64 {
 	runtime.ReadMemStats(&m)
 	return m.HeapInuse + m.StackInuse
 }
+
+// TestResync looks that a client with QRESYNC that was away is told of what has
+// changed, and of nothing else, whatever it says it knows.
+func TestResync(t *testing.T) {
+	srv := newServer(t)
+	deliver(t, srv, mailbox.Inbox, plain, plain, plain, plain, plain)
+	a, b := newClient(t, srv), newClient(t, srv)
+	a.do("ENABLE QRESYNC")
+	b.do("ENABLE QRESYNC")
+	b.do("SELECT INBOX")
+	var validity string
+	for _, l := range a.do("SELECT INBOX") {
+		if rest, ok := strings.CutPrefix(l, "* OK [UIDVALIDITY "); ok {
+			validity, _, _ = strings.Cut(rest, "]")
+		}
+	}
+	a.do("UNSELECT")
+	b.do(`STORE 2,3 +FLAGS (\Deleted)`)
+	b.do("EXPUNGE")
+	b.do(`STORE 1,3 +FLAGS (\Seen)`)
+	deliver(t, srv, mailbox.Inbox, plain)
+	for _, tc := range []struct{ param, want string }{
+		{"6", `VANISHED (EARLIER) 2:3|1 FETCH (UID 1 FLAGS (\Seen) MODSEQ (9))|3 FETCH (UID 5 FLAGS (\Seen) MODSEQ (9))|4 FETCH (UID 6 FLAGS () MODSEQ (10))`},
+		{"6 1:2,9", `VANISHED (EARLIER) 2|1 FETCH (UID 1 FLAGS (\Seen) MODSEQ (9))`},
+		{"8 1:5 (1,4 1,4)", `1 FETCH (UID 1 FLAGS (\Seen) MODSEQ (9))|3 FETCH (UID 5 FLAGS (\Seen) MODSEQ (9))`},
+		{"9 (1 1)", `4 FETCH (UID 6 FLAGS () MODSEQ (10))`},
+		{"10", ""},
+	} {
+		var got []string
+		for _, l := range a.do("SELECT INBOX (QRESYNC (" + validity + " " + tc.param + "))") {
+			if strings.Contains(l, "VANISHED") || strings.Contains(l, "FETCH") {
+				got = append(got, strings.TrimPrefix(l, "* "))
+			}
+		}
+		if g := strings.Join(got, "|"); g != tc.want {
+			t.Errorf("%s: got %s, want %s", tc.param, g, tc.want)
+		}
+		a.do("UNSELECT")
+	}
+}

@@ -35,6 +35,7 @@ func (s *session) tellStatus(m *mailbox.Mailbox, items imap.StatusItems) {
 		Deleted:       uint64(m.Deleted),
 		Size:          uint64(m.Size),
 		HighestModSeq: uint64(m.ModSeq),
+		MailboxID:     mailboxID(m.ID),
 		AppendLimit:   uint64(s.srv.limits.Message),
 	}).CRLF()
 }

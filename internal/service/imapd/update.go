@@ -105,7 +105,13 @@ func (s *session) tellGone(snap *mailbox.Snapshot, r rule) {
 		return
 	}
 	b.behind = false
-	b.view.ExpungeAll(b.view.UIDs().Subtract(snap.UIDs()), func(seq uint32) {
+	gone := b.view.UIDs().Subtract(snap.UIDs())
+	if s.has(qresync | uidOnly) { // RFC 7162 §3.2.10, RFC 9586 §3.3
+		b.view.ExpungeAll(gone, func(uint32) {})
+		s.enc.Raw("* VANISHED ").UIDs(gone).CRLF()
+		return
+	}
+	b.view.ExpungeAll(gone, func(seq uint32) {
 		s.enc.Raw("* ").Num(uint64(seq)).Raw(" EXPUNGE").CRLF()
 	})
 }

@@ -1,0 +1,25 @@
+package imapd
+
+import (
+	"context"
+	"time"
+
+	"posthaste/internal/base/mail"
+	"posthaste/internal/proto/imap"
+)
+
+// unauthenticate is UNAUTHENTICATE: all is as it was before login, but for what
+// protects the connection. RFC 8437
+func (s *session) unauthenticate(context.Context, *imap.Command) error {
+	s.box = nil
+	s.enabled = 0
+	s.dec.UTF8, s.enc.UTF8 = false, false
+	s.srv.accounts.Leave(s.peer.Account)
+	s.entered = false
+	s.peer.Account, s.peer.Login = 0, mail.Address{}
+	s.dec.Limits = imap.LimitsBeforeLogin
+	s.conn.until = time.Now().Add(loginTimeout)
+	s.log = s.anonymous
+	s.code = imap.CodeCapability(s.capabilities())
+	return nil
+}
