@@ -53,7 +53,11 @@ func NewClient(mech string, c Credentials, cb ChannelBinding) (Client, error) {
 // Best gives the best mechanism of those offered that a client here knows; ""
 // if there is none.
 func Best(offered []string, cb ChannelBinding) string {
-	for _, m := range Mechanisms(cb) {
+	known := []string{ScramPlus, Scram, Plain, Login}
+	if cb.IsZero() {
+		known = known[1:]
+	}
+	for _, m := range known {
 		for _, o := range offered {
 			if strings.EqualFold(m, o) {
 				return m

@@ -93,13 +93,10 @@ type ChannelBinding struct {
 // IsZero tells whether there is nothing to tie to.
 func (cb ChannelBinding) IsZero() bool { return len(cb.Exporter) == 0 && len(cb.EndPoint) == 0 }
 
-// Mechanisms gives the mechanisms that can be offered, the best first.
-func Mechanisms(cb ChannelBinding) []string {
-	if cb.IsZero() {
-		return []string{Scram, Plain, Login}
-	}
-	return []string{ScramPlus, Scram, Plain, Login}
-}
+// Mechanisms gives the mechanisms to offer, the best first. SCRAM-SHA-256-PLUS
+// is not among them, only taken from who asks for it: programs that use GNU SASL
+// without giving it the channel binding (mutt) choose it, fail, and try no other.
+func Mechanisms() []string { return []string{Scram, Plain, Login} }
 
 // NewServer begins an exchange as the server; mech may be in any case. The
 // error is ErrMechanism.
@@ -110,7 +107,7 @@ func NewServer(mech string, v Verifier, cb ChannelBinding) (Server, error) {
 	case Login:
 		return &loginServer{v: v}, nil
 	case Scram:
-		return &scramServer{v: v, cb: cb}, nil
+		return &scramServer{v: v}, nil
 	case ScramPlus:
 		if !cb.IsZero() {
 			return &scramServer{v: v, cb: cb, plus: true}, nil

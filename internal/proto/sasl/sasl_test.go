@@ -3,6 +3,7 @@ package sasl
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -143,7 +144,6 @@ func TestServerMessages(t *testing.T) {
 		{Login, []string{"", "pencil"}, ErrMalformed},
 		{Login, []string{"ada", "pen", "pencil"}, ErrFailed},
 		{Scram, []string{none, "x"}, ErrMalformed},
-		{Scram, []string{"y,,n=ada,r=abc"}, ErrFailed},
 		{Scram, []string{"p=tls-exporter,,n=ada,r=abc"}, ErrMalformed},
 		{Scram, []string{"n,,m=x,n=ada,r=abc"}, ErrMalformed},
 		{Scram, []string{"n,,n=,r=abc"}, ErrMalformed},
@@ -229,6 +229,20 @@ func TestPreparePassword(t *testing.T) {
 	}
 	if _, err := NewScramKeys("🔑 key", []byte("salt"), 4096); err != nil {
 		t.Error(err)
+	}
+}
+
+// Who could be bound to the channel, and was not offered it, is not lying.
+func TestScramNotOffered(t *testing.T) {
+	s, err := NewServer(Scram, newPeople(t), ChannelBinding{Exporter: []byte("x")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if challenge, done, err := s.Next(t.Context(), []byte("y,,n=ada,r=abc")); err != nil || done || !strings.HasPrefix(string(challenge), "r=abc") {
+		t.Errorf("%q, %v, %v", challenge, done, err)
+	}
+	if slices.Contains(Mechanisms(), ScramPlus) {
+		t.Error(ScramPlus, "is offered")
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 
 // A scramServer leaves the exchange itself to the library, and holds to what
 // RFC 5802 §6 says of names: SCRAM-SHA-256-PLUS is bound to the channel,
-// SCRAM-SHA-256 is not, and a client that could be bound but believes that we
-// could not has been lied to.
+// SCRAM-SHA-256 is not. A client that could be bound but believes that we could
+// not ("y") is right to: it is not offered.
 type scramServer struct {
 	v    Verifier
 	cb   ChannelBinding
@@ -91,8 +91,8 @@ func (s *scramServer) first(ctx context.Context, response []byte) ([]byte, bool,
 	return []byte(challenge), false, nil
 }
 
-// binding gives the channel binding of the type that the client names; or, so
-// that "y" is known for the lie that it is, any that we have.
+// binding gives the channel binding of the type that the client names, or else
+// any that we have.
 func (s *scramServer) binding(response []byte) (scram.ChannelBinding, bool) {
 	exporter := scram.ChannelBinding{Type: scram.ChannelBindingTLSExporter, Data: s.cb.Exporter}
 	endPoint := scram.ChannelBinding{Type: scram.ChannelBindingTLSServerEndpoint, Data: s.cb.EndPoint}

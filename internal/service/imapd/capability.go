@@ -16,6 +16,7 @@ const (
 	always     = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE"
 	afterLogin = " NAMESPACE CHILDREN UNSELECT UIDPLUS MOVE MULTIAPPEND CATENATE CONDSTORE QRESYNC ESEARCH SEARCHRES WITHIN" +
 		" LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE STATUS=SIZE STATUS=DELETED BINARY UTF8=ACCEPT" +
+		" SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES THREAD=REFS PARTIAL" +
 		" OBJECTID SAVEDATE PREVIEW UNAUTHENTICATE APPENDLIMIT="
 )
 
@@ -33,7 +34,7 @@ func (s *session) capabilities() string {
 		b.WriteString(" LOGINDISABLED")
 		return b.String()
 	}
-	for _, m := range sasl.Mechanisms(s.binding) {
+	for _, m := range sasl.Mechanisms() {
 		b.WriteString(" AUTH=" + m)
 	}
 	return b.String()

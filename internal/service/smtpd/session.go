@@ -290,7 +290,7 @@ func (ses *session) offers() smtp.Extensions {
 		StartTLS: ses.s.TLS != nil && ses.peer.TLS == nil,
 	}
 	if ses.offersAuth() {
-		x.Auth = sasl.Mechanisms(ses.binding)
+		x.Auth = sasl.Mechanisms()
 	}
 	return x
 }
