@@ -159,3 +159,49 @@ func (n *Network) dial(ctx context.Context, from netip.Addr, to netip.AddrPort) 
 	}()
 	return caller, nil
 }
+
+// Listener gives a listener at an address. Its connections are closed by who
+// accepts them; Close refuses new ones.
+func (n *Network) Listener(at netip.AddrPort) net.Listener {
+	l := &listener{at: at, conns: make(chan net.Conn), closed: make(chan struct{})}
+	l.stop = n.Listen(at, l.serve)
+	return l
+}
+
+type listener struct {
+	at     netip.AddrPort
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+	stop   func()
+}
+
+// serve hands a connection over, and waits until it is closed.
+func (l *listener) serve(c net.Conn) {
+	gone := make(chan struct{})
+	c.(*Conn).onClose = func() { close(gone) }
+	select {
+	case l.conns <- c:
+		<-gone
+	case <-l.closed:
+	}
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *listener) Close() error {
+	l.once.Do(func() {
+		l.stop()
+		close(l.closed)
+	})
+	return nil
+}
+
+func (l *listener) Addr() net.Addr { return net.TCPAddrFromAddrPort(l.at) }
