@@ -12,6 +12,9 @@ type Fetch struct {
 	Items   []FetchItem
 	Changed bool // CHANGEDSINCE was given, and Since is its number
 	Since   mail.ModSeq
+	// Window is which of the messages are wanted, by their number among those of
+	// the set; zero is all. RFC 9394 §3.2
+	Window Window
 	// Vanished asks for the UIDs that are gone since then. RFC 7162 §3.2.6
 	Vanished bool
 }
@@ -102,6 +105,13 @@ var fetchModifiers = map[string]func(*Decoder, *Fetch){
 	"CHANGEDSINCE": func(d *Decoder, c *Fetch) {
 		d.sp()
 		c.Changed, c.Since = true, mail.ModSeq(d.number63())
+	},
+	"PARTIAL": func(d *Decoder, c *Fetch) {
+		d.sp()
+		c.Window = d.window()
+		if !d.isUID() {
+			d.fail("PARTIAL needs UID FETCH")
+		}
 	},
 	"VANISHED": func(_ *Decoder, c *Fetch) { c.Vanished = true },
 }

@@ -10,8 +10,26 @@ import (
 type Search struct {
 	UID     bool // the answer is in UIDs
 	Return  SearchReturn
+	Partial Window // with ReturnPartial
 	Charset string // upper case; empty if none was given
 	Key     Key
+}
+
+// A Window is results by their number, from First to Last. Negative numbers
+// count from the end: -1 is the last one. RFC 9394 §3.1
+type Window struct{ First, Last int64 }
+
+// In gives which of n results the window has, from index from up to to.
+func (w Window) In(n int) (from, to int) {
+	first, last := w.First, w.Last
+	if first < 0 {
+		first, last = int64(n)+1+last, int64(n)+1+first
+	}
+	first, last = max(first, 1), min(last, int64(n))
+	if first > last {
+		return 0, 0
+	}
+	return int(first - 1), int(last)
 }
 
 // SearchReturn is what SEARCH is to tell, one bit each; zero if there was no
@@ -25,10 +43,11 @@ const (
 	ReturnAll
 	ReturnCount
 	ReturnSave
+	ReturnPartial // RFC 9394
 )
 
 var searchReturns = map[string]SearchReturn{
-	"MIN": ReturnMin, "MAX": ReturnMax, "ALL": ReturnAll, "COUNT": ReturnCount, "SAVE": ReturnSave,
+	"MIN": ReturnMin, "MAX": ReturnMax, "ALL": ReturnAll, "COUNT": ReturnCount, "SAVE": ReturnSave, "PARTIAL": ReturnPartial,
 }
 
 // A Key is what SEARCH looks for: one of the types below.
@@ -221,20 +240,7 @@ const maxKeys = 1000
 func parseSearch(d *Decoder) any {
 	c := &Search{UID: d.isUID()}
 	d.sp()
-	if d.word("RETURN") {
-		d.sp()
-		d.listOrNothing(func() {
-			r, ok := searchReturns[d.keyword()]
-			if !ok {
-				d.fail("unknown return option")
-			}
-			c.Return |= r
-		})
-		if c.Return == 0 {
-			c.Return = ReturnAll
-		}
-		d.sp()
-	}
+	d.searchReturn(c)
 	if d.word("CHARSET") {
 		d.sp()
 		c.Charset = upper([]byte(d.astring()))
@@ -243,6 +249,51 @@ func parseSearch(d *Decoder) any {
 	d.keys = 0
 	c.Key = d.keyList()
 	return c
+}
+
+// searchReturn takes RETURN and its options, if they come.
+func (d *Decoder) searchReturn(c *Search) {
+	if !d.word("RETURN") {
+		return
+	}
+	d.sp()
+	d.listOrNothing(func() {
+		r, ok := searchReturns[d.keyword()]
+		if !ok {
+			d.fail("unknown return option")
+		}
+		if r == ReturnPartial {
+			d.sp()
+			c.Partial = d.window()
+		}
+		c.Return |= r
+	})
+	if c.Return == 0 {
+		c.Return = ReturnAll
+	}
+	if c.Return&ReturnPartial != 0 && c.Return&ReturnAll != 0 {
+		d.fail("either ALL or PARTIAL")
+	}
+	d.sp()
+}
+
+// window takes a range of PARTIAL; its ends may come in either order.
+func (d *Decoder) window() Window {
+	negative := d.peek() == '-'
+	end := func() int64 {
+		if negative {
+			d.expect('-')
+			return -int64(d.nz32())
+		}
+		return int64(d.nz32())
+	}
+	w := Window{First: end()}
+	d.expect(':')
+	w.Last = end()
+	if negative == (w.First < w.Last) {
+		w.First, w.Last = w.Last, w.First
+	}
+	return w
 }
 
 // keyList takes keys with spaces between them.

@@ -73,6 +73,11 @@ func (s *session) fetch(ctx context.Context, c *imap.Command) error {
 			return err
 		}
 	}
+	if a.Window != (imap.Window{}) {
+		present := uids.Intersect(snap.UIDs())
+		from, to := a.Window.In(present.Len())
+		uids = slice(present, from, to)
+	}
 	there := 0
 	page := make([]*mailbox.Row, 0, min(pageSize, snap.Len()))
 	for _, row := range snap.In(uids) {

@@ -13,33 +13,17 @@ import (
 // search is SEARCH and UID SEARCH. RFC 9051 §6.4.4, RFC 4731, RFC 5182
 func (s *session) search(ctx context.Context, c *imap.Command) error {
 	a := c.Args.(*imap.Search)
-	switch a.Charset {
-	case "", "UTF-8", "US-ASCII":
-	default:
-		return s.unsaved(a, no(imap.CodeBadCharset, "only UTF-8"))
-	}
-	snap, err := s.snapshot(ctx)
-	if err != nil {
-		return err
-	}
-	m := &search{s: s, snap: snap}
-	match, err := m.compile(a.Key)
+	m, found, err := s.find(ctx, a)
 	if err != nil {
 		return s.unsaved(a, err)
 	}
-	if m.modSeq {
-		s.condStore()
-	}
-	found, err := m.run(ctx, snap, match)
-	if err != nil {
-		return s.unsaved(a, err)
-	}
+	snap := m.snap
 	ret := a.Return
 	if ret == 0 && s.has(rev2) {
 		ret = imap.ReturnAll
 	}
 	if ret&imap.ReturnSave != 0 {
-		s.box.saved = saved(found, ret)
+		s.box.saved = saved(found, ret, a.Partial)
 	}
 	if ret == 0 {
 		s.tellSearch(snap, a, found, m.modSeq)
@@ -47,6 +31,29 @@ func (s *session) search(ctx context.Context, c *imap.Command) error {
 		s.tellESearch(snap, c.Tag, a, ret, found, m.modSeq)
 	}
 	return nil
+}
+
+// find gives the messages that a SEARCH, SORT or THREAD asks for.
+func (s *session) find(ctx context.Context, a *imap.Search) (*search, mail.UIDSet, error) {
+	switch a.Charset {
+	case "", "UTF-8", "US-ASCII":
+	default:
+		return nil, mail.UIDSet{}, no(imap.CodeBadCharset, "only UTF-8")
+	}
+	snap, err := s.snapshot(ctx)
+	if err != nil {
+		return nil, mail.UIDSet{}, err
+	}
+	m := &search{s: s, snap: snap}
+	match, err := m.compile(a.Key)
+	if err != nil {
+		return nil, mail.UIDSet{}, err
+	}
+	if m.modSeq {
+		s.condStore()
+	}
+	found, err := m.run(ctx, snap, match)
+	return m, found, err
 }
 
 // unsaved empties "$" when a SEARCH that should have filled it fails.
@@ -60,7 +67,11 @@ func (s *session) unsaved(a *imap.Search, err error) error {
 
 // saved gives what SAVE keeps: all, or if only the ends were asked for, those.
 // RFC 5182 §2.4
-func saved(found mail.UIDSet, ret imap.SearchReturn) mail.UIDSet {
+func saved(found mail.UIDSet, ret imap.SearchReturn, w imap.Window) mail.UIDSet {
+	if ret&imap.ReturnPartial != 0 {
+		from, to := w.In(found.Len())
+		return slice(found, from, to)
+	}
 	if ret&(imap.ReturnAll|imap.ReturnCount) != 0 || ret&(imap.ReturnMin|imap.ReturnMax) == 0 {
 		return found
 	}
@@ -105,8 +116,13 @@ func (s *session) tellESearch(snap *mailbox.Snapshot, tag string, a *imap.Search
 			s.enc.Raw(" ALL ").UIDs(nums)
 		}
 		if ret&(imap.ReturnAll|imap.ReturnCount) == 0 {
-			told = saved(found, ret)
+			told = saved(found, ret, a.Partial)
 		}
+	}
+	if ret&imap.ReturnPartial != 0 {
+		from, to := a.Partial.In(nums.Len())
+		s.tellPartial(a.Partial, slice(nums, from, to).Append(nil))
+		told = slice(found, from, to)
 	}
 	if ret&imap.ReturnCount != 0 {
 		s.enc.Raw(" COUNT ").Num(uint64(nums.Len()))
@@ -115,6 +131,28 @@ func (s *session) tellESearch(snap *mailbox.Snapshot, tag string, a *imap.Search
 		s.enc.Raw(" MODSEQ ").Num(uint64(highest(snap, told)))
 	}
 	s.enc.CRLF()
+}
+
+// tellPartial writes the results in a window, which are text. RFC 9394 §3.1
+func (s *session) tellPartial(w imap.Window, results []byte) {
+	s.enc.Raw(" PARTIAL (").Bytes(w.Append(nil)).Raw(" ")
+	if len(results) == 0 {
+		s.enc.Raw("NIL")
+	}
+	s.enc.Bytes(results).Raw(")")
+}
+
+// slice gives the numbers of a set from index from up to to.
+func slice(set mail.UIDSet, from, to int) mail.UIDSet {
+	var out mail.UIDSet
+	for _, r := range set.Ranges() {
+		n := int(r.Last-r.First) + 1
+		if low, high := max(from, 0), min(to, n); low < high {
+			out.AddRange(r.First+mail.UID(low), r.First+mail.UID(high-1))
+		}
+		from, to = from-n, to-n
+	}
+	return out
 }
 
 // highest gives the highest mod-sequence among the messages found.
