@@ -94,7 +94,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 	q := &queue.Queue{DB: o.DB}
 	deliver := &mda.Agent{Hostname: host, DB: o.DB, Bodies: bodies, Directory: h.directory, Mailboxes: h.mailboxes, Queue: q, Journal: h.journal, Log: o.Log}
 	h.lmtp = &mda.Door{Hostname: c.Hostname, Agent: deliver}
-	h.mx = &mx.Agent{Hostname: c.Hostname, Delivery: deliver, Bodies: bodies, Journal: h.journal, Log: o.Log, Postmaster: host}
+	h.mx = &mx.Agent{Hostname: c.Hostname, Delivery: deliver, Bodies: bodies, Journal: h.journal, Log: o.Log, Postmaster: host, DNS: o.DNS, Trusted: c.Receive.TrustedNetworks}
 	h.msa = &msa.Agent{Hostname: c.Hostname, Delivery: deliver, Directory: h.directory, Bodies: bodies, Journal: h.journal, Log: o.Log}
 	h.auth = &auth.Agent{Directory: h.directory, Trusted: c.Limits.TrustedNetworks}
 	route, err := h.routes(&mta.Local{Delivery: deliver, Bodies: bodies})

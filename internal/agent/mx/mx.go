@@ -12,12 +12,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"posthaste/internal/agent/mda"
+	"posthaste/internal/base/dns"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/base/trace"
-	"posthaste/internal/proto/message"
+	"posthaste/internal/proto/authres"
 	"posthaste/internal/proto/smtp"
 	"posthaste/internal/store/body"
 	"posthaste/internal/store/journal"
@@ -31,7 +33,7 @@ type Delivery interface {
 	Deliver(ctx context.Context, m mda.Mail) error
 }
 
-// An Agent receives. All fields must be set.
+// An Agent receives. All fields but DNS and Trusted must be set.
 type Agent struct {
 	Hostname string
 	Delivery Delivery
@@ -40,6 +42,11 @@ type Agent struct {
 	Log      *slog.Logger
 	// Postmaster is the domain of a RCPT TO:<postmaster>. RFC 5321 §4.1.1.3
 	Postmaster mail.Domain
+	// DNS is asked for what senders publish about their mail; nil: nobody is
+	// judged by it.
+	DNS dns.Resolver
+	// Trusted are networks whose mail is not judged.
+	Trusted []netip.Prefix
 }
 
 // Begin opens a mail transaction.
@@ -94,19 +101,40 @@ func (t *transaction) Data(ctx context.Context, r io.Reader) error {
 }
 
 func (t *transaction) take(ctx context.Context, st *body.Staged) error {
-	ev, err := gather(st)
+	header, err := mda.Header(st)
+	if err != nil {
+		return fmt.Errorf("mx: %v: read the header: %w", t.env.Trace, err)
+	}
+	ev, err := t.a.gather(ctx, t.peer, t.env, header, st)
 	if err != nil {
 		return fmt.Errorf("mx: %v: %w", t.env.Trace, err)
 	}
-	if no := Judge(ev).Refusal; no != nil {
-		return no
-	}
+	v := Judge(ev)
 	now := time.Now()
-	base := "ESMTP"
-	m := mda.Mail{Envelope: t.env, Body: st, Trace: mda.Received(t.a.Hostname, base, t.peer, t.env, now)}
+	judged := trace.Event{Trace: t.env.Trace, Time: now, Kind: trace.Judged, Text: ev.Words()}
+	if v.Refusal != nil {
+		if ev.Judged {
+			judged.Log(t.a.Log)
+			t.a.Journal.Add(judged)
+		}
+		return v.Refusal
+	}
+	clean, err := t.a.clean(ctx, header, st)
+	if err != nil {
+		return fmt.Errorf("mx: %v: %w", t.env.Trace, err)
+	}
+	if clean != st {
+		defer clean.Close()
+	}
+	m := mda.Mail{Envelope: t.env, Body: clean, Mailbox: v.Mailbox}
 	m.Events = []trace.Event{{
 		Trace: t.env.Trace, Time: now, Kind: trace.Received, Sender: t.env.Sender, Remote: Remote(t.peer), TLS: tlsWords(t.peer), Size: st.Size(),
 	}}
+	if ev.Judged {
+		m.Trace = authres.Append(nil, t.a.Hostname, ev.Results())
+		m.Events = append(m.Events, judged)
+	}
+	m.Trace = append(m.Trace, mda.Received(t.a.Hostname, "ESMTP", t.peer, t.env, now)...)
 	return t.a.Delivery.Deliver(ctx, m)
 }
 
@@ -137,41 +165,4 @@ func tlsWords(p mail.Peer) string {
 		return ""
 	}
 	return p.TLS.Version + " " + p.TLS.Cipher
-}
-
-// Evidence is all that is known about a message when it is judged.
-type Evidence struct {
-	FromFields int // how many From fields there are
-	Authors    int // how many addresses they name
-	Hops       int // Received fields
-}
-
-// A Verdict is what is to be done with a message.
-type Verdict struct {
-	Refusal *mail.Refusal // nil: it is taken
-}
-
-func gather(st *body.Staged) (Evidence, error) {
-	header, err := mda.Header(st)
-	if err != nil {
-		return Evidence{}, fmt.Errorf("read the header: %w", err)
-	}
-	var ev Evidence
-	var authors []message.Contact
-	ev.FromFields, authors = message.Authors(header)
-	ev.Authors = len(authors)
-	ev.Hops = mda.Hops(header)
-	return ev, nil
-}
-
-// Judge weighs the evidence. It asks nobody and forgets at once.
-func Judge(ev Evidence) Verdict {
-	switch {
-	case ev.Hops > mda.MaxHops:
-		return Verdict{mail.Refuse("5.4.6", "the message runs in a circle: it has passed too many servers", "")}
-	case ev.FromFields > 1:
-		// A message with two authors' fields shows one and proves the other.
-		return Verdict{mail.Refuse("5.6.0", "the message has more than one From field", "")}
-	}
-	return Verdict{}
 }

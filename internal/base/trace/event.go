@@ -29,11 +29,12 @@ const (
 	Reported                  // the sender was told; Link is the report
 	Dropped                   // an operator removed it from the queue
 	Broken                    // we failed; the peer was told to try again later
+	Judged                    // what SPF, DKIM and DMARC say of it, in Text
 )
 
 var words = [...]string{
 	Refused: "refused", Received: "received", Submitted: "submitted", Queued: "queued", Stored: "stored", Attempted: "attempted",
-	Delivered: "delivered", Deferred: "deferred", Failed: "failed", Reported: "reported", Dropped: "dropped", Broken: "broken",
+	Delivered: "delivered", Deferred: "deferred", Failed: "failed", Reported: "reported", Dropped: "dropped", Broken: "broken", Judged: "judged",
 }
 
 // String gives the word that the log uses.

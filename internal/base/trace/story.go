@@ -60,6 +60,8 @@ func (e Event) sentence(loc *time.Location) string {
 		return fmt.Sprintf("We told %s what became of it.", who)
 	case Dropped:
 		return fmt.Sprintf("An administrator removed it from the queue; %s will not get it.", who)
+	case Judged:
+		return fmt.Sprintf("We checked where it comes from: %s.", clause(e.Text))
 	case Broken:
 		return "Something went wrong on our side, and we asked the sender to try again later."
 	}

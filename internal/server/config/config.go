@@ -33,6 +33,7 @@ type Config struct {
 	DNS       DNS        `toml:"dns"`
 	Listeners []Listener `toml:"listener"`
 	Routes    []Route    `toml:"route"`
+	Receive   Receive    `toml:"receive"`
 	Limits    Limits     `toml:"limits"`
 	Queue     Queue      `toml:"queue"`
 }
@@ -77,6 +78,13 @@ type Route struct {
 	TLS          string `toml:"tls"`
 	Username     string `toml:"username"`
 	PasswordFile string `toml:"password_file"`
+}
+
+// Receive says how mail from others is judged.
+type Receive struct {
+	// TrustedNetworks are those whose mail is not: SPF, DKIM and DMARC are not
+	// looked at.
+	TrustedNetworks []netip.Prefix `toml:"trusted_networks"`
 }
 
 // Limits bound what one side may ask of us.
@@ -160,7 +168,8 @@ func Default() Config {
 			{Address: ":110", Protocol: "pop3", TLS: "starttls"},
 			{Address: ":995", Protocol: "pop3", TLS: "implicit"},
 		},
-		Limits: Limits{MessageSize: 50 << 20, Recipients: 100, Connections: 10_000, ConnectionsPerAddress: 100},
+		Receive: Receive{TrustedNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}},
+		Limits:  Limits{MessageSize: 50 << 20, Recipients: 100, Connections: 10_000, ConnectionsPerAddress: 100},
 		Queue: Queue{
 			FirstRetry: Duration(time.Minute), LastRetry: Duration(4 * time.Hour), WarnAfter: Duration(4 * time.Hour), GiveUp: Duration(5 * 24 * time.Hour),
 			Workers: 100, PerDomain: 10,

@@ -67,6 +67,10 @@ hostname = "mail.example.org"
 # username = "you"                 # only with tls required or implicit
 # password_file = "smarthost-password"
 
+[receive]
+# Networks whose mail is not judged by SPF, DKIM and DMARC.
+# trusted_networks = ["127.0.0.0/8", "::1/128"]
+
 [limits]
 # message_size = "50MB"
 # recipients = 100                 # of one message

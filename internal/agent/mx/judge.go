@@ -1,0 +1,119 @@
+package mx
+
+import (
+	"strings"
+
+	"posthaste/internal/agent/mda"
+	"posthaste/internal/base/mail"
+	"posthaste/internal/proto/authres"
+	"posthaste/internal/proto/dkim"
+	"posthaste/internal/proto/dmarc"
+	"posthaste/internal/proto/spf"
+	"posthaste/internal/store/mailbox"
+)
+
+// Evidence is all that is known about a message when it is judged.
+type Evidence struct {
+	FromFields int // how many From fields there are
+	Authors    int // how many addresses they name
+	Hops       int // Received fields
+
+	// Judged tells that the rest was looked for. It is not for mail from
+	// networks that are trusted.
+	Judged bool
+	Name   string // the peer's confirmed name
+	SPF    SPF
+	DKIM   []dkim.Signature
+	DMARC  dmarc.Evaluation // zero without exactly one author
+}
+
+// SPF is what the sender's domain says of the peer. RFC 7208
+type SPF struct {
+	Result spf.Result
+	Reason string
+	Domain mail.Domain
+	Sender mail.Address // zero: it was the HELO name that was looked at
+}
+
+// A Verdict is what is to be done with a message.
+type Verdict struct {
+	Refusal *mail.Refusal // nil: it is taken
+	Mailbox mailbox.Role  // where it goes; NoRole is the inbox
+}
+
+// Judge weighs the evidence. It asks nobody and forgets at once: the same
+// evidence gives the same verdict.
+func Judge(ev Evidence) Verdict {
+	switch {
+	case ev.Hops > mda.MaxHops:
+		return Verdict{Refusal: mail.Refuse("5.4.6", "the message runs in a circle: it has passed too many servers", "")}
+	case ev.FromFields > 1:
+		// A message with two authors' fields shows one and proves the other.
+		return Verdict{Refusal: mail.Refuse("5.6.0", "the message has more than one From field", "")}
+	case !ev.Judged:
+		return Verdict{}
+	case ev.Authors != 1:
+		// So does one with two authors, or with none that can be read.
+		return Verdict{Refusal: mail.Refuse("5.7.1", "the From field must name exactly one address", "")}
+	case ev.DMARC.Result != dmarc.Fail || ev.DMARC.Testing:
+		return Verdict{}
+	}
+	switch ev.DMARC.Policy {
+	case dmarc.Reject:
+		return Verdict{Refusal: mail.Refuse("5.7.1", "this cannot be shown to be from "+string(ev.DMARC.Domain)+", which asks to refuse such mail (DMARC)", "")}
+	case dmarc.Quarantine:
+		return Verdict{Mailbox: mailbox.JunkRole}
+	}
+	return Verdict{}
+}
+
+// Words tells what was found, for the story.
+func (ev Evidence) Words() string {
+	parts := []string{"SPF " + string(ev.SPF.Result)}
+	if ev.SPF.Domain != "" {
+		parts[0] += " for " + string(ev.SPF.Domain)
+	}
+	if len(ev.DKIM) == 0 {
+		parts = append(parts, "no DKIM signature")
+	}
+	for _, s := range ev.DKIM {
+		p := "DKIM " + string(s.Result) + " by " + string(s.Domain)
+		if s.Reason != "" {
+			p += " (" + s.Reason + ")"
+		}
+		parts = append(parts, p)
+	}
+	p := "DMARC " + string(ev.DMARC.Result)
+	if ev.DMARC.Result == "" {
+		p = "DMARC cannot be asked"
+	}
+	if ev.DMARC.Result == dmarc.Fail {
+		p += ", " + string(ev.DMARC.Domain) + " asks for " + string(ev.DMARC.Policy)
+	}
+	return strings.Join(append(parts, p), "; ")
+}
+
+// Results gives what was found for an Authentication-Results field.
+func (ev Evidence) Results() []authres.Result {
+	var out []authres.Result
+	if ev.Name != "" {
+		out = append(out, authres.Result{Method: "iprev", Result: "pass", Props: []authres.Prop{{Name: "policy.iprev", Value: ev.Name}}})
+	}
+	spf := authres.Result{Method: "spf", Result: string(ev.SPF.Result), Props: []authres.Prop{{Name: "smtp.helo", Value: string(ev.SPF.Domain)}}}
+	if !ev.SPF.Sender.IsZero() {
+		spf.Props[0] = authres.Prop{Name: "smtp.mailfrom", Value: ev.SPF.Sender.String()}
+	}
+	out = append(out, spf)
+	if len(ev.DKIM) == 0 {
+		out = append(out, authres.Result{Method: "dkim", Result: "none"})
+	}
+	for _, s := range ev.DKIM {
+		out = append(out, authres.Result{Method: "dkim", Result: string(s.Result), Reason: s.Reason, Props: []authres.Prop{
+			{Name: "header.d", Value: string(s.Domain)}, {Name: "header.s", Value: s.Selector}, {Name: "header.b", Value: s.Value},
+		}})
+	}
+	if ev.DMARC.Result != "" {
+		out = append(out, authres.Result{Method: "dmarc", Result: string(ev.DMARC.Result), Props: []authres.Prop{{Name: "header.from", Value: string(ev.DMARC.Domain)}}})
+	}
+	return out
+}
