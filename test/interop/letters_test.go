@@ -54,8 +54,8 @@ func folded(b []byte) string {
 	return s.String()
 }
 
-// big gives a message of some size, which does not compress.
-func big(size int) []byte {
+// large gives a message of some size, which does not compress.
+func large(size int) []byte {
 	b := make([]byte, size*3/4)
 	r := rand.NewChaCha8([32]byte{byte(size)})
 	r.Read(b)

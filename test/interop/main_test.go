@@ -233,6 +233,18 @@ func (j job) ok(t *testing.T) string {
 	return out
 }
 
+// cleanup runs a program at the end of a test.
+func (j job) cleanup(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, need(t, j.name), j.args...)
+	cmd.WaitDelay = 2 * time.Second
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%s %q: %v\n%s", j.name, j.args, err, out)
+	}
+}
+
 // background starts a program; stop ends it.
 func background(t *testing.T, j job) (stop func()) {
 	t.Helper()

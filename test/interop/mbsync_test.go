@@ -142,7 +142,7 @@ func TestMbsync(t *testing.T) {
 	ada := small.person(t)
 	one, two := newDevice(t, ada, "IMAPS"), newDevice(t, ada, "STARTTLS")
 	j := ada.judge(t)
-	texts := append(corpus(), big(3<<20))
+	texts := append(corpus(), large(3<<20))
 	day := time.Date(2024, 5, 6, 7, 8, 9, 0, time.FixedZone("", -5*3600))
 	for i, text := range texts {
 		j.put("INBOX", map[bool]string{true: `\Seen`}[i%2 == 0], day.Add(time.Duration(i)*time.Hour), text)
@@ -161,7 +161,7 @@ func TestMbsync(t *testing.T) {
 	one.mark(one.find("INBOX", "Subject: Plain\r\n"), "FRS")
 	one.mark(one.find("INBOX", "Subject: Latin"), "ST")
 	folder := "Entw&APw-rfe &- &ZeVnLA-"
-	fresh := []([]byte){compose("On one", "", "First.\n"), big(3<<20 + 1), compose("On one, too", "", long(990)+"\n.\n")}
+	fresh := []([]byte){compose("On one", "", "First.\n"), large(3<<20 + 1), compose("On one, too", "", long(990)+"\n.\n")}
 	for i, text := range fresh {
 		one.put(folder, []string{"D", "S", ""}[i], text)
 		time.Sleep(time.Millisecond)

@@ -90,7 +90,7 @@ func TestGetmail(t *testing.T) {
 	}
 	for _, c := range []struct{ kind, at string }{{"SimplePOP3SSLRetriever", small.POP3S}, {"SimpleIMAPSSLRetriever", small.IMAPS}} {
 		ada := small.person(t)
-		want := received(t, ada, append(corpus(), big(1<<20))...)
+		want := received(t, ada, append(corpus(), large(1<<20))...)
 		home := t.TempDir()
 		into := newDrop(t, home)
 		pem := write(t, filepath.Join(home, "ca.pem"), string(ca)) // the server's own folder is not for others
@@ -144,7 +144,7 @@ func TestFetchmail(t *testing.T) {
 		{"imaps", "imap", small.IMAPS, "ssl"},
 	} {
 		ada := small.person(t)
-		want := received(t, ada, append(corpus(), big(1<<20))...)
+		want := received(t, ada, append(corpus(), large(1<<20))...)
 		home := t.TempDir()
 		into := newDrop(t, home)
 		store := write(t, filepath.Join(home, "store"), fmt.Sprintf("#!/bin/sh\nf=$(mktemp %s/tmp/XXXXXXXX) && cat > $f && mv $f %s/new/\n", into, into))
@@ -218,7 +218,7 @@ func TestMpop(t *testing.T) {
 		{"its choice", small.POP3S, "tls_starttls off", "on"},
 	} {
 		ada := small.person(t)
-		want := received(t, ada, append(corpus(), big(1<<20))...)
+		want := received(t, ada, append(corpus(), large(1<<20))...)
 		home := t.TempDir()
 		into := newDrop(t, home)
 		rc := write(t, filepath.Join(home, "mpoprc"), fmt.Sprintf("defaults\ntls on\n%s\ntls_trust_file %s\naccount a\nhost localhost\nport %s\nauth %s\nuser %s\npassword %s\npipelining on\nreceived_header off\nuidls_file %s/uidls\ndelivery maildir %s\n",

@@ -28,7 +28,7 @@ func TestPythonIMAP(t *testing.T) {
 func TestPythonPOP3(t *testing.T) {
 	t.Parallel()
 	ada := small.person(t)
-	texts := append(corpus(), big(1<<20))
+	texts := append(corpus(), large(1<<20))
 	ada.deliver(t, texts...)
 	ada.judge(t).wait("INBOX", len(texts))
 	python(t, "pop3.py", small.CA, port(small.POP3), port(small.POP3S), ada.address, ada.password, port(small.IMAPS))
