@@ -78,6 +78,16 @@ func TestPeople(t *testing.T) {
 	if out := must(t, "", "domain", "list", data); out != "example.org\nbücher.example\n" {
 		t.Errorf("domains are %q", out)
 	}
+	dns := must(t, "", "domain", "dns", "example.org", data)
+	for _, want := range []string{"example.org.  IN  MX  10 ", "v=spf1 mx -all", "._domainkey.example.org.  IN  TXT  \"v=DKIM1; k=rsa; p=", "_dmarc.example.org.  IN  TXT  \"v=DMARC1; p=none"} {
+		if !strings.Contains(dns, want) {
+			t.Errorf("%q is not in\n%s", want, dns)
+		}
+	}
+	if dns != must(t, "", "domain", "dns", "example.org", data) {
+		t.Error("the keys are others the second time")
+	}
+	mustFail(t, "not found", "", "domain", "dns", "example.net", data)
 	must(t, "secret password\n", "account", "add", "ada@example.org", "--name", "Ada", "--quota", "1GB", "--password-stdin", data)
 	mustFail(t, "at least 8 characters", "short", "account", "add", "bob@example.org", "--password-stdin", data)
 	mustFail(t, "exists already", "secret password", "account", "add", "Ada@example.org", "--password-stdin", data)

@@ -51,6 +51,19 @@ func (t *tool) domain() *cobra.Command {
 			}),
 		},
 		&cobra.Command{
+			Use: "dns DOMAIN", Short: "Print the records that a domain should have in the DNS", Args: cobra.ExactArgs(1),
+			Long: `Print the records that a domain should have in the DNS, in the form of a zone
+file, with the reason for each. The keys that sign the domain's mail are made
+when they are first asked for.`,
+			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+				list, err := c.Records(ctx, args[0])
+				for _, r := range list {
+					fmt.Printf("; %s\n%s.  IN  %s  %s\n", r.Why, r.Name, r.Type, r.Value)
+				}
+				return err
+			}),
+		},
+		&cobra.Command{
 			Use: "remove DOMAIN", Short: "Remove a domain that has no accounts and aliases left", Args: cobra.ExactArgs(1),
 			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
 				return c.RemoveDomain(ctx, args[0])

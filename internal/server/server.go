@@ -40,6 +40,7 @@ import (
 	"posthaste/internal/store/body"
 	"posthaste/internal/store/directory"
 	"posthaste/internal/store/journal"
+	"posthaste/internal/store/keyring"
 	"posthaste/internal/store/mailbox"
 	"posthaste/internal/store/queue"
 )
@@ -92,10 +93,11 @@ func Build(c config.Config, o Outside) (*House, error) {
 	h.mailboxes = &mailbox.Store{DB: o.DB, Bodies: bodies}
 	h.journal = &journal.Journal{DB: o.DB}
 	q := &queue.Queue{DB: o.DB}
+	keys := &keyring.Keyring{DB: o.DB}
 	deliver := &mda.Agent{Hostname: host, DB: o.DB, Bodies: bodies, Directory: h.directory, Mailboxes: h.mailboxes, Queue: q, Journal: h.journal, Log: o.Log}
 	h.lmtp = &mda.Door{Hostname: c.Hostname, Agent: deliver}
 	h.mx = &mx.Agent{Hostname: c.Hostname, Delivery: deliver, Bodies: bodies, Journal: h.journal, Log: o.Log, Postmaster: host, DNS: o.DNS, Trusted: c.Receive.TrustedNetworks}
-	h.msa = &msa.Agent{Hostname: c.Hostname, Delivery: deliver, Directory: h.directory, Bodies: bodies, Journal: h.journal, Log: o.Log}
+	h.msa = &msa.Agent{Hostname: c.Hostname, Delivery: deliver, Directory: h.directory, Bodies: bodies, Journal: h.journal, Log: o.Log, Signers: keys.Signers}
 	h.auth = &auth.Agent{Directory: h.directory, Trusted: c.Limits.TrustedNetworks}
 	route, err := h.routes(&mta.Local{Delivery: deliver, Bodies: bodies})
 	if err != nil {
@@ -109,8 +111,9 @@ func Build(c config.Config, o Outside) (*House, error) {
 	}
 	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Bodies: bodies, Queue: q, Journal: h.journal, Log: o.Log}
 	h.Admin = &admind.Server{
-		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Quota: int64(c.Limits.AccountQuota), Hash: hash},
+		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: keys, Quota: int64(c.Limits.AccountQuota), Hash: hash},
 		Directory: h.directory, Mailboxes: h.mailboxes, Queue: q, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Version: o.Version, Log: o.Log,
+		Records: func(ctx context.Context, d mail.Domain) ([]admind.Record, error) { return records(ctx, keys, host, d) },
 	}
 	return h, nil
 }

@@ -25,6 +25,7 @@ import (
 	"posthaste/internal/store/body"
 	"posthaste/internal/store/directory"
 	"posthaste/internal/store/journal"
+	"posthaste/internal/store/keyring"
 	"posthaste/internal/store/mailbox"
 	"posthaste/internal/store/queue"
 )
@@ -40,6 +41,7 @@ type House struct {
 	Mailboxes *mailbox.Store
 	Queue     *queue.Queue
 	Journal   *journal.Journal
+	Keys      *keyring.Keyring
 	Registrar *registrar.Registrar
 	Delivery  *mda.Agent
 	MX        *mx.Agent
@@ -62,7 +64,8 @@ func Over(t testing.TB, hostname string, db kv.Store, blobs blob.Store) *House {
 	h.Mailboxes = &mailbox.Store{DB: db, Bodies: h.Bodies}
 	h.Queue = &queue.Queue{DB: db}
 	h.Journal = &journal.Journal{DB: db}
-	h.Registrar = &registrar.Registrar{DB: db, Directory: h.Directory, Mailboxes: h.Mailboxes}
+	h.Keys = &keyring.Keyring{DB: db}
+	h.Registrar = &registrar.Registrar{DB: db, Directory: h.Directory, Mailboxes: h.Mailboxes, Keys: h.Keys}
 	h.Delivery = &mda.Agent{
 		Hostname: mail.Domain(hostname), DB: db, Bodies: h.Bodies, Directory: h.Directory, Mailboxes: h.Mailboxes, Queue: h.Queue, Journal: h.Journal, Log: h.Log,
 	}

@@ -39,6 +39,8 @@ type Mail struct {
 	Trace    []byte        // the fields that go in front of it: Received and the like
 	Events   []trace.Event // what its story has so far; written with the delivery
 	Mailbox  mailbox.Role  // where it goes in each account; NoRole is the inbox
+	// Sign gives fields that go in front of what leaves for elsewhere; nil: none.
+	Sign func(ctx context.Context) ([]byte, error)
 	// From is the claimed item of the queue that this is, if it is one: whom it
 	// serves leaves the item in the same transaction, so that a crash after it
 	// does not serve them twice.
@@ -155,7 +157,15 @@ var errTooWide = mail.Refuse("4.5.3", "too many recipients in too many domains, 
 // do carries the plan out in one transaction, and gives the accounts that had
 // no room and were left out.
 func (a *Agent) do(ctx context.Context, m Mail, p *plan, mode onFull) (full map[mail.AccountID]bool, err error) {
-	waiting := items(m, p.remote)
+	out := m
+	if m.Sign != nil && len(p.remote) > 0 {
+		fields, err := m.Sign(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("mda: sign %v: %w", m.Envelope.Trace, err)
+		}
+		out.Trace = append(fields, m.Trace...)
+	}
+	waiting := items(out, p.remote)
 	if mode == keepForLater {
 		// The queue finds out once more that they cannot be served, and tells
 		// the sender.

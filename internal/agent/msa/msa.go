@@ -15,6 +15,7 @@ import (
 	"posthaste/internal/agent/mda"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/base/trace"
+	"posthaste/internal/proto/dkim"
 	"posthaste/internal/proto/message"
 	"posthaste/internal/proto/smtp"
 	"posthaste/internal/store/body"
@@ -22,7 +23,7 @@ import (
 	"posthaste/internal/store/journal"
 )
 
-// An Agent takes submissions. All fields must be set.
+// An Agent takes submissions. All fields but Signers must be set.
 type Agent struct {
 	Hostname  string
 	Delivery  *mda.Agent
@@ -30,6 +31,9 @@ type Agent struct {
 	Bodies    *body.Store
 	Journal   *journal.Journal
 	Log       *slog.Logger
+	// Signers gives those who sign a domain's mail that leaves for elsewhere;
+	// nil: nobody does.
+	Signers func(ctx context.Context, d mail.Domain) ([]*dkim.Signer, error)
 }
 
 // Begin opens a mail transaction for somebody who has logged in.
@@ -138,16 +142,44 @@ func (t *transaction) take(ctx context.Context, st *body.Staged) error {
 		defer st.Close()
 	}
 	m := mda.Mail{Envelope: t.env, Body: st, Trace: mda.Received(t.a.Hostname, "ESMTP", t.peer, t.env, now)}
+	if t.a.Signers != nil {
+		m.Sign = func(ctx context.Context) ([]byte, error) { return t.sign(ctx, fresh, st, now) }
+	}
 	m.Events = []trace.Event{{
 		Trace: t.env.Trace, Time: now, Kind: trace.Submitted, Sender: t.peer.Login, Remote: "[" + t.peer.Addr.Addr().Unmap().String() + "]", Size: st.Size(),
 	}}
 	return t.a.Delivery.Deliver(ctx, m)
 }
 
+// sign gives the signatures of the author's domain. Several authors are not of
+// one domain, and get none.
+func (t *transaction) sign(ctx context.Context, header []byte, st *body.Staged, now time.Time) ([]byte, error) {
+	_, authors := message.Authors(header)
+	if len(authors) != 1 {
+		return nil, nil
+	}
+	signers, err := t.a.Signers(ctx, authors[0].Address.Domain)
+	if err != nil {
+		return nil, err
+	}
+	var out []byte
+	for _, s := range signers {
+		rest := io.NewSectionReader(st, int64(len(header)), st.Size()-int64(len(header)))
+		field, err := s.Sign(header, rest, now)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, field...)
+	}
+	return out, nil
+}
+
 // author refuses a From field that names somebody else, or several of them.
 func (t *transaction) author(ctx context.Context, header []byte) error {
 	fields, authors := message.Authors(header)
 	switch {
+	case fields == 0 && !t.env.Sender.IsZero():
+		return nil // it will be completed
 	case fields == 0:
 		return mail.Refuse("5.6.0", "the message has no From field", "")
 	case fields > 1:
@@ -177,6 +209,9 @@ func (t *transaction) complete(header []byte, now time.Time) []byte {
 	if _, ok := message.Find(header, "date"); !ok {
 		front = append(front, "Date: "...)
 		front = append(message.AppendDate(front, now), "\r\n"...)
+	}
+	if _, ok := message.Find(header, "from"); !ok {
+		front = append(front, "From: "+t.env.Sender.Path()+"\r\n"...)
 	}
 	if front == nil {
 		return out

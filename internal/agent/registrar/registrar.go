@@ -11,6 +11,7 @@ import (
 	"posthaste/internal/base/mail"
 	"posthaste/internal/engine/kv"
 	"posthaste/internal/store/directory"
+	"posthaste/internal/store/keyring"
 	"posthaste/internal/store/mailbox"
 )
 
@@ -19,6 +20,7 @@ type Registrar struct {
 	DB        kv.Store
 	Directory *directory.Directory
 	Mailboxes *mailbox.Store
+	Keys      *keyring.Keyring
 	// Hash makes what is kept of a password.
 	Hash func(ctx context.Context, password string) (directory.Credentials, error)
 	// Quota is how many bytes a new account may take; 0 is no limit.
@@ -37,7 +39,11 @@ func (r *Registrar) AddDomain(ctx context.Context, d mail.Domain) error {
 
 // RemoveDomain removes a domain; mail.ErrInUse while it has addresses.
 func (r *Registrar) RemoveDomain(ctx context.Context, d mail.Domain) error {
-	return r.DB.Update(ctx, locked, func(tx kv.Tx) error { return r.Directory.DeleteDomain(tx, d) })
+	err := r.DB.Update(ctx, locked, func(tx kv.Tx) error { return r.Directory.DeleteDomain(tx, d) })
+	if err != nil {
+		return err
+	}
+	return r.Keys.Delete(ctx, d)
 }
 
 // A NewAccount is what AddAccount makes.

@@ -36,8 +36,10 @@ type Server struct {
 	Transfer   *mta.Agent
 	Journal    *journal.Journal
 	Postmaster *postmaster.Agent
-	Version    string
-	Log        *slog.Logger
+	// Records gives what a domain should have in the DNS.
+	Records func(ctx context.Context, d mail.Domain) ([]Record, error)
+	Version string
+	Log     *slog.Logger
 }
 
 // A Problem is an answer that is no success.
@@ -51,6 +53,13 @@ type (
 	Domain struct {
 		Name    string    `json:"name"`
 		Created time.Time `json:"created,omitzero"`
+	}
+	// A Record is one that a domain should have in the DNS.
+	Record struct {
+		Name  string `json:"name"`
+		Type  string `json:"type"`
+		Value string `json:"value"`
+		Why   string `json:"why"`
 	}
 	// An Account is somebody who logs in.
 	Account struct {
@@ -111,6 +120,7 @@ func (s *Server) Handler() http.Handler {
 	m.HandleFunc("GET /v1/domains", s.answer(s.domains))
 	m.HandleFunc("POST /v1/domains", s.answer(s.addDomain))
 	m.HandleFunc("DELETE /v1/domains/{name}", s.answer(s.removeDomain))
+	m.HandleFunc("GET /v1/domains/{name}/dns", s.answer(s.records))
 	m.HandleFunc("GET /v1/accounts", s.answer(s.accounts))
 	m.HandleFunc("POST /v1/accounts", s.answer(s.addAccount))
 	m.HandleFunc("DELETE /v1/accounts/{address}", s.answer(s.removeAccount))
@@ -225,6 +235,21 @@ func (s *Server) removeDomain(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return Domain{Name: d.Unicode()}, s.Registrar.RemoveDomain(r.Context(), d)
+}
+
+func (s *Server) records(r *http.Request) (any, error) {
+	d, err := domain(r.PathValue("name"))
+	if err != nil {
+		return nil, err
+	}
+	ours, err := s.Directory.HasDomain(r.Context(), d)
+	if err != nil {
+		return nil, err
+	}
+	if !ours {
+		return nil, fmt.Errorf("domain %s: %w", d, mail.ErrNotFound)
+	}
+	return s.Records(r.Context(), d)
 }
 
 func (s *Server) accounts(r *http.Request) (any, error) {

@@ -136,6 +136,11 @@ func (c *Client) RemoveDomain(ctx context.Context, name string) error {
 	return c.do(ctx, http.MethodDelete, "/v1/domains/"+url.PathEscape(name), nil, nil)
 }
 
+// Records gives what a domain should have in the DNS.
+func (c *Client) Records(ctx context.Context, domain string) (out []Record, err error) {
+	return out, c.do(ctx, http.MethodGet, "/v1/domains/"+url.PathEscape(domain)+"/dns", nil, &out)
+}
+
 // Accounts gives all accounts.
 func (c *Client) Accounts(ctx context.Context) (out []Account, err error) {
 	return out, c.do(ctx, http.MethodGet, "/v1/accounts", nil, &out)
