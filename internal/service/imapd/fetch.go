@@ -67,7 +67,7 @@ func (s *session) fetch(ctx context.Context, c *imap.Command) error {
 	if len(snap.Keywords) != s.box.keywords {
 		s.tellFlags(snap)
 	}
-	f.texts.snap = snap
+	f.texts = s.texts(snap)
 	if a.Vanished {
 		if err := s.tellEarlier(ctx, snap, a); err != nil {
 			return err
@@ -99,7 +99,7 @@ func (s *session) fetch(ctx context.Context, c *imap.Command) error {
 		return f.failed
 	}
 	if there < uids.Len() && !a.Set.UID {
-		return no(imap.CodeExpungeIssued, "some of the messages are gone")
+		s.code = imap.CodeExpungeIssued // those that are there have been told: RFC 2180 §4.1.3
 	}
 	return nil
 }
@@ -309,7 +309,7 @@ func (f *fetcher) message(ctx context.Context, m *fetched) {
 		f.item(m, &f.items[i])
 	}
 	if m.marked && !f.flags {
-		e.Raw(" ").Bytes(f.texts.text(m.row.Flags))
+		e.Raw(" ").Bytes(f.texts.text(m.row))
 	}
 	e.Raw(")").CRLF()
 }
@@ -341,7 +341,7 @@ func (f *fetcher) item(m *fetched, it *item) {
 	e := f.s.enc
 	switch it.Kind {
 	case imap.ItemFlags:
-		e.Bytes(f.texts.text(m.row.Flags))
+		e.Bytes(f.texts.text(m.row))
 	case imap.ItemUID:
 		e.Raw(it.label).Num(uint64(m.row.UID))
 	case imap.ItemInternalDate:

@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/imap"
 	"posthaste/internal/store/mailbox"
 )
@@ -50,20 +51,64 @@ func flagNames(snap *mailbox.Snapshot, f mailbox.Flags) []string {
 
 // flagTexts makes the text of flags once for all messages that have the same.
 type flagTexts struct {
-	snap  *mailbox.Snapshot
-	texts map[mailbox.Flags][]byte
+	snap   *mailbox.Snapshot
+	recent mail.UIDSet
+	texts  map[flagText][]byte
 }
 
-func (t *flagTexts) text(f mailbox.Flags) []byte {
-	if b, ok := t.texts[f]; ok {
+type flagText struct {
+	flags  mailbox.Flags
+	recent bool
+}
+
+// texts makes flagTexts for what the session shows of a mailbox.
+func (s *session) texts(snap *mailbox.Snapshot) flagTexts {
+	t := flagTexts{snap: snap}
+	if !s.has(rev2) {
+		t.recent = s.box.recent
+	}
+	return t
+}
+
+func (t *flagTexts) text(r *mailbox.Row) []byte {
+	k := flagText{r.Flags, !t.recent.IsEmpty() && t.recent.Contains(r.UID)}
+	if b, ok := t.texts[k]; ok {
 		return b
 	}
 	if t.texts == nil {
-		t.texts = map[mailbox.Flags][]byte{}
+		t.texts = map[flagText][]byte{}
 	}
-	b := imap.AppendFlags([]byte("FLAGS "), flagNames(t.snap, f))
-	t.texts[f] = b
+	names := flagNames(t.snap, r.Flags)
+	if k.recent {
+		names = append(names, imap.FlagRecent)
+	}
+	b := imap.AppendFlags([]byte("FLAGS "), names)
+	t.texts[k] = b
 	return b
+}
+
+// claim notes which messages of the mailbox are recent in this session, from UID
+// first on: those that no other has been told of. RFC 3501 §2.3.2
+func (s *session) claim(snap *mailbox.Snapshot, first mail.UID) {
+	store, m := s.srv.Mail, &snap.Mailbox
+	if s.box.readOnly {
+		first = max(first, store.FirstRecent(s.peer.Account, m))
+	} else {
+		first = max(first, store.ClaimRecent(s.peer.Account, snap))
+	}
+	if first < m.UIDNext {
+		s.box.recent.AddRange(first, m.UIDNext-1)
+	}
+}
+
+// tellRecent tells how many messages are recent. RFC 3501 §7.3.2
+func (s *session) tellRecent() {
+	n := s.box.view.Known(s.box.recent).Len()
+	if n == s.box.recents || s.has(rev2) {
+		return
+	}
+	s.box.recents = n
+	s.enc.Raw("* ").Num(uint64(n)).Raw(" RECENT").CRLF()
 }
 
 // tellFlags tells which flags and keywords the mailbox knows. That all flags

@@ -137,6 +137,11 @@ func deliver(t testing.TB, srv *Server, box mail.MailboxID, texts ...string) {
 		if _, err := srv.Mail.AppendMessages(t.Context(), ada, box, mailbox.Incoming{Prepared: p, Date: date}); err != nil {
 			t.Fatal(err)
 		}
+		snap, err := srv.Mail.Open(t.Context(), ada, box)
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv.Mail.ClaimRecent(ada, snap) // as if a session had been told
 	}
 }
 

@@ -3,9 +3,11 @@ package imapd
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
+	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/imap"
 	"posthaste/internal/store/mailbox"
 )
@@ -101,7 +103,9 @@ func (s *session) list(ctx context.Context, c *imap.Command) error {
 		}
 		s.tellListed(a, l)
 		if a.Return&imap.ReturnStatus != 0 && l.exists && !l.Placeholder && l.selected {
-			s.tellStatus(&l.Mailbox, a.Status)
+			if err := s.tellStatus(ctx, &l.Mailbox, a.Status); err != nil && !errors.Is(err, mail.ErrNotFound) {
+				return err
+			}
 		}
 	}
 	return nil

@@ -222,6 +222,10 @@ func (m *search) flag(name string) matchFunc {
 			return func(c *candidate) verdict { return verdictOf(c.row.Flags&f.bit != 0) }
 		}
 	}
+	if name == imap.FlagRecent {
+		recent := m.s.box.recent
+		return func(c *candidate) verdict { return verdictOf(recent.Contains(c.row.UID)) }
+	}
 	bit := m.snap.Keyword(name)
 	return func(c *candidate) verdict { return verdictOf(c.row.Flags&bit != 0) }
 }

@@ -21,7 +21,7 @@ func (s *session) resync(ctx context.Context, snap *mailbox.Snapshot, r *imap.Re
 	if err := s.tellVanished(ctx, snap, known, r.ModSeq, matched(snap, r)); err != nil {
 		return err
 	}
-	texts := flagTexts{snap: snap}
+	texts := s.texts(snap)
 	for i, row := range snap.In(known) {
 		if row.ModSeq > r.ModSeq {
 			s.tellMessage(&texts, uint32(i+1), row)

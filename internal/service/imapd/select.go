@@ -57,6 +57,7 @@ func (s *session) selectBox(ctx context.Context, c *imap.Command) error {
 		view:     imap.NewView(snap.UIDs()),
 		seq:      snap.ModSeq,
 		flags:    snap.Mailbox.ModSeq,
+		recents:  -1,
 	}
 	s.tellSelected(snap)
 	if a.Resync != nil {
@@ -83,9 +84,8 @@ func (s *session) closed() {
 // tellSelected tells what a client wants to know when it opens a mailbox.
 func (s *session) tellSelected(snap *mailbox.Snapshot) {
 	s.enc.Raw("* ").Num(uint64(snap.Len())).Raw(" EXISTS").CRLF()
-	if !s.has(rev2) {
-		s.enc.Raw("* 0 RECENT").CRLF()
-	}
+	s.claim(snap, 1)
+	s.tellRecent()
 	s.tellFlags(snap)
 	m := &snap.Mailbox
 	if m.Unseen > 0 && !s.has(rev2) {

@@ -33,7 +33,7 @@ func TestTwoSessions(t *testing.T) {
 	deliver(t, srv, mailbox.Inbox, plain)
 	// Numbers must not change under the eyes of these.
 	a.want("FETCH 1:4 (UID FLAGS)", `* 2 FETCH (UID 2 FLAGS (\Seen))`, "* 4 FETCH (UID 4 FLAGS ())", "* 5 EXISTS",
-		"NO [EXPUNGEISSUED] some of the messages are gone")
+		"OK [EXPUNGEISSUED] FETCH completed")
 	a.want("SEARCH ALL", "* SEARCH 2 4 5", "OK SEARCH completed")
 	a.want(`STORE 4 +FLAGS (\Flagged)`, `* 4 FETCH (UID 4 FLAGS (\Flagged))`, "OK STORE completed")
 	// This may tell.
@@ -328,7 +328,8 @@ func TestSessionsModel(t *testing.T) {
 				if len(m.seen) == 0 {
 					got = m.do("SEARCH ALL")
 				}
-				all = append(all, strings.Join(got, "\n"))
+				text := strings.Join(got, "\n") // \Recent is not the same for all
+				all = append(all, strings.NewReplacer(` \Recent`, "", `\Recent`, "").Replace(text))
 			}
 			if all[0] != all[1] || all[1] != all[2] {
 				t.Errorf("seed %d: the sessions end with\n%s\nand\n%s\nand\n%s", seed, all[0], all[1], all[2])

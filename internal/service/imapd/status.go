@@ -17,15 +17,23 @@ func (s *session) status(ctx context.Context, c *imap.Command) error {
 	if m.Placeholder {
 		return no(imap.CodeNonExistent, "this name only holds other mailboxes")
 	}
-	s.tellStatus(&m, a.Items)
-	return nil
+	return s.tellStatus(ctx, &m, a.Items)
 }
 
 // tellStatus writes one STATUS response. To ask for HIGHESTMODSEQ enables
 // CONDSTORE. RFC 7162 §3.1
-func (s *session) tellStatus(m *mailbox.Mailbox, items imap.StatusItems) {
+func (s *session) tellStatus(ctx context.Context, m *mailbox.Mailbox, items imap.StatusItems) error {
 	if items&imap.StatusHighestModSeq != 0 {
 		s.condStore()
+	}
+	recent := uint64(0)
+	if first := s.srv.Mail.FirstRecent(s.peer.Account, m); items&imap.StatusRecent != 0 && first < m.UIDNext {
+		snap, err := s.srv.Mail.Open(ctx, s.peer.Account, m.ID)
+		if err != nil {
+			return err
+		}
+		i, _ := snap.Index(first)
+		recent = uint64(snap.Len() - i)
 	}
 	s.enc.Raw("* STATUS ").Mailbox(m.Name).Raw(" ").StatusItems(items, &imap.StatusValues{
 		Messages:      uint64(m.Total),
@@ -37,5 +45,7 @@ func (s *session) tellStatus(m *mailbox.Mailbox, items imap.StatusItems) {
 		HighestModSeq: uint64(m.ModSeq),
 		MailboxID:     mailboxID(m.ID),
 		AppendLimit:   uint64(s.srv.limits.Message),
+		Recent:        recent,
 	}).CRLF()
+	return nil
 }

@@ -63,7 +63,7 @@ func (s *session) tellStored(ctx context.Context, a *imap.Store, uids mail.UIDSe
 			told = mail.UIDSet{}
 		}
 	}
-	texts := flagTexts{snap: snap}
+	texts := s.texts(snap)
 	for _, row := range snap.In(told) {
 		seq := s.box.view.Seq(row.UID)
 		if seq == 0 {

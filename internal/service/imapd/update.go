@@ -20,6 +20,8 @@ type selected struct {
 	behind   bool        // messages are gone that the client still counts
 	keywords int         // so many are told
 	saved    mail.UIDSet // "$", RFC 9051 §6.4.4.1
+	recent   mail.UIDSet // UIDs that are recent in this session
+	recents  int         // so many are told
 	own      []change    // flag changes that the client knows of already
 }
 
@@ -88,7 +90,9 @@ func (s *session) tell(snap *mailbox.Snapshot, r rule) {
 		for _, row := range snap.Rows(first) {
 			b.view.Append(row.UID)
 		}
+		s.claim(snap, snap.At(first).UID)
 		s.enc.Raw("* ").Num(uint64(b.view.Len())).Raw(" EXISTS").CRLF()
+		s.tellRecent()
 	}
 	if snap.Mailbox.ModSeq > b.flags {
 		s.tellChanged(snap, first)
@@ -118,7 +122,7 @@ func (s *session) tellGone(snap *mailbox.Snapshot, r rule) {
 
 // tellChanged tells the flags that have changed among the first n messages.
 func (s *session) tellChanged(snap *mailbox.Snapshot, n int) {
-	texts := flagTexts{snap: snap}
+	texts := s.texts(snap)
 	rows := snap.Rows(0)
 	if changed, ok := snap.ChangedSince(s.box.flags); ok {
 		rows = snap.In(changed)
@@ -138,7 +142,7 @@ func (s *session) tellChanged(snap *mailbox.Snapshot, n int) {
 
 // tellMessage tells the flags of one message.
 func (s *session) tellMessage(texts *flagTexts, seq uint32, row *mailbox.Row) {
-	s.enc.Raw("* ").Num(uint64(seq)).Raw(" FETCH (UID ").Num(uint64(row.UID)).Raw(" ").Bytes(texts.text(row.Flags))
+	s.enc.Raw("* ").Num(uint64(seq)).Raw(" FETCH (UID ").Num(uint64(row.UID)).Raw(" ").Bytes(texts.text(row))
 	if s.has(condStore) {
 		s.enc.Raw(" MODSEQ (").Num(uint64(row.ModSeq)).Raw(")")
 	}

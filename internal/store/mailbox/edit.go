@@ -134,6 +134,7 @@ func (e *Edit) Done() error {
 			e.tx.Delete(key64(e.acct, kindMailbox, uint64(id)))
 			e.tx.Delete(key64(e.acct, kindKeywords, uint64(id)))
 		case b.dirty:
+			b.recent = e.s.firstRecent(e.acct, &b.Mailbox)
 			buf = b.append(buf[:0])
 			e.tx.Set(key64(e.acct, kindMailbox, uint64(id)), buf)
 			e.s.due.note(e.acct, e.root, b.folded)

@@ -50,6 +50,8 @@ type entry struct {
 	snap atomic.Pointer[Snapshot]
 	elem *list.Element
 	rows int // as counted in cache.rows
+
+	recent mail.UID // guarded by cache.mu, see ClaimRecent
 }
 
 func (c *cache) entry(k boxKey) *entry {

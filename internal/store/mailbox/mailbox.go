@@ -65,6 +65,7 @@ type Mailbox struct {
 	Created     mail.ModSeq
 	folded      mail.ModSeq // flags in rows 02 are right up to here
 	vanished    mail.ModSeq // of the last expunge
+	recent      mail.UID    // from here on no session has been told, see ClaimRecent
 }
 
 // Flags are the system flags (bits 0 to 4) and a mailbox's keywords (bits 5 to

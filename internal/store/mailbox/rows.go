@@ -104,7 +104,7 @@ func (m *Mailbox) append(b []byte) []byte {
 	}
 	b = append(b, byte(m.Role), flags)
 	for _, v := range [...]uint64{uint64(m.UIDValidity), uint64(m.UIDNext), uint64(m.Total), uint64(m.Unseen), uint64(m.Deleted),
-		uint64(m.Size), uint64(m.ModSeq), uint64(m.Created), uint64(m.folded), uint64(m.vanished)} {
+		uint64(m.Size), uint64(m.ModSeq), uint64(m.Created), uint64(m.folded), uint64(m.vanished), uint64(m.recent)} {
 		b = binary.AppendUvarint(b, v)
 	}
 	return b
@@ -125,6 +125,9 @@ func decodeMailbox(id mail.MailboxID, raw []byte) (Mailbox, error) {
 	m.Created = mail.ModSeq(d.Uvarint())
 	m.folded = mail.ModSeq(d.Uvarint())
 	m.vanished = mail.ModSeq(d.Uvarint())
+	if d.More() {
+		m.recent = mail.UID(d.Uvarint())
+	}
 	return m, d.Err()
 }
 
