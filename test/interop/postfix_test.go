@@ -40,6 +40,7 @@ const (
 	routed  = "routed.example"  // with TLS that is verified
 	wrapped = "wrapped.example" // with TLS from the first byte
 	clear   = "clear.example"   // without TLS
+	old     = "old.example"     // without anything that is younger than 1993
 )
 
 func newStreet(t *testing.T) *street {
@@ -56,15 +57,15 @@ func newStreet(t *testing.T) *street {
 		t.Fatal(err)
 	}
 	s := &street{smtp: freePort(t), mx: freeAddress(t), lmtp: freePort(t), boxes: filepath.Join(dir, "mail")}
-	door := freePort(t)
+	door, dull := freePort(t), freePort(t)
 	s.caOfPost = certificate(t, dir)
-	s.us = s.serve(t, dir, door)
-	s.postfix(t, dir, door)
+	s.us = s.serve(t, dir, door, dull)
+	s.postfix(t, dir, door, dull)
 	return s
 }
 
 // serve starts our side, as an operator does.
-func (s *street) serve(t *testing.T, dir, wrapper string) *house {
+func (s *street) serve(t *testing.T, dir, wrapper, dull string) *house {
 	t.Helper()
 	data := filepath.Join(dir, "us")
 	w := world{SMTP: freePort(t), Submission: freePort(t), IMAPS: freePort(t), CA: filepath.Join(data, "tls", "ca.pem"), Data: data}
@@ -102,7 +103,10 @@ tls = "implicit"
 domain = %q
 host = %q
 tls = "none"
-`, nameServer(t, s.mx), w.SMTP, w.Submission, w.IMAPS, s.lmtp, routed, port(s.smtp), wrapped, port(wrapper), clear, s.smtp))
+[[route]]
+domain = %q
+host = %q
+`, nameServer(t, s.mx), w.SMTP, w.Submission, w.IMAPS, s.lmtp, routed, port(s.smtp), wrapped, port(wrapper), clear, s.smtp, old, dull))
 	h, err := start(data+".log", []string{"SSL_CERT_FILE=" + s.caOfPost}, io.Discard, "serve", "--config", conf)
 	if err != nil {
 		t.Fatal(err)
@@ -134,7 +138,7 @@ tls = "none"
 }
 
 // postfix starts a Postfix of its own folder.
-func (s *street) postfix(t *testing.T, dir, wrapper string) {
+func (s *street) postfix(t *testing.T, dir, wrapper, dull string) {
 	t.Helper()
 	etc := filepath.Join(dir, "etc")
 	for _, d := range []string{etc, filepath.Join(dir, "queue"), filepath.Join(dir, "data"), s.boxes} {
@@ -154,7 +158,7 @@ func (s *street) postfix(t *testing.T, dir, wrapper string) {
 	}
 	write(t, filepath.Join(etc, "ours.pem"), string(ca))
 	var boxes strings.Builder
-	for _, d := range []string{byMX, routed, wrapped, clear} {
+	for _, d := range []string{byMX, routed, wrapped, clear, old} {
 		for _, u := range []string{"post", "two", "three", "jürgen"} {
 			fmt.Fprintf(&boxes, "%s@%s %s-%s/\n", u, d, u, d)
 		}
@@ -175,7 +179,7 @@ inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
 alias_maps =
 local_header_rewrite_clients =
-virtual_mailbox_domains = %[2]s %[3]s %[4]s %[5]s
+virtual_mailbox_domains = %[2]s %[3]s %[4]s %[5]s %[8]s
 virtual_mailbox_base = %[6]s
 virtual_mailbox_maps = texthash:%[1]s/etc/boxes
 virtual_alias_maps = texthash:%[1]s/etc/aliases
@@ -199,11 +203,13 @@ smtputf8_enable = yes
 minimal_backoff_time = 2s
 maximal_backoff_time = 5s
 queue_run_delay = 2s
-`, dir, byMX, routed, wrapped, clear, s.boxes, nobody))
+`, dir, byMX, routed, wrapped, clear, s.boxes, nobody, old))
 	write(t, filepath.Join(etc, "master.cf"), fmt.Sprintf(`%s inet n - n - - smtpd
 %s:25 inet n - n - - smtpd
 %s inet n - n - - smtpd
   -o smtpd_tls_wrappermode=yes
+%s inet n - n - - smtpd
+  -o smtpd_discard_ehlo_keywords=8bitmime,smtputf8,chunking,pipelining,dsn,size,enhancedstatuscodes,starttls
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
@@ -227,7 +233,7 @@ lmtp unix - - n - - lmtp
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
-`, s.smtp, s.mx, wrapper))
+`, s.smtp, s.mx, wrapper, dull))
 	if err := os.Chmod(etc, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +248,7 @@ postlog unix-dgram n - n - 1 postlogd
 		wait()
 	})
 	eventually(t, func() error {
-		for _, at := range []string{s.smtp, s.mx + ":25", wrapper} {
+		for _, at := range []string{s.smtp, s.mx + ":25", wrapper, dull} {
 			c, err := net.Dial("tcp", at)
 			if err != nil {
 				return fmt.Errorf("Postfix does not come up: %w", err)
@@ -451,7 +457,33 @@ func TestPostfix(t *testing.T) {
 		contains(t, string(got.text[:300]), "Return-Path: <jürgen@"+byMX+">", "with UTF8SMTPS")
 		sameBytes(t, "SMTPUTF8", [][]byte{marked(got.text)}, [][]byte{utf8})
 	})
+	t.Run("old", s.old)
 	t.Run("bounces", s.bounces)
+}
+
+// old: a server without any extension gets what it can take, and the sender is
+// told of the rest.
+func (s *street) old(t *testing.T) {
+	ada := s.us.person(t)
+	var want [][]byte
+	refused := 0
+	for _, text := range corpus() {
+		text = ada.by(text)
+		if bytes.ContainsFunc(text, func(r rune) bool { return r > 127 }) {
+			refused++
+		} else {
+			want = append(want, text)
+		}
+		send(t, "localhost:"+port(s.us.Submission), &ada, ada.address, text, "post@"+old)
+	}
+	got := s.texts(t, "post", old, len(want))
+	for i := range got {
+		got[i] = marked(got[i])
+	}
+	sameBytes(t, "without extensions", got, want)
+	for _, l := range ada.judge(t).wait("INBOX", refused) {
+		contains(t, string(l.text), "Status: 5.6.3", "post@"+old)
+	}
 }
 
 // bounces: each side generates one, for what the other refuses, and each takes
