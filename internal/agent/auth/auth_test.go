@@ -276,8 +276,10 @@ func TestHash(t *testing.T) {
 	if ok, err := verify(c.Argon2id, "pencil"); !ok || err != nil {
 		t.Error(ok, err)
 	}
-	for _, h := range []string{"x", "$argon2i$v=19$m=19456,t=2,p=1$AAAA$AAAA", "$argon2id$v=16$m=8,t=2,p=1$AAAA$AAAAAAAAAAAAAAAAAAAAAAAA", "$argon2id$v=19$m=99999999,t=2,p=1$AAAA$AAAAAAAAAAAAAAAAAAAAAAAA",
-		"$argon2id$v=19$m=8,t=2,p=1$AAAA$AAAA", "$argon2id$v=19$m=8,t=2,p=1$!$AAAA", "$argon2id$v=19$m=8,t=-2,p=1$AAAA$AAAA"} {
+	for _, h := range []string{
+		"x", "$argon2i$v=19$m=19456,t=2,p=1$AAAA$AAAA", "$argon2id$v=16$m=8,t=2,p=1$AAAA$AAAAAAAAAAAAAAAAAAAAAAAA", "$argon2id$v=19$m=99999999,t=2,p=1$AAAA$AAAAAAAAAAAAAAAAAAAAAAAA",
+		"$argon2id$v=19$m=8,t=2,p=1$AAAA$AAAA", "$argon2id$v=19$m=8,t=2,p=1$!$AAAA", "$argon2id$v=19$m=8,t=-2,p=1$AAAA$AAAA",
+	} {
 		if ok, err := verify(h, "pencil"); ok || !errors.Is(err, errHash) {
 			t.Errorf("%s: %v, %v", h, ok, err)
 		}

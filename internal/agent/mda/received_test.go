@@ -38,15 +38,18 @@ func TestReceived(t *testing.T) {
 		want string
 	}{
 		{
-			mail.Peer{Addr: netip.MustParseAddrPort("192.0.2.1:4"), Name: "mx.x.example", Hello: "x.example"}, env,
+			mail.Peer{Addr: netip.MustParseAddrPort("192.0.2.1:4"), Name: "mx.x.example", Hello: "x.example"},
+			env,
 			"Received: from x.example (mx.x.example [192.0.2.1])\r\n\tby host (Posthaste) with ESMTP id 0400000000000000\r\n\tfor <ada@a.example>;\r\n\tSat, 21 Nov 2026 10:20:30 +0100\r\n",
 		},
 		{
-			mail.Peer{Addr: netip.MustParseAddrPort("[2001:db8::1]:4"), Hello: "[IPv6:2001:db8::1]", TLS: &mail.TLS{Version: "TLS1.3", Cipher: "TLS_X"}, Account: 1}, two,
+			mail.Peer{Addr: netip.MustParseAddrPort("[2001:db8::1]:4"), Hello: "[IPv6:2001:db8::1]", TLS: &mail.TLS{Version: "TLS1.3", Cipher: "TLS_X"}, Account: 1},
+			two,
 			"Received: from [IPv6:2001:db8::1] ([IPv6:2001:db8::1])\r\n\tby host (Posthaste) with ESMTPSA id 0400000000000000\r\n\t(TLS1.3 TLS_X);\r\n\tSat, 21 Nov 2026 10:20:30 +0100\r\n",
 		},
 		{
-			mail.Peer{Hello: "evil\r\nX-Injected: (yes) \x00;" + strings.Repeat("a", 300)}, utf8,
+			mail.Peer{Hello: "evil\r\nX-Injected: (yes) \x00;" + strings.Repeat("a", 300)},
+			utf8,
 			"Received: from evilX-Injected:yes" + strings.Repeat("a", 237) + " ([local])\r\n\tby host (Posthaste) with UTF8SMTP id 0400000000000000;\r\n\tSat, 21 Nov 2026 10:20:30 +0100\r\n",
 		},
 	} {

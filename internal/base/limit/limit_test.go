@@ -22,10 +22,17 @@ func TestRate(t *testing.T) {
 		n    int
 		want time.Duration
 	}{
-		{0, "a", 1, 0}, {0, "a", 2, 0}, {0, "a", 1, time.Second}, {0, "b", 3, 0},
-		{500 * time.Millisecond, "a", 1, 500 * time.Millisecond}, {time.Second, "a", 1, 0}, {time.Second, "a", 1, time.Second},
+		{0, "a", 1, 0},
+		{0, "a", 2, 0},
+		{0, "a", 1, time.Second},
+		{0, "b", 3, 0},
+		{500 * time.Millisecond, "a", 1, 500 * time.Millisecond},
+		{time.Second, "a", 1, 0},
+		{time.Second, "a", 1, time.Second},
 		{0, "a", 1, time.Second}, // the clock went back
-		{time.Hour, "a", 3, 0}, {time.Hour, "a", 1, time.Second}, {time.Hour, "b", 4, time.Second},
+		{time.Hour, "a", 3, 0},
+		{time.Hour, "a", 1, time.Second},
+		{time.Hour, "b", 4, time.Second},
 	} {
 		if got := r.Take(c.key, c.n, t0.Add(c.at)); got != c.want {
 			t.Errorf("%s at %v: %v, want %v", c.key, c.at, got, c.want)

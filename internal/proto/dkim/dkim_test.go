@@ -9,7 +9,6 @@ import (
 	"crypto/rsa"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -312,7 +311,7 @@ func FuzzVerify(f *testing.F) {
 		}
 		for _, s := range sigs {
 			if s.Result == "" || (s.Result == Pass) != (s.Reason == "") {
-				t.Fatal(fmt.Sprintf("%+v", s))
+				t.Fatalf("%+v", s)
 			}
 		}
 	})

@@ -37,10 +37,14 @@ func sample(t testing.TB) *Report {
 		MessageID: "<r1@example.org>", Boundary: "=_report", EnvelopeID: "QQ314159", Trace: trace, Arrival: now.Add(-time.Hour),
 		Original: strings.NewReader(sent), Size: int64(len(sent)),
 		Recipients: []Recipient{
-			{Outcome: mail.Outcome{Recipient: mail.Recipient{Address: addr(t, "bob@example.com"), Original: addr(t, "robert@example.org")},
-				Status: mail.Status{Class: 5, Subject: 1, Detail: 1}, Text: "550 5.1.1 no such\r\n user", Remote: "mx.example.com"}, LastAttempt: now},
-			{Outcome: mail.Outcome{Recipient: mail.Recipient{Address: addr(t, "sue@example.com")},
-				Status: mail.Status{Class: 4, Subject: 4, Detail: 1}, Text: "connection refused"}, RetryUntil: now.Add(72 * time.Hour), LastAttempt: now, ORCPT: "rfc822;susan@example.net"},
+			{Outcome: mail.Outcome{
+				Recipient: mail.Recipient{Address: addr(t, "bob@example.com"), Original: addr(t, "robert@example.org")},
+				Status:    mail.Status{Class: 5, Subject: 1, Detail: 1}, Text: "550 5.1.1 no such\r\n user", Remote: "mx.example.com",
+			}, LastAttempt: now},
+			{Outcome: mail.Outcome{
+				Recipient: mail.Recipient{Address: addr(t, "sue@example.com")},
+				Status:    mail.Status{Class: 4, Subject: 4, Detail: 1}, Text: "connection refused",
+			}, RetryUntil: now.Add(72 * time.Hour), LastAttempt: now, ORCPT: "rfc822;susan@example.net"},
 			{Outcome: mail.Outcome{Recipient: mail.Recipient{Address: addr(t, "old@example.com")}, Status: mail.Status{Class: 4, Subject: 4, Detail: 7}, Text: "too long"}, Action: Failed},
 		},
 	}

@@ -120,8 +120,10 @@ func TestDates(t *testing.T) {
 			t.Errorf("%s: got %s, %v", s, got, ok)
 		}
 	}
-	for _, s := range []string{"", "17-Jul-1996 02:44:25", "17-Jul-1996 24:00:00 +0000", "31-Feb-2024 00:00:00 +0000", "17-Jux-1996 02:44:25 -0700",
-		"17-Jul-1996 02:44:25 =0700", "17-Jul-1996 02:44:25 -0760", "00-Jul-1996 02:44:25 -0700", "17-Jul-+996 02:44:25 -0700"} {
+	for _, s := range []string{
+		"", "17-Jul-1996 02:44:25", "17-Jul-1996 24:00:00 +0000", "31-Feb-2024 00:00:00 +0000", "17-Jux-1996 02:44:25 -0700",
+		"17-Jul-1996 02:44:25 =0700", "17-Jul-1996 02:44:25 -0760", "00-Jul-1996 02:44:25 -0700", "17-Jul-+996 02:44:25 -0700",
+	} {
 		if d, ok := ParseDateTime(s); ok {
 			t.Errorf("%q read as %v", s, d)
 		}
@@ -139,8 +141,12 @@ func TestEnvelope(t *testing.T) {
 		Subject: "IMAP4rev1 WG mtg summary and minutes",
 		From:    terry,
 		To:      []message.Address{{Local: "imap", Domain: "cac.washington.edu"}},
-		Cc: []message.Address{{Kind: message.GroupStart, Name: "A Group"}, {Local: "x", Domain: "y"}, {Kind: message.GroupEnd},
-			{Name: "Jörg\" x", Local: "no at"}},
+		Cc: []message.Address{
+			{Kind: message.GroupStart, Name: "A Group"},
+			{Local: "x", Domain: "y"},
+			{Kind: message.GroupEnd},
+			{Name: "Jörg\" x", Local: "no at"},
+		},
 		MessageID: "<B27397-0100000@cac.washington.edu>",
 	}
 	gray := `(("Terry Gray" NIL "gray" "cac.washington.edu")) `
@@ -154,10 +160,14 @@ func TestEnvelope(t *testing.T) {
 }
 
 func TestBodyStructure(t *testing.T) {
-	text := &message.Part{Type: "TEXT", Subtype: "PLAIN", Params: []message.Param{{Name: "CHARSET", Value: "US-ASCII"}, {Name: "NAME", Value: "cc.diff"}},
-		ID: "<960723163407.20117h@cac.washington.edu>", Description: "Compiler diff", Encoding: "BASE64", BodySize: 4554, Lines: 73}
-	file := &message.Part{Type: "application", Subtype: "pdf", BodySize: 7, Disposition: "attachment", MD5: "x==", Location: "http://x", Language: []string{"en", "de"},
-		DispositionParams: []message.Param{{Name: "filename*0*", Value: "utf-8''a"}}}
+	text := &message.Part{
+		Type: "TEXT", Subtype: "PLAIN", Params: []message.Param{{Name: "CHARSET", Value: "US-ASCII"}, {Name: "NAME", Value: "cc.diff"}},
+		ID: "<960723163407.20117h@cac.washington.edu>", Description: "Compiler diff", Encoding: "BASE64", BodySize: 4554, Lines: 73,
+	}
+	file := &message.Part{
+		Type: "application", Subtype: "pdf", BodySize: 7, Disposition: "attachment", MD5: "x==", Location: "http://x", Language: []string{"en", "de"},
+		DispositionParams: []message.Param{{Name: "filename*0*", Value: "utf-8''a"}},
+	}
 	inner := &message.Part{Type: "text", Subtype: "html", BodySize: 1, Lines: 1, Envelope: &message.Envelope{Subject: "s"}}
 	msg := &message.Part{Type: "message", Subtype: "RFC822", BodySize: 9, Lines: 4, Message: inner}
 	root := &message.Part{Type: "multipart", Subtype: "MIXED", Params: []message.Param{{Name: "boundary", Value: "a'()+_,-./:=?"}}, Children: []*message.Part{text, file, msg}}

@@ -33,7 +33,8 @@ func appendAddresses(dst []byte, list []message.Address) []byte {
 			dst = append(dst, "(NIL NIL NIL NIL)"...)
 		default:
 			dst = AppendNString(append(dst, '('), a.Name)
-			dst = AppendString(append(dst, " NIL "...), a.Local)
+			dst = AppendNString(append(dst, ' '), a.Route)
+			dst = AppendString(append(dst, ' '), a.Local)
 			dst = AppendString(append(dst, ' '), a.Domain)
 			dst = append(dst, ')')
 		}

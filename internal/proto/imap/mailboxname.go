@@ -75,7 +75,7 @@ func (m ListMatcher) Match(name string) bool {
 	}
 	// at[i] tells that name so far can be what stands before pattern[i].
 	var room [128]bool
-	at := room[:0]
+	var at []bool
 	if n := len(m.pattern) + 1; n <= len(room) {
 		at = room[:n]
 	} else {

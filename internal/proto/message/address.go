@@ -11,6 +11,7 @@ type Address struct {
 	Name   string // the display name without quotes, not decoded; of a GroupStart the group's
 	Local  string // without quotes; where there was no @, all there was
 	Domain string // as written; empty if there was none
+	Route  string // obsolete: "@a,@b" of <@a,@b:local@domain>
 }
 
 // An AddressKind tells addresses from the marks around a group.

@@ -136,8 +136,10 @@ func (p *addressParser) spec(begin int) {
 func (p *addressParser) angle(name string) {
 	p.words.reset()
 	p.space(nil)
-	if p.i < len(p.s) && p.s[p.i] == '@' { // a route: obsolete, and not kept
+	route := ""
+	if p.i < len(p.s) && p.s[p.i] == '@' { // RFC 5322 §4.4
 		if j := strings.IndexAny(p.s[p.i:], ":<>"); j >= 0 && p.s[p.i+j] == ':' {
+			route = strings.TrimSpace(p.s[p.i : p.i+j])
 			p.i += j + 1
 		}
 	}
@@ -180,7 +182,7 @@ loop:
 		name = p.comment
 	}
 	if local != "" || domain != "" || name != "" {
-		p.emit(Address{Name: name, Local: local, Domain: domain})
+		p.emit(Address{Name: name, Local: local, Domain: domain, Route: route})
 	}
 	p.next()
 }

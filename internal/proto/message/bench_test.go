@@ -19,7 +19,8 @@ func multipart50K() []byte {
 	b.Body(Content{Type: "multipart/mixed", Boundary: "=_mixed", Parts: []Content{
 		{Type: "multipart/alternative", Boundary: "=_alt", Parts: []Content{
 			{Type: "text/plain", Data: []byte(strings.Repeat("Some text that is said.\r\n", 100))},
-			{Type: "text/html", Data: []byte(strings.Repeat("<p>Some text that is said.</p>\r\n", 100))}}},
+			{Type: "text/html", Data: []byte(strings.Repeat("<p>Some text that is said.</p>\r\n", 100))},
+		}},
 		{Type: "application/pdf", Filename: "a.pdf", Data: make([]byte, 33000)},
 	}})
 	msg, _ := b.Bytes()

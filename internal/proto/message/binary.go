@@ -130,6 +130,9 @@ func (e *Envelope) lists() [6]*[]Address {
 	return [6]*[]Address{&e.From, &e.Sender, &e.ReplyTo, &e.To, &e.Cc, &e.Bcc}
 }
 
+// routed stands for the kind of a Single address with a route.
+const routed = GroupEnd + 1
+
 func (e *Envelope) appendTo(dst []byte) []byte {
 	for _, s := range e.strings() {
 		dst = appendString(dst, *s)
@@ -138,10 +141,17 @@ func (e *Envelope) appendTo(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, uint64(len(*list)))
 		for i := range *list {
 			a := &(*list)[i]
-			dst = append(dst, byte(a.Kind))
+			kind := a.Kind
+			if a.Route != "" {
+				kind = routed
+			}
+			dst = append(dst, byte(kind))
 			dst = appendString(dst, a.Name)
 			dst = appendString(dst, a.Local)
 			dst = appendString(dst, a.Domain)
+			if kind == routed {
+				dst = appendString(dst, a.Route)
+			}
 		}
 	}
 	return dst
@@ -288,10 +298,13 @@ func (d *partDecoder) envelope() *Envelope {
 		*list = make([]Address, n)
 		for i := range *list {
 			kind := AddressKind(d.byte())
-			if kind > GroupEnd {
+			a := Address{Kind: kind, Name: d.string(), Local: d.string(), Domain: d.string()}
+			if kind == routed {
+				a.Kind, a.Route = Single, d.string()
+			} else if kind > GroupEnd {
 				d.fail()
 			}
-			(*list)[i] = Address{kind, d.string(), d.string(), d.string()}
+			(*list)[i] = a
 		}
 	}
 	return e

@@ -35,10 +35,14 @@ func TestParseTrees(t *testing.T) {
 		{"empty", "", "text/plain 0+0+0 0L\n"},
 		{"plain", "A: b\n\nhello\nyou", "text/plain 0+8+10 1L\n"},
 		{"no end of header", "A: b\nC: d", "text/plain 0+10+0 0L\n"},
-		{"multipart", "Content-Type: multipart/mixed; boundary=x\n\npre\n--x\n\none\n--x\nContent-Type: text/html\n\ntwo\n\n--x--\npost\n",
-			"multipart/mixed 0+45+69 11L boundary=\"x\"\n- text/plain 55+2+3 0L\n- text/html 67+27+5 1L\n"},
-		{"digest", "Content-Type: multipart/digest; boundary=x\n\n--x\n\nSubject: a\n\nbody\n--x--",
-			"multipart/digest 0+46+32 5L boundary=\"x\"\n- message/rfc822 51+2+18 2L\n- > text/plain 53+14+4 0L\n"},
+		{
+			"multipart", "Content-Type: multipart/mixed; boundary=x\n\npre\n--x\n\none\n--x\nContent-Type: text/html\n\ntwo\n\n--x--\npost\n",
+			"multipart/mixed 0+45+69 11L boundary=\"x\"\n- text/plain 55+2+3 0L\n- text/html 67+27+5 1L\n",
+		},
+		{
+			"digest", "Content-Type: multipart/digest; boundary=x\n\n--x\n\nSubject: a\n\nbody\n--x--",
+			"multipart/digest 0+46+32 5L boundary=\"x\"\n- message/rfc822 51+2+18 2L\n- > text/plain 53+14+4 0L\n",
+		},
 	} {
 		got := dump(ParseBytes(crlf(tt.in)))
 		if got != tt.want {

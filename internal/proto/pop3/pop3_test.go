@@ -69,7 +69,11 @@ func TestParseResponse(t *testing.T) {
 		in, want string
 		err      error
 	}{
-		{"YQ==", "a", nil}, {"", "", nil}, {"*", "", ErrCancelled}, {"Y", "", ErrBase64}, {"Y\rQ==", "", ErrBase64},
+		{"YQ==", "a", nil},
+		{"", "", nil},
+		{"*", "", ErrCancelled},
+		{"Y", "", ErrBase64},
+		{"Y\rQ==", "", ErrBase64},
 		{strings.Repeat("A", MaxAuth+1), "", ErrLineTooLong},
 	} {
 		got, err := ParseResponse([]byte(tt.in))

@@ -100,7 +100,8 @@ func TestClientSend(t *testing.T) {
 		err          bool
 		dialect      Dialect
 	}{
-		{name: "pipelined", script: greet + `C: MAIL FROM:<a@a.example> SIZE=18 BODY=8BITMIME
+		{
+			name: "pipelined", script: greet + `C: MAIL FROM:<a@a.example> SIZE=18 BODY=8BITMIME
 		C: RCPT TO:<b@b.example>
 		C: RCPT TO:<c@b.example>
 		C: DATA
@@ -116,8 +117,10 @@ func TestClientSend(t *testing.T) {
 		C: .
 		S: 250 2.0.0 queued as 7`,
 			env: func() mail.Envelope { e := envelope(t, "b@b.example", "c@b.example"); e.EightBit = true; return e }(), prefix: "X: y\r\n", body: "\r\n.dot\r\nü\r\n",
-			want: "b@b.example 2.0.0 \"250 2.0.0 queued as 7\" mx.example\nc@b.example 5.1.1 \"550 5.1.1 no such user\" mx.example"},
-		{name: "one at a time", script: plain + `C: MAIL FROM:<a@a.example>
+			want: "b@b.example 2.0.0 \"250 2.0.0 queued as 7\" mx.example\nc@b.example 5.1.1 \"550 5.1.1 no such user\" mx.example",
+		},
+		{
+			name: "one at a time", script: plain + `C: MAIL FROM:<a@a.example>
 		S: 250 OK
 		C: RCPT TO:<b@b.example>
 		S: 250 OK
@@ -126,8 +129,10 @@ func TestClientSend(t *testing.T) {
 		C: x
 		C: .
 		S: 451 4.3.0 no space`, env: envelope(t, "b@b.example"), body: "x",
-			want: "b@b.example 4.3.0 \"451 4.3.0 no space\" mx.example"},
-		{name: "sender refused", script: greet + `C: MAIL FROM:<a@a.example> SIZE=1
+			want: "b@b.example 4.3.0 \"451 4.3.0 no space\" mx.example",
+		},
+		{
+			name: "sender refused", script: greet + `C: MAIL FROM:<a@a.example> SIZE=1
 		C: RCPT TO:<b@b.example>
 		C: DATA
 		S: 550 5.7.1 we do not like you
@@ -135,8 +140,10 @@ func TestClientSend(t *testing.T) {
 		S: 503 5.5.1 no
 		C: RSET
 		S: 250 OK`, env: envelope(t, "b@b.example"), body: "x",
-			want: "b@b.example 5.7.1 \"550 5.7.1 we do not like you\" mx.example"},
-		{name: "nobody there, yet data wanted", script: greet + `C: MAIL FROM:<a@a.example> SIZE=1
+			want: "b@b.example 5.7.1 \"550 5.7.1 we do not like you\" mx.example",
+		},
+		{
+			name: "nobody there, yet data wanted", script: greet + `C: MAIL FROM:<a@a.example> SIZE=1
 		C: RCPT TO:<b@b.example>
 		C: DATA
 		S: 250 OK
@@ -146,16 +153,20 @@ func TestClientSend(t *testing.T) {
 		S: 554 no recipients
 		C: RSET
 		S: 250 OK`, env: envelope(t, "b@b.example"), body: "x",
-			want: "b@b.example 5.0.0 \"550\" mx.example"},
-		{name: "closing", script: greet + `C: MAIL FROM:<a@a.example> SIZE=1
+			want: "b@b.example 5.0.0 \"550\" mx.example",
+		},
+		{
+			name: "closing", script: greet + `C: MAIL FROM:<a@a.example> SIZE=1
 		C: RCPT TO:<b@b.example>
 		C: RCPT TO:<c@b.example>
 		C: DATA
 		S: 250 OK
 		S: 250 OK
 		S: 421 4.3.2 going down`, env: envelope(t, "b@b.example", "c@b.example"), body: "x", err: true,
-			want: "b@b.example 4.3.2 \"421 4.3.2 going down\" mx.example\nc@b.example 4.3.2 \"421 4.3.2 going down\" mx.example"},
-		{name: "gone", script: greet + `C: MAIL FROM:<a@a.example> SIZE=1
+			want: "b@b.example 4.3.2 \"421 4.3.2 going down\" mx.example\nc@b.example 4.3.2 \"421 4.3.2 going down\" mx.example",
+		},
+		{
+			name: "gone", script: greet + `C: MAIL FROM:<a@a.example> SIZE=1
 		C: RCPT TO:<b@b.example>
 		C: DATA
 		S: 250 OK
@@ -163,8 +174,10 @@ func TestClientSend(t *testing.T) {
 		S: 354 go
 		C: x
 		C: .`, env: envelope(t, "b@b.example"), body: "x", err: true,
-			want: "b@b.example 4.4.2 \"session ended before the message was answered: it may have arrived\" "},
-		{name: "strange", script: greet + `C: MAIL FROM:<a@a.example> SIZE=1
+			want: "b@b.example 4.4.2 \"session ended before the message was answered: it may have arrived\" ",
+		},
+		{
+			name: "strange", script: greet + `C: MAIL FROM:<a@a.example> SIZE=1
 		C: RCPT TO:<b@b.example>
 		C: DATA
 		S: 354 eh
@@ -172,14 +185,22 @@ func TestClientSend(t *testing.T) {
 		S: 250 OK
 		C: RSET
 		S: 250 OK`, env: envelope(t, "b@b.example"), body: "x",
-			want: "b@b.example 4.5.0 \"451 4.5.0 unexpected answer 354 eh\" mx.example"},
-		{name: "too large", script: greet, env: envelope(t, "b@b.example"), body: strings.Repeat("x", 1001),
-			want: "b@b.example 5.3.4 \"message of 1001 bytes is too large for the next host, which takes 1000\" "},
-		{name: "8bit", script: plain, env: envelope(t, "b@b.example"), body: "A: b\r\n\r\nü",
-			want: "b@b.example 5.6.3 \"message needs 8BITMIME, which the next host does not speak\" "},
-		{name: "utf8", script: plain, env: envelope(t, "bø@b.example"), body: "x",
-			want: "bø@b.example 5.6.7 \"message needs SMTPUTF8, which the next host does not speak\" "},
-		{name: "lmtp", dialect: LMTP, script: lmtp + `C: MAIL FROM:<a@a.example>
+			want: "b@b.example 4.5.0 \"451 4.5.0 unexpected answer 354 eh\" mx.example",
+		},
+		{
+			name: "too large", script: greet, env: envelope(t, "b@b.example"), body: strings.Repeat("x", 1001),
+			want: "b@b.example 5.3.4 \"message of 1001 bytes is too large for the next host, which takes 1000\" ",
+		},
+		{
+			name: "8bit", script: plain, env: envelope(t, "b@b.example"), body: "A: b\r\n\r\nü",
+			want: "b@b.example 5.6.3 \"message needs 8BITMIME, which the next host does not speak\" ",
+		},
+		{
+			name: "utf8", script: plain, env: envelope(t, "bø@b.example"), body: "x",
+			want: "bø@b.example 5.6.7 \"message needs SMTPUTF8, which the next host does not speak\" ",
+		},
+		{
+			name: "lmtp", dialect: LMTP, script: lmtp + `C: MAIL FROM:<a@a.example>
 		C: RCPT TO:<b@b.example>
 		C: RCPT TO:<c@b.example>
 		C: RCPT TO:<d@b.example>
@@ -193,7 +214,8 @@ func TestClientSend(t *testing.T) {
 		C: .
 		S: 250 2.1.5 kept
 		S: 452 4.2.2 full`, env: envelope(t, "b@b.example", "c@b.example", "d@b.example"), body: "x\r\n",
-			want: "b@b.example 2.1.5 \"250 2.1.5 kept\" mx.example\nc@b.example 5.1.1 \"550 5.1.1 no\" mx.example\nd@b.example 4.2.2 \"452 4.2.2 full\" mx.example"},
+			want: "b@b.example 2.1.5 \"250 2.1.5 kept\" mx.example\nc@b.example 5.1.1 \"550 5.1.1 no\" mx.example\nd@b.example 4.2.2 \"452 4.2.2 full\" mx.example",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			converse(t, c.script, func(cl *Client) {
@@ -282,7 +304,7 @@ func TestClientAuthAndTLS(t *testing.T) {
 			}
 		}, ClientOptions{})
 	}
-	var rw = struct {
+	rw := struct {
 		io.Reader
 		io.Writer
 	}{strings.NewReader("250-x\r\n250 SIZE\r\n"), io.Discard}

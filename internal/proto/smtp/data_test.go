@@ -71,9 +71,11 @@ var sequences = []string{
 }
 
 func TestData(t *testing.T) {
-	streams := []string{".\r\n", "\r\n.\r\n", "a\r\n.\r\nQUIT\r\n", "..\r\n.\r\n", "..a\r\n...\r\n.b\r\n.\r\n", ".\ra\r\n.\r\n", ".", ".\r", "a\r\n.", "a\r\n.\r", "", "a",
+	streams := []string{
+		".\r\n", "\r\n.\r\n", "a\r\n.\r\nQUIT\r\n", "..\r\n.\r\n", "..a\r\n...\r\n.b\r\n.\r\n", ".\ra\r\n.\r\n", ".", ".\r", "a\r\n.", "a\r\n.\r", "", "a",
 		"\x00\r\n.\r\n", ".\x00\r\n.\r\n", "a\n.\r\n\r\n.\r\n", "\r.\r\n\r\n.\r\n", "a\r\n\r\n.\r\n.\r\n",
-		strings.Repeat("0123456789\r\n", 10000) + ".\r\nNOOP\r\n", strings.Repeat("x", 100000) + "\r\n.\r\n", strings.Repeat("..\r\n", 20000) + ".\r\n"}
+		strings.Repeat("0123456789\r\n", 10000) + ".\r\nNOOP\r\n", strings.Repeat("x", 100000) + "\r\n.\r\n", strings.Repeat("..\r\n", 20000) + ".\r\n",
+	}
 	for _, s := range sequences {
 		streams = append(streams, "Subject: a\r\n\r\nbody"+s+"MAIL FROM:<x@y.example>\r\nRCPT TO:<z@y.example>\r\nDATA\r\nsecond\r\n.\r\nQUIT\r\n")
 	}
@@ -142,9 +144,16 @@ func FuzzData(f *testing.F) {
 
 func TestDataWriter(t *testing.T) {
 	for _, c := range [][2]string{
-		{"", ".\r\n"}, {"a", "a\r\n.\r\n"}, {"a\r\n", "a\r\n.\r\n"}, {".", "..\r\n.\r\n"}, {".\r\n..\r\nx.\r\n", "..\r\n...\r\nx.\r\n.\r\n"},
-		{"a\nb\rc\r\rd\n\re", "a\r\nb\r\nc\r\n\r\nd\r\n\r\ne\r\n.\r\n"}, {"a\n.\nb\r.\r\n.", "a\r\n..\r\nb\r\n..\r\n..\r\n.\r\n"},
-		{"\r", "\r\n.\r\n"}, {"a\x00b\r\n", "a\x00b\r\n.\r\n"}, {"\r\n.\r\nMAIL", "\r\n..\r\nMAIL\r\n.\r\n"},
+		{"", ".\r\n"},
+		{"a", "a\r\n.\r\n"},
+		{"a\r\n", "a\r\n.\r\n"},
+		{".", "..\r\n.\r\n"},
+		{".\r\n..\r\nx.\r\n", "..\r\n...\r\nx.\r\n.\r\n"},
+		{"a\nb\rc\r\rd\n\re", "a\r\nb\r\nc\r\n\r\nd\r\n\r\ne\r\n.\r\n"},
+		{"a\n.\nb\r.\r\n.", "a\r\n..\r\nb\r\n..\r\n..\r\n.\r\n"},
+		{"\r", "\r\n.\r\n"},
+		{"a\x00b\r\n", "a\x00b\r\n.\r\n"},
+		{"\r\n.\r\nMAIL", "\r\n..\r\nMAIL\r\n.\r\n"},
 	} {
 		for cut := 0; cut <= len(c[0]); cut++ {
 			for _, size := range []int{1, 3, 100} {

@@ -79,8 +79,10 @@ func TestReadReply(t *testing.T) {
 }
 
 func TestExtensions(t *testing.T) {
-	x := Extensions{Pipelining: true, EightBit: true, UTF8: true, StartTLS: true, Chunking: true, Enhanced: true,
-		Sized: true, Size: 1000, RcptMax: 100, Auth: []string{"PLAIN", "LOGIN"}}
+	x := Extensions{
+		Pipelining: true, EightBit: true, UTF8: true, StartTLS: true, Chunking: true, Enhanced: true,
+		Sized: true, Size: 1000, RcptMax: 100, Auth: []string{"PLAIN", "LOGIN"},
+	}
 	text := x.Text("mx.example.org")
 	want := "mx.example.org\nPIPELINING\nSIZE 1000\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nCHUNKING\nLIMITS RCPTMAX=100\nSTARTTLS\nAUTH PLAIN LOGIN"
 	if text != want {

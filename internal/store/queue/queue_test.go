@@ -145,10 +145,6 @@ func TestRow(t *testing.T) {
 // TestLife walks the state table: what each step does to an item in each state.
 func TestLife(t *testing.T) {
 	const hold = time.Hour
-	type step struct {
-		name string
-		do   func(b *bench, c Claim) error
-	}
 	next := func() time.Time { return time.Now().Add(10 * time.Minute) }
 	steps := map[string]func(b *bench, c Claim) error{
 		"claim": func(b *bench, c Claim) error {

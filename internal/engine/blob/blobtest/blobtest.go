@@ -43,8 +43,10 @@ func Run(t *testing.T, open func(t *testing.T) blob.Store) {
 }
 
 // sizes are on both sides of where engines may change their ways.
-var sizes = []int{0, 1, 100, 4095, 4096, 4097, 64<<10 - 1, 64 << 10, 64<<10 + 1,
-	128 << 10, 256<<10 - 1, 256 << 10, 256<<10 + 1, 320 << 10, 1<<20 + 17, 3 << 20}
+var sizes = []int{
+	0, 1, 100, 4095, 4096, 4097, 64<<10 - 1, 64 << 10, 64<<10 + 1,
+	128 << 10, 256<<10 - 1, 256 << 10, 256<<10 + 1, 320 << 10, 1<<20 + 17, 3 << 20,
+}
 
 // Text makes n bytes that can be compressed, the same for the same n and seed.
 func Text(n int, seed uint64) []byte {
