@@ -154,3 +154,14 @@ func TestExample(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(Example))
+	f.Add([]byte("[[listener]]\naddress = \":1\"\nprotocol = \"imap\"\n[limits]\nmessage_size = \"1TB\""))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := Parse(b)
+		if err == nil && (c.Limits.MessageSize < 64<<10 || c.Queue.FirstRetry <= 0 || len(c.Listeners) == 0) {
+			t.Errorf("%+v", c)
+		}
+	})
+}
