@@ -161,7 +161,7 @@ func (j *judge) look(box string) (list []letter, err error) {
 		}
 		l := letter{text: literals[0]}
 		l.uid, _ = strconv.Atoi(item(uidItem, text))
-		l.flags = strings.Fields(item(flagsItem, text))
+		l.flags = slices.DeleteFunc(strings.Fields(item(flagsItem, text)), func(f string) bool { return f == `\Recent` })
 		slices.Sort(l.flags)
 		l.date, _ = time.Parse("_2-Jan-2006 15:04:05 -0700", item(dateItem, text))
 		if size := item(sizeItem, text); size != strconv.Itoa(len(l.text)) {
