@@ -31,6 +31,8 @@ const (
 	CodeAuthorizationFailed  Code = "AUTHORIZATIONFAILED"
 	CodeCannot               Code = "CANNOT"
 	CodeClientBug            Code = "CLIENTBUG"
+	CodeUIDRequired          Code = "UIDREQUIRED"
+	CodeCompressionActive    Code = "COMPRESSIONACTIVE"
 	CodeClosed               Code = "CLOSED"
 	CodeContactAdmin         Code = "CONTACTADMIN"
 	CodeExpired              Code = "EXPIRED"
@@ -131,8 +133,8 @@ func (e *Encoder) Continue(text string) *Encoder {
 
 // StatusValues are the answers to STATUS.
 type StatusValues struct {
-	Messages, UIDNext, UIDValidity, Unseen, Deleted, Size, Recent, HighestModSeq, AppendLimit uint64
-	MailboxID                                                                                 string
+	Messages, UIDNext, UIDValidity, Unseen, Deleted, Size, Recent, HighestModSeq, AppendLimit, DeletedStorage uint64
+	MailboxID                                                                                                 string
 }
 
 // StatusItems writes the values of items in parentheses.
@@ -140,7 +142,7 @@ func (e *Encoder) StatusItems(items StatusItems, v *StatusValues) *Encoder {
 	values := map[StatusItems]uint64{
 		StatusMessages: v.Messages, StatusUIDNext: v.UIDNext, StatusUIDValidity: v.UIDValidity,
 		StatusUnseen: v.Unseen, StatusDeleted: v.Deleted, StatusSize: v.Size, StatusRecent: v.Recent,
-		StatusHighestModSeq: v.HighestModSeq, StatusAppendLimit: v.AppendLimit,
+		StatusHighestModSeq: v.HighestModSeq, StatusAppendLimit: v.AppendLimit, StatusDeletedStorage: v.DeletedStorage,
 	}
 	sep := "("
 	for _, it := range statusItems {

@@ -14,7 +14,8 @@ const (
 	StatusRecent
 	StatusHighestModSeq
 	StatusAppendLimit
-	StatusMailboxID // RFC 8474 §4.3
+	StatusMailboxID      // RFC 8474 §4.3
+	StatusDeletedStorage // RFC 9208 §4.1.4
 )
 
 // statusItems has their names, in the order in which they are answered.
@@ -32,6 +33,7 @@ var statusItems = []struct {
 	{"HIGHESTMODSEQ", StatusHighestModSeq},
 	{"APPENDLIMIT", StatusAppendLimit}, // RFC 7889 §3.2
 	{"MAILBOXID", StatusMailboxID},
+	{"DELETED-STORAGE", StatusDeletedStorage},
 }
 
 // Status is STATUS.

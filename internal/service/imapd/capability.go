@@ -17,12 +17,15 @@ const (
 	afterLogin = " NAMESPACE CHILDREN UNSELECT UIDPLUS MOVE MULTIAPPEND CATENATE CONDSTORE QRESYNC ESEARCH SEARCHRES WITHIN" +
 		" LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE STATUS=SIZE STATUS=DELETED BINARY UTF8=ACCEPT" +
 		" SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES THREAD=REFS PARTIAL" +
-		" OBJECTID SAVEDATE PREVIEW UNAUTHENTICATE APPENDLIMIT="
+		" OBJECTID SAVEDATE PREVIEW UNAUTHENTICATE REPLACE UIDONLY QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE APPENDLIMIT="
 )
 
 // capabilities gives what the session can do now.
 func (s *session) capabilities() string {
 	if s.peer.Account != 0 {
+		if !s.compressed {
+			return always + " COMPRESS=DEFLATE" + afterLogin + strconv.FormatInt(s.srv.limits.Message, 10)
+		}
 		return always + afterLogin + strconv.FormatInt(s.srv.limits.Message, 10)
 	}
 	var b strings.Builder
@@ -40,7 +43,7 @@ func (s *session) capabilities() string {
 	return b.String()
 }
 
-func (s *session) canStartTLS() bool { return s.srv.TLS != nil && s.peer.TLS == nil }
+func (s *session) canStartTLS() bool { return s.srv.TLS != nil && s.peer.TLS == nil && !s.compressed }
 
 // mayLogin tells whether a password may be sent over this connection.
 func (s *session) mayLogin() bool { return s.peer.TLS != nil || s.srv.ClearAuth }
@@ -89,6 +92,8 @@ func (s *session) enable(_ context.Context, c *imap.Command) error {
 			f = utf8Accept
 		case "CONDSTORE":
 			f = condStore
+		case "UIDONLY":
+			f = uidOnly
 		case "QRESYNC":
 			f = condStore | qresync
 		}

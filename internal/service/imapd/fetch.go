@@ -107,7 +107,7 @@ func (s *session) fetch(ctx context.Context, c *imap.Command) error {
 // prepare looks what the items need.
 func (f *fetcher) prepare(a *imap.Fetch) {
 	items := a.Items
-	if a.Set.UID && !a.Has(imap.ItemUID) {
+	if a.Set.UID && !a.Has(imap.ItemUID) && !f.s.has(uidOnly) {
 		items = append([]imap.FetchItem{{Kind: imap.ItemUID}}, items...)
 	}
 	if a.Changed && !a.Has(imap.ItemModSeq) {
@@ -301,7 +301,11 @@ func (f *fetcher) message(ctx context.Context, m *fetched) {
 		return
 	}
 	e := f.s.enc
-	e.Raw("* ").Num(uint64(m.seq)).Raw(" FETCH (")
+	if f.s.has(uidOnly) {
+		f.s.beginFetch(m.seq, m.row.UID)
+	} else {
+		e.Raw("* ").Num(uint64(m.seq)).Raw(" FETCH (")
+	}
 	for i := range f.items {
 		if i > 0 {
 			e.Raw(" ")

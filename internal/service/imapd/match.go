@@ -197,6 +197,9 @@ func (m *search) messages(set imap.Set) (mail.UIDSet, error) {
 	if set.UID || set.Saved {
 		return m.s.resolve(set)
 	}
+	if m.s.has(uidOnly) {
+		return mail.UIDSet{}, errUIDRequired
+	}
 	there := imap.Set{}
 	for _, r := range set.Ranges {
 		switch {

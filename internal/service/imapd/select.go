@@ -88,7 +88,7 @@ func (s *session) tellSelected(snap *mailbox.Snapshot) {
 	s.tellRecent()
 	s.tellFlags(snap)
 	m := &snap.Mailbox
-	if m.Unseen > 0 && !s.has(rev2) {
+	if m.Unseen > 0 && !s.has(rev2|uidOnly) {
 		for i, row := range snap.Rows(0) {
 			if row.Flags&mailbox.Seen == 0 {
 				s.enc.Status("*", imap.OK, imap.CodeNumber("UNSEEN", uint64(i+1)), "first unseen message")

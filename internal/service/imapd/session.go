@@ -20,20 +20,21 @@ import (
 // that waits hands it over to one that works, and gets it back. Only while IDLE
 // waits, another one reads from the decoder.
 type session struct {
-	srv       *Server
-	conn      *conn
-	dec       *imap.Decoder
-	enc       *imap.Encoder
-	peer      mail.Peer
-	log       *slog.Logger
-	anonymous *slog.Logger        // what log was before login
-	binding   sasl.ChannelBinding // what SCRAM-PLUS ties to; zero without TLS
-	enabled   features
-	box       *selected // nil if no mailbox is selected
-	bad       int       // commands in a row that were not understood
-	failed    int       // attempts to log in that failed
-	entered   bool      // counted in Server.accounts
-	idling    *idling   // nil if the client does not
+	srv        *Server
+	conn       *conn
+	dec        *imap.Decoder
+	enc        *imap.Encoder
+	peer       mail.Peer
+	log        *slog.Logger
+	anonymous  *slog.Logger        // what log was before login
+	binding    sasl.ChannelBinding // what SCRAM-PLUS ties to; zero without TLS
+	enabled    features
+	box        *selected // nil if no mailbox is selected
+	bad        int       // commands in a row that were not understood
+	failed     int       // attempts to log in that failed
+	compressed bool      // RFC 4978
+	entered    bool      // counted in Server.accounts
+	idling     *idling   // nil if the client does not
 
 	// How the current command goes: what stands in its OK.
 	code imap.Code
@@ -102,20 +103,25 @@ var commands = map[string]command{
 	"AUTHENTICATE": {notAuthenticated, tellNone, (*session).authenticate},
 	"LOGIN":        {notAuthenticated, tellNone, (*session).login},
 
-	"ENABLE":      {authenticated, tellAll, (*session).enable},
-	"SELECT":      {loggedIn, tellNone, (*session).selectBox},
-	"EXAMINE":     {loggedIn, tellNone, (*session).selectBox},
-	"CREATE":      {loggedIn, tellAll, (*session).create},
-	"DELETE":      {loggedIn, tellAll, (*session).delete},
-	"RENAME":      {loggedIn, tellAll, (*session).rename},
-	"SUBSCRIBE":   {loggedIn, tellAll, (*session).subscribe},
-	"UNSUBSCRIBE": {loggedIn, tellAll, (*session).subscribe},
-	"LIST":        {loggedIn, tellAll, (*session).list},
-	"LSUB":        {loggedIn, tellAll, (*session).lsub},
-	"NAMESPACE":   {loggedIn, tellAll, (*session).namespace},
-	"STATUS":      {loggedIn, tellAll, (*session).status},
-	"APPEND":      {loggedIn, tellAll, (*session).append},
-	"IDLE":        {loggedIn, tellAll, (*session).idle},
+	"ENABLE":       {authenticated, tellAll, (*session).enable},
+	"SELECT":       {loggedIn, tellNone, (*session).selectBox},
+	"EXAMINE":      {loggedIn, tellNone, (*session).selectBox},
+	"CREATE":       {loggedIn, tellAll, (*session).create},
+	"DELETE":       {loggedIn, tellAll, (*session).delete},
+	"RENAME":       {loggedIn, tellAll, (*session).rename},
+	"SUBSCRIBE":    {loggedIn, tellAll, (*session).subscribe},
+	"UNSUBSCRIBE":  {loggedIn, tellAll, (*session).subscribe},
+	"LIST":         {loggedIn, tellAll, (*session).list},
+	"LSUB":         {loggedIn, tellAll, (*session).lsub},
+	"NAMESPACE":    {loggedIn, tellAll, (*session).namespace},
+	"STATUS":       {loggedIn, tellAll, (*session).status},
+	"GETQUOTA":     {loggedIn, tellAll, (*session).getQuota},
+	"GETQUOTAROOT": {loggedIn, tellAll, (*session).getQuotaRoot},
+	"COMPRESS":     {loggedIn, tellNone, (*session).compress},
+	"REPLACE":      {inMailbox, tellAll, (*session).replace},
+	"UID REPLACE":  {inMailbox, tellAll, (*session).replace},
+	"APPEND":       {loggedIn, tellAll, (*session).append},
+	"IDLE":         {loggedIn, tellAll, (*session).idle},
 
 	"UNAUTHENTICATE": {loggedIn, tellNone, (*session).unauthenticate},
 
@@ -299,6 +305,9 @@ func (s *session) next(ctx context.Context) error {
 	cmd, ok := commands[c.Name]
 	if !ok || cmd.in&s.state() == 0 {
 		return s.refuse(c.Tag, bad(imap.CodeClientBug, "this command cannot come now"))
+	}
+	if err := s.needsUIDs(&c); err != nil {
+		return s.refuse(c.Tag, err)
 	}
 	s.bad = 0
 	return s.do(ctx, &c, cmd)

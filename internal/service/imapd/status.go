@@ -35,17 +35,25 @@ func (s *session) tellStatus(ctx context.Context, m *mailbox.Mailbox, items imap
 		i, _ := snap.Index(first)
 		recent = uint64(snap.Len() - i)
 	}
+	deleted := uint64(0)
+	if items&imap.StatusDeletedStorage != 0 {
+		var err error
+		if deleted, err = s.deletedStorage(ctx, m); err != nil {
+			return err
+		}
+	}
 	s.enc.Raw("* STATUS ").Mailbox(m.Name).Raw(" ").StatusItems(items, &imap.StatusValues{
-		Messages:      uint64(m.Total),
-		UIDNext:       uint64(m.UIDNext),
-		UIDValidity:   uint64(m.UIDValidity),
-		Unseen:        uint64(m.Unseen),
-		Deleted:       uint64(m.Deleted),
-		Size:          uint64(m.Size),
-		HighestModSeq: uint64(m.ModSeq),
-		MailboxID:     mailboxID(m.ID),
-		AppendLimit:   uint64(s.srv.limits.Message),
-		Recent:        recent,
+		Messages:       uint64(m.Total),
+		UIDNext:        uint64(m.UIDNext),
+		UIDValidity:    uint64(m.UIDValidity),
+		Unseen:         uint64(m.Unseen),
+		Deleted:        uint64(m.Deleted),
+		Size:           uint64(m.Size),
+		HighestModSeq:  uint64(m.ModSeq),
+		MailboxID:      mailboxID(m.ID),
+		AppendLimit:    uint64(s.srv.limits.Message),
+		Recent:         recent,
+		DeletedStorage: deleted,
 	}).CRLF()
 	return nil
 }

@@ -73,7 +73,7 @@ func (s *session) tellStored(ctx context.Context, a *imap.Store, uids mail.UIDSe
 			s.tellMessage(&texts, seq, row)
 			continue
 		}
-		s.enc.Raw("* ").Num(uint64(seq)).Raw(" FETCH (UID ").Num(uint64(row.UID)).Raw(" MODSEQ (").Num(uint64(row.ModSeq)).Raw("))").CRLF()
+		s.beginFetch(seq, row.UID).Raw("MODSEQ (").Num(uint64(row.ModSeq)).Raw("))").CRLF()
 	}
 	s.box.known(done.ModSeq, done.Changed)
 	return nil

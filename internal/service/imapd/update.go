@@ -142,7 +142,7 @@ func (s *session) tellChanged(snap *mailbox.Snapshot, n int) {
 
 // tellMessage tells the flags of one message.
 func (s *session) tellMessage(texts *flagTexts, seq uint32, row *mailbox.Row) {
-	s.enc.Raw("* ").Num(uint64(seq)).Raw(" FETCH (UID ").Num(uint64(row.UID)).Raw(" ").Bytes(texts.text(row))
+	s.beginFetch(seq, row.UID).Bytes(texts.text(row))
 	if s.has(condStore) {
 		s.enc.Raw(" MODSEQ (").Num(uint64(row.ModSeq)).Raw(")")
 	}
