@@ -41,6 +41,8 @@ const (
 	wrapped = "wrapped.example" // with TLS from the first byte
 	clear   = "clear.example"   // without TLS
 	old     = "old.example"     // without anything that is younger than 1993
+	proved  = "proved.example"  // with TLS and a login
+	false_  = "false.example"   // with TLS, by a name that its certificate has not
 )
 
 func newStreet(t *testing.T) *street {
@@ -69,6 +71,7 @@ func (s *street) serve(t *testing.T, dir, wrapper, dull string) *house {
 	t.Helper()
 	data := filepath.Join(dir, "us")
 	w := world{SMTP: freePort(t), Submission: freePort(t), IMAPS: freePort(t), CA: filepath.Join(data, "tls", "ca.pem"), Data: data}
+	write(t, filepath.Join(dir, "password"), "host's secret\n")
 	conf := write(t, filepath.Join(dir, "posthaste.toml"), fmt.Sprintf(`hostname = "mail.hill.example"
 data = "us"
 [dns]
@@ -106,7 +109,17 @@ tls = "none"
 [[route]]
 domain = %q
 host = %q
-`, nameServer(t, s.mx), w.SMTP, w.Submission, w.IMAPS, s.lmtp, routed, port(s.smtp), wrapped, port(wrapper), clear, s.smtp, old, dull))
+[[route]]
+domain = %q
+host = "localhost:%s"
+tls = "implicit"
+username = "smart@neighbour.example"
+password_file = "password"
+[[route]]
+domain = %q
+host = %q
+tls = "required"
+`, nameServer(t, s.mx), w.SMTP, w.Submission, w.IMAPS, s.lmtp, routed, port(s.smtp), wrapped, port(wrapper), clear, s.smtp, old, dull, proved, port(wrapper), false_, s.smtp))
 	h, err := start(data+".log", []string{"SSL_CERT_FILE=" + s.caOfPost}, io.Discard, "serve", "--config", conf)
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +171,7 @@ func (s *street) postfix(t *testing.T, dir, wrapper, dull string) {
 	}
 	write(t, filepath.Join(etc, "ours.pem"), string(ca))
 	var boxes strings.Builder
-	for _, d := range []string{byMX, routed, wrapped, clear, old} {
+	for _, d := range []string{byMX, routed, wrapped, clear, old, proved, false_} {
 		for _, u := range []string{"post", "two", "three", "jürgen"} {
 			fmt.Fprintf(&boxes, "%s@%s %s-%s/\n", u, d, u, d)
 		}
@@ -179,7 +192,7 @@ inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
 alias_maps =
 local_header_rewrite_clients =
-virtual_mailbox_domains = %[2]s %[3]s %[4]s %[5]s %[8]s
+virtual_mailbox_domains = %[2]s %[3]s %[4]s %[5]s %[8]s %[9]s %[10]s
 virtual_mailbox_base = %[6]s
 virtual_mailbox_maps = texthash:%[1]s/etc/boxes
 virtual_alias_maps = texthash:%[1]s/etc/aliases
@@ -203,11 +216,15 @@ smtputf8_enable = yes
 minimal_backoff_time = 2s
 maximal_backoff_time = 5s
 queue_run_delay = 2s
-`, dir, byMX, routed, wrapped, clear, s.boxes, nobody, old))
+`, dir, byMX, routed, wrapped, clear, s.boxes, nobody, old, proved, false_))
 	write(t, filepath.Join(etc, "master.cf"), fmt.Sprintf(`%s inet n - n - - smtpd
 %s:25 inet n - n - - smtpd
 %s inet n - n - - smtpd
   -o smtpd_tls_wrappermode=yes
+  -o smtpd_sasl_auth_enable=yes
+  -o smtpd_sasl_local_domain=neighbour.example
+  -o smtpd_sasl_authenticated_header=yes
+  -o cyrus_sasl_config_path=%s
 %s inet n - n - - smtpd
   -o smtpd_discard_ehlo_keywords=8bitmime,smtputf8,chunking,pipelining,dsn,size,enhancedstatuscodes,starttls
 pickup unix n - n 60 1 pickup
@@ -233,7 +250,11 @@ lmtp unix - - n - - lmtp
 anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
-`, s.smtp, s.mx, wrapper, dull))
+`, s.smtp, s.mx, wrapper, filepath.Join(etc, "sasl"), dull))
+	accounts := filepath.Join(dir, "sasldb2")
+	write(t, filepath.Join(etc, "sasl", "smtpd.conf"), "pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: "+accounts+"\nmech_list: PLAIN SCRAM-SHA-256\n")
+	job{name: "saslpasswd2", args: []string{"-p", "-c", "-f", accounts, "-u", "neighbour.example", "smart"}, in: "host's secret"}.ok(t)
+	job{name: "chown", args: []string{"-R", "postfix", accounts, filepath.Join(etc, "sasl")}}.ok(t)
 	if err := os.Chmod(etc, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -458,6 +479,8 @@ func TestPostfix(t *testing.T) {
 		sameBytes(t, "SMTPUTF8", [][]byte{marked(got.text)}, [][]byte{utf8})
 	})
 	t.Run("old", s.old)
+	t.Run("login", s.login)
+	t.Run("distrust", s.distrust)
 	t.Run("bounces", s.bounces)
 }
 
@@ -483,6 +506,37 @@ func (s *street) old(t *testing.T) {
 	sameBytes(t, "without extensions", got, want)
 	for _, l := range ada.judge(t).wait("INBOX", refused) {
 		contains(t, string(l.text), "Status: 5.6.3", "post@"+old)
+	}
+}
+
+// login: it is a smarthost that wants to know who we are.
+func (s *street) login(t *testing.T) {
+	ada := s.us.person(t)
+	text := ada.by(compose("By a smarthost", "", "Hello.\n"))
+	send(t, "localhost:"+port(s.us.Submission), &ada, ada.address, text, "post@"+proved)
+	got := s.texts(t, "post", proved, 1)[0]
+	contains(t, string(got), "(Authenticated sender: smart@neighbour.example)", "SMTPSA id")
+	sameBytes(t, "logged in", [][]byte{marked(got)}, [][]byte{text})
+}
+
+// distrust: mail waits rather than go to a host that cannot be who it is.
+func (s *street) distrust(t *testing.T) {
+	ada := s.us.person(t)
+	send(t, "localhost:"+port(s.us.Submission), &ada, ada.address, ada.by(compose("Secret", "", "Secret.\n")), "post@"+false_)
+	var list string
+	eventually(t, func() (err error) {
+		if list, err = s.us.tool("queue", "list"); err == nil && !strings.Contains(list, "certificate") {
+			err = fmt.Errorf("the queue does not tell of the certificate:\n%s", list)
+		}
+		return err
+	})
+	s.texts(t, "post", false_, 0)
+	for line := range strings.Lines(list) {
+		if id, _, _ := strings.Cut(line, " "); strings.Contains(line, false_) {
+			if out, err := s.us.tool("queue", "drop", id); err != nil {
+				t.Errorf("drop: %v\n%s", err, out)
+			}
+		}
 	}
 }
 
