@@ -70,7 +70,7 @@ func newStreet(t *testing.T) *street {
 func (s *street) serve(t *testing.T, dir, wrapper, dull string) *house {
 	t.Helper()
 	data := filepath.Join(dir, "us")
-	w := world{SMTP: freePort(t), Submission: freePort(t), IMAPS: freePort(t), CA: filepath.Join(data, "tls", "ca.pem"), Data: data}
+	w := world{SMTP: freePort(t), Submission: freePort(t), IMAPS: freePort(t), IMAP: freePort(t), POP3: freePort(t), CA: filepath.Join(data, "tls", "ca.pem"), Data: data}
 	write(t, filepath.Join(dir, "password"), "host's secret\n")
 	conf := write(t, filepath.Join(dir, "posthaste.toml"), fmt.Sprintf(`hostname = "mail.hill.example"
 data = "us"
@@ -90,6 +90,12 @@ protocol = "submission"
 address = %q
 protocol = "imap"
 tls = "implicit"
+[[listener]]
+address = %q
+protocol = "imap"
+[[listener]]
+address = %q
+protocol = "pop3"
 [[listener]]
 address = %q
 protocol = "lmtp"
@@ -119,7 +125,7 @@ password_file = "password"
 domain = %q
 host = %q
 tls = "required"
-`, nameServer(t, s.mx), w.SMTP, w.Submission, w.IMAPS, s.lmtp, routed, port(s.smtp), wrapped, port(wrapper), clear, s.smtp, old, dull, proved, port(wrapper), false_, s.smtp))
+`, nameServer(t, s.mx), w.SMTP, w.Submission, w.IMAPS, w.IMAP, w.POP3, s.lmtp, routed, port(s.smtp), wrapped, port(wrapper), clear, s.smtp, old, dull, proved, port(wrapper), false_, s.smtp))
 	h, err := start(data+".log", []string{"SSL_CERT_FILE=" + s.caOfPost}, io.Discard, "serve", "--config", conf)
 	if err != nil {
 		t.Fatal(err)
@@ -422,6 +428,7 @@ func TestPostfix(t *testing.T) {
 	s := newStreet(t)
 	texts := append(corpus(), large(10<<20))
 	utf8 := compose("ελληνικά 日本", "MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n", "Grüße\n")
+	t.Run("nothing in clear", s.noPasswordInClear)
 	t.Run("to it", func(t *testing.T) {
 		ada := s.us.person(t)
 		var want [][]byte
@@ -482,6 +489,25 @@ func TestPostfix(t *testing.T) {
 	t.Run("login", s.login)
 	t.Run("distrust", s.distrust)
 	t.Run("bounces", s.bounces)
+}
+
+// noPasswordInClear: programs that would send a password without TLS are not
+// given the chance.
+func (s *street) noPasswordInClear(t *testing.T) {
+	ada := s.us.person(t)
+	out, _ := job{name: "swaks", args: []string{"--server", s.us.Submission, "--quit-after", "EHLO"}}.run(t)
+	if strings.Contains(out, "AUTH") || !strings.Contains(out, "STARTTLS") {
+		t.Errorf("EHLO without TLS:\n%s", out)
+	}
+	for _, url := range []string{local("imap", s.us.IMAP, "/"), local("pop3", s.us.POP3, "/")} {
+		args := []string{"-sv", "-u", ada.address + ":" + ada.password, url}
+		if out, code := (job{name: "curl", args: args}).run(t); code == 0 || strings.Contains(out, "> A001 LOGIN") || strings.Contains(out, "> PASS") {
+			t.Errorf("%s without TLS: ended with %d\n%s", url, code, out)
+		}
+		if out, code := (job{name: "curl", args: append(args, "--ssl-reqd", "--cacert", s.us.CA)}).run(t); code != 0 {
+			t.Errorf("%s with STARTTLS: ended with %d\n%s", url, code, out)
+		}
+	}
 }
 
 // old: a server without any extension gets what it can take, and the sender is
