@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -29,7 +30,8 @@ type fetcher struct {
 	bodies  bool  // an item asks for its bytes
 	seen    bool  // an item marks it as seen
 	flags   bool  // FLAGS is among the items
-	tree    bool  // an item asks for a piece of them
+	tree    bool  // an item asks for a part of them
+	heads   bool  // an item asks for a piece that begins or ends with the header
 	failed  error // the last message that could not be read
 
 	// Memory that is used again for every message or page.
@@ -37,6 +39,8 @@ type fetcher struct {
 	body   []byte
 	ids    []mail.EmailID
 	known  []mailbox.Record
+	sizes  [][]byte // of headers, as noteHeaderSize notes them
+	root   message.Part
 	one    fetched
 }
 
@@ -142,8 +146,11 @@ func (f *fetcher) needs(it *item) {
 	case imap.ItemRFC822Text:
 		sec.Text = imap.TextText
 	}
-	if sec.Text != imap.TextAll || len(sec.Path) > 0 {
+	switch {
+	case len(sec.Path) > 0:
 		f.records, f.tree = true, true
+	case sec.Text != imap.TextAll:
+		f.heads = true
 	}
 	if sec.Text != imap.TextFields && sec.Text != imap.TextFieldsNot {
 		f.bodies = true
@@ -158,6 +165,7 @@ func (f *fetcher) needs(it *item) {
 	if _, ok := probe.Fields(nil, names...); ok && sec.Text == imap.TextFields && len(sec.Path) == 0 {
 		slices.Sort(names)
 		it.cached = slices.Compact(names)
+		f.records = true
 	} else {
 		f.bodies = true
 	}
@@ -214,6 +222,11 @@ func (f *fetcher) page(ctx context.Context, rows []*mailbox.Row) error {
 			return err
 		}
 	}
+	if f.heads && !f.tree {
+		if f.sizes, err = s.srv.Mail.AppendDerived(ctx, f.sizes[:0], s.peer.Account, f.ids, "header size", noteHeaderSize); err != nil {
+			return err
+		}
+	}
 	if f.bodies {
 		if messages, err = s.srv.Mail.Messages(ctx, s.peer.Account, f.ids); err != nil {
 			return err
@@ -239,6 +252,11 @@ func (f *fetcher) page(ctx context.Context, rows []*mailbox.Row) error {
 		}
 		if f.bodies {
 			m.message = &messages[i]
+			if f.heads && !f.tree {
+				if m.size = f.sizes[i]; m.size == nil {
+					continue // forgotten by the store, since it was expunged long ago
+				}
+			}
 		}
 		f.message(ctx, m)
 		if s.enc.Err() != nil || ctx.Err() != nil {
@@ -276,6 +294,7 @@ type fetched struct {
 	marked  bool // its flags have just been changed
 	record  *mailbox.Record
 	message *mailbox.Message
+	size    []byte // of the header, if that is all that is needed of the structure
 	tree    *message.Part
 	body    *body.Reader
 }
@@ -328,8 +347,24 @@ func (f *fetcher) open(ctx context.Context, m *fetched) (err error) {
 			return fmt.Errorf("imapd: structure of email %d: %w", m.row.Email, err)
 		}
 	}
-	m.body, err = m.message.OpenIn(ctx, f.body)
-	return err
+	if m.body, err = m.message.OpenIn(ctx, f.body); err != nil {
+		return err
+	}
+	if m.size != nil {
+		n, _ := binary.Uvarint(m.size)
+		f.root = message.Part{HeaderSize: int64(n), BodySize: m.body.Size() - int64(n)}
+		m.tree = &f.root
+	}
+	return nil
+}
+
+// noteHeaderSize notes the size of the header.
+func noteHeaderSize(dst []byte, r *mailbox.Record) []byte {
+	tree, err := message.DecodePart(r.Tree)
+	if err != nil {
+		return dst
+	}
+	return binary.AppendUvarint(dst, uint64(tree.HeaderSize))
 }
 
 // close lets go of what open has made ready.

@@ -44,6 +44,9 @@ func dense(ids []mail.EmailID) bool {
 	return true
 }
 
+// maxGuess is how much memory scanRows takes at first.
+const maxGuess = 2 << 20
+
 // scanRows is rows for ids that are in order and close to each other.
 func scanRows(r kv.Reader, a mail.AccountID, kind byte, ids []mail.EmailID) ([][]byte, error) {
 	rows := make([][]byte, len(ids))
@@ -59,6 +62,9 @@ func scanRows(r kv.Reader, a mail.AccountID, kind byte, ids []mail.EmailID) ([][
 		for ids[i] < id {
 			ends[i] = len(text)
 			i++
+		}
+		if text == nil { // the others are likely of that size, too
+			text = make([]byte, 0, min(len(ids)*(len(row.Value)+len(row.Value)/8+64), maxGuess))
 		}
 		if ids[i] == id {
 			text = append(text, row.Value...)
