@@ -53,6 +53,9 @@ const (
 	// busyAfter is when a destination that was at its limit is looked at again,
 	// if nothing ends meanwhile.
 	busyAfter = 5 * time.Second
+	// gather is how long hands that are free wait for others, so that each look at
+	// the queue finds work for some.
+	gather = 2 * time.Millisecond
 	// fullAfter is when it is tried again to write to a full disk.
 	fullAfter = 2 * time.Second
 )
@@ -91,6 +94,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		case n > 0:
 		case skipped:
 			pause(ctx, knock, w.ended, busyAfter)
+			pause(ctx, nil, nil, gather) // who ends now, ends with others
 		default:
 			if err := a.Queue.Wait(ctx, knock); err != nil && ctx.Err() == nil {
 				a.Log.Error("the queue cannot be read", "error", err)

@@ -33,6 +33,7 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"posthaste/internal/base/mail"
@@ -54,9 +55,12 @@ const (
 // Topic is woken when something may be due sooner than it was.
 const Topic = uint64('Q') << 56
 
-// A Queue reads and writes the rows. DB must be set.
+// A Queue reads and writes the rows. DB must be set; a Queue must not be copied
+// after first use.
 type Queue struct {
 	DB kv.Store
+
+	begun begun
 }
 
 // An Item is a message on its way to the recipients of one domain.
@@ -145,61 +149,138 @@ type Claim struct {
 	Until time.Time
 }
 
-// scanLimit is how many due rows one look at a shard passes over.
+// scanLimit is how many due rows of busy domains one look passes over.
 const scanLimit = 2000
 
 // Claim claims up to n items that are due, each for the time given. It passes
 // over domains that busy says yes to.
 func (q *Queue) Claim(ctx context.Context, hold time.Duration, n int, busy func(mail.Domain) bool) (claims []Claim, err error) {
-	// Each time another shard is first, or the last ones would wait as long as
-	// there is enough to do in others.
-	first := mathrand.Uint64N(shards)
-	for i := uint64(0); i < shards && len(claims) < n; i++ {
-		l := kv.Lock{Class: 'Q', ID: (first + i) % shards}
-		ids, err := q.due(ctx, l, n-len(claims), busy)
-		if err != nil {
-			return claims, fmt.Errorf("queue: claim: %w", err)
-		}
-		if len(ids) == 0 {
-			continue
-		}
-		var got []Claim
-		err = q.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{l}}, func(tx kv.Tx) (err error) {
-			got, err = claim(tx, l, ids, hold)
-			return err
+	found, err := q.due(ctx, n, busy)
+	if err != nil {
+		return nil, fmt.Errorf("queue: claim: %w", err)
+	}
+	// At the same time, so that they share the wait for the disk.
+	got, errs := make([][]Claim, len(found)), make([]error, len(found))
+	var wg sync.WaitGroup
+	for i, f := range found {
+		wg.Go(func() {
+			errs[i] = q.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{f.lock}}, func(tx kv.Tx) (err error) {
+				got[i], err = claim(tx, f.lock, f.ids, hold)
+				return err
+			})
 		})
-		if err != nil {
-			return claims, fmt.Errorf("queue: claim: %w", err)
+	}
+	wg.Wait()
+	for i := range found {
+		if errs[i] == nil {
+			claims = append(claims, got[i]...)
 		}
-		claims = append(claims, got...)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return claims, fmt.Errorf("queue: claim: %w", err)
 	}
 	return claims, nil
 }
 
-// due gives items of a shard that look due. Nothing is locked meanwhile.
-func (q *Queue) due(ctx context.Context, l kv.Lock, n int, busy func(mail.Domain) bool) (ids []mail.QueueID, err error) {
-	now := time.Time{}
+// Items of a shard that look due.
+type found struct {
+	lock kv.Lock
+	ids  []mail.QueueID
+}
+
+// due gives up to n items that look due. Nothing is locked meanwhile.
+func (q *Queue) due(ctx context.Context, n int, busy func(mail.Domain) bool) (out []found, err error) {
+	// Each time another shard is first, or the last ones would wait as long as
+	// there is enough to do in others.
+	first := mathrand.Uint64N(shards)
+	low := q.begun.lows()
 	err = q.DB.View(ctx, func(r kv.Reader) error {
-		ids = ids[:0]
-		low := append(l.Prefix(), kindSchedule)
-		for row, err := range r.Scan(kv.Range{Low: low, High: kv.Next(low), Limit: scanLimit}) {
-			if err != nil {
-				return err
+		out = out[:0]
+		left, now, passed := n, time.Now(), 0
+		for i := uint64(0); i < shards && left > 0; i++ {
+			l := kv.Lock{Class: 'Q', ID: (first + i) % shards}
+			f := found{lock: l}
+			begins := now
+			for row, err := range r.Scan(schedule(l, low[l.ID], scanLimit)) {
+				if err != nil {
+					return err
+				}
+				due, id := parseSchedule(row.Key)
+				if due.Before(begins) {
+					begins = due
+				}
+				if due.After(now) || left == 0 || passed == scanLimit {
+					break
+				}
+				if busy != nil && busy(mail.Domain(row.Value)) {
+					passed++
+					continue
+				}
+				f.ids = append(f.ids, id)
+				left--
 			}
-			if now.IsZero() {
-				now = time.Now()
-			}
-			due, id := parseSchedule(row.Key)
-			if due.After(now) || len(ids) == n {
-				break
-			}
-			if busy == nil || !busy(mail.Domain(row.Value)) {
-				ids = append(ids, id)
+			low[l.ID] = begins
+			if len(f.ids) > 0 {
+				out = append(out, f)
 			}
 		}
 		return nil
 	})
-	return ids, err
+	if err == nil {
+		q.begun.note(low)
+	}
+	return out, err
+}
+
+const (
+	// lookBack is how much earlier than the first row that was seen a new one
+	// may be due: commits take their time, and clocks differ.
+	lookBack = 2 * time.Second
+	// lookAll is how often the whole schedule is looked at nevertheless.
+	lookAll = 30 * time.Second
+)
+
+// begun remembers where the schedule of each shard begins: behind all the rows
+// of items that have gone, which the engine would have to pass over each time.
+type begun struct {
+	mu  sync.Mutex
+	low [shards]time.Time
+	all time.Time // when everything was looked at
+}
+
+// lows gives where to begin; zero is at the very first row.
+func (b *begun) lows() [shards]time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if time.Since(b.all) > lookAll {
+		b.all = time.Now()
+		return [shards]time.Time{}
+	}
+	return b.low
+}
+
+// known gives where Claim would begin.
+func (b *begun) known() [shards]time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.low
+}
+
+func (b *begun) note(low [shards]time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.low = low
+}
+
+// schedule is the rows of a shard's schedule from a time on, less what may have
+// come in before it meanwhile.
+func schedule(l kv.Lock, low time.Time, limit int) kv.Range {
+	p := append(l.Prefix(), kindSchedule)
+	r := kv.Range{Low: p, High: kv.Next(p), Limit: limit}
+	if !low.IsZero() {
+		r.Low = scheduleKey(l, low.Add(-lookBack), 0)
+	}
+	return r
 }
 
 func parseSchedule(k []byte) (due time.Time, id mail.QueueID) {
@@ -347,12 +428,11 @@ func (q *Queue) Wait(ctx context.Context, knock <-chan struct{}) error {
 
 // next gives when the first item is due; zero if there is none.
 func (q *Queue) next(ctx context.Context) (first time.Time, err error) {
+	low := q.begun.known()
 	err = q.DB.View(ctx, func(r kv.Reader) error {
 		first = time.Time{}
 		for shard := uint64(0); shard < shards; shard++ {
-			rows := kv.Prefix(append(kv.Lock{Class: 'Q', ID: shard}.Prefix(), kindSchedule))
-			rows.Limit = 1
-			for row, err := range r.Scan(rows) {
+			for row, err := range r.Scan(schedule(kv.Lock{Class: 'Q', ID: shard}, low[shard], 1)) {
 				if err != nil {
 					return err
 				}

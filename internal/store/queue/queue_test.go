@@ -515,3 +515,28 @@ func TestReached(t *testing.T) {
 		t.Error("its body is held", err)
 	}
 }
+
+// An item that is due earlier than all that was ever seen is found, if only by
+// the look at everything.
+func TestDueBeforeTheBeginning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := &Queue{DB: memkv.New()}
+		ctx := t.Context()
+		if got, err := q.Claim(ctx, time.Hour, 10, nil); len(got) > 0 || err != nil {
+			t.Fatal(got, err)
+		}
+		env := mail.Envelope{Trace: mail.NewTraceID(time.Now()), Recipients: []mail.Recipient{{Address: mail.Address{Local: "b", Domain: "example.org"}}}}
+		err := q.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{ShardOf(env.Trace)}}, func(tx kv.Tx) error {
+			_, err := q.Put(tx, Item{Envelope: env, Domain: "example.org", State: State{Next: time.Now().Add(-time.Hour)}})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(lookAll + time.Second)
+		got, err := q.Claim(ctx, time.Hour, 10, nil)
+		if len(got) != 1 || err != nil {
+			t.Errorf("%d claims, %v", len(got), err)
+		}
+	})
+}
