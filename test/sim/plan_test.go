@@ -18,7 +18,7 @@ import (
 const (
 	busyDays = 2
 	letters  = 160
-	troubles = 50
+	troubles = 60
 	giveUp   = 36 * time.Hour
 )
 
@@ -48,6 +48,7 @@ type trouble struct {
 	kind      string
 	site      *site
 	name      string // for the DNS
+	writes    int    // until the power goes
 }
 
 // plan draws all that will happen.
@@ -84,12 +85,16 @@ func (w *world) plan(rnd *rand.Rand) (list []*letter, woe []trouble) {
 		l.text = fmt.Sprintf("Message-ID: <sim-%d@%s>\r\nFrom: %s\r\nDate: Sat, 1 Jan 2000 00:00:00 +0000\r\nSubject: letter\r\n\r\n%s\r\n", n, l.from.Domain, l.from, strings.Join(body, "\r\n"))
 		list = append(list, l)
 	}
-	kinds := []string{"crash", "crash", "stop", "refused", "dead", "DNS", "DNS"}
+	kinds := []string{"crash", "burn", "burn", "burn", "stop", "full", "tidy", "tidy", "refused", "dead", "DNS", "DNS"}
 	for range troubles {
 		t := trouble{at: when(), kind: kinds[rnd.IntN(len(kinds))], site: w.sites[rnd.IntN(len(w.sites))]}
 		t.lasts = time.Duration(rnd.Int64N(int64(3 * time.Hour)))
 		if rnd.IntN(3) == 0 {
 			t.lasts = time.Duration(rnd.IntN(10)) * time.Second
+		}
+		t.writes = 1 + rnd.IntN(30)
+		if rnd.IntN(2) == 0 { // when something is going on
+			t.at = list[rnd.IntN(len(list))].at + time.Duration(rnd.IntN(20))*time.Second
 		}
 		t.name = []string{t.site.domain, t.site.host, "grey.example", "mail.moody.example"}[rnd.IntN(4)]
 		woe = append(woe, t)

@@ -197,6 +197,14 @@ func (w *world) befall(t trouble) {
 		t.site.stop()
 		time.Sleep(t.lasts)
 		t.site.boot()
+	case "burn":
+		t.site.burn(t.writes)
+		time.Sleep(t.lasts)
+		t.site.boot()
+	case "full":
+		t.site.fill(t.lasts % (10 * time.Minute))
+	case "tidy":
+		t.site.tidy("tiny")
 	case "DNS":
 		w.zone.Fail(t.name, dns.ErrTemporary)
 		time.Sleep(t.lasts)

@@ -3,11 +3,11 @@ package sim
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +20,7 @@ import (
 	"posthaste/internal/server"
 	"posthaste/internal/server/config"
 	"posthaste/internal/store/directory"
+	"posthaste/internal/store/mailbox"
 	"posthaste/test/house"
 )
 
@@ -31,8 +32,11 @@ type site struct {
 	ip     netip.Addr
 	db     kv.Store
 	blobs  *memblob.Store
+	read   map[mail.Address][]string // what people have read and deleted
 
-	mu    sync.Mutex
+	// one is held by who starts or stops the house. (A sync.Mutex would stop the
+	// clock of the bubble for those who wait.)
+	one   chan struct{}
 	house *server.House // nil while it is down
 	power *power
 	halt  context.CancelFunc
@@ -41,7 +45,12 @@ type site struct {
 
 // A power is what a process needs to write: without it nothing that is left of
 // the process reaches the disks.
-type power struct{ off atomic.Bool }
+type power struct {
+	off   atomic.Bool
+	full  atomic.Bool   // the disk is, for a while
+	fuse  atomic.Int64  // the power goes after so many writes; 0 is never
+	blown chan struct{} // closed when it has
+}
 
 var errPower = errors.New("the power is off")
 
@@ -50,6 +59,21 @@ func (p *power) check() error {
 		return errPower
 	}
 	return nil
+}
+
+func (p *power) checkWrite() error {
+	if p.full.Load() {
+		return fmt.Errorf("write: %w", mail.ErrFull)
+	}
+	return p.check()
+}
+
+// wrote counts a write.
+func (p *power) wrote() {
+	if p.fuse.Load() > 0 && p.fuse.Add(-1) == 0 {
+		p.off.Store(true)
+		close(p.blown)
+	}
 }
 
 type poweredKV struct {
@@ -65,12 +89,16 @@ func (s poweredKV) View(ctx context.Context, fn func(kv.Reader) error) error {
 }
 
 func (s poweredKV) Update(ctx context.Context, p kv.Plan, fn func(kv.Tx) error) error {
-	if err := s.check(); err != nil {
+	if err := s.checkWrite(); err != nil {
 		return err
 	}
-	return s.Store.Update(ctx, p, func(tx kv.Tx) error {
+	err := s.Store.Update(ctx, p, func(tx kv.Tx) error {
 		return errors.Join(s.check(), fn(tx), s.check())
 	})
+	if err == nil {
+		s.wrote()
+	}
+	return err
 }
 
 type poweredBlobs struct {
@@ -79,24 +107,32 @@ type poweredBlobs struct {
 }
 
 func (s poweredBlobs) Put(ctx context.Context, r io.Reader) (mail.BlobID, int64, error) {
-	if err := s.check(); err != nil {
+	if err := s.checkWrite(); err != nil {
 		return mail.BlobID{}, 0, err
 	}
-	return s.Store.Put(ctx, r)
+	id, n, err := s.Store.Put(ctx, r)
+	if err == nil {
+		s.wrote()
+	}
+	return id, n, err
 }
 
 func newSite(w *world, domain, ip string) *site {
-	s := &site{w: w, domain: domain, host: "mx." + domain, ip: netip.MustParseAddr(ip), db: kv.Strict(memkv.New()), blobs: memblob.New()}
+	s := &site{w: w, domain: domain, host: "mx." + domain, ip: netip.MustParseAddr(ip), db: kv.Strict(memkv.New()), blobs: memblob.New(), one: make(chan struct{}, 1), read: map[mail.Address][]string{}}
 	s.blobs.Grace = 24 * time.Hour
 	w.zone.MXHost(mail.Domain(domain), 10, mail.Domain(s.host))
 	w.zone.Address(mail.Domain(s.host), ip)
 	return s
 }
 
+func (s *site) lock() (unlock func()) {
+	s.one <- struct{}{}
+	return func() { <-s.one }
+}
+
 // boot starts the house over its disks.
 func (s *site) boot() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock()()
 	if s.house != nil {
 		return
 	}
@@ -106,7 +142,7 @@ func (s *site) boot() {
 		{Address: s.ip.String() + ":25", Protocol: "smtp", TLS: "none"},
 		{Address: s.ip.String() + ":587", Protocol: "submission", TLS: "none", PlaintextLogin: true},
 	}
-	s.power = new(power)
+	s.power = &power{blown: make(chan struct{})}
 	h, err := server.Build(c, server.Outside{
 		DB: poweredKV{s.db, s.power}, Blobs: poweredBlobs{s.blobs, s.power}, DNS: &s.w.zone, Dial: s.w.net.From(s.ip), Log: slog.New(slog.DiscardHandler),
 		Listen: func(address string) (net.Listener, error) {
@@ -135,8 +171,7 @@ func (s *site) boot() {
 
 // stop lets the house end in order.
 func (s *site) stop() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock()()
 	if s.house == nil {
 		return
 	}
@@ -148,8 +183,7 @@ func (s *site) stop() {
 // crash takes the power away: nothing is written any more, and all connections
 // are lost.
 func (s *site) crash() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock()()
 	if s.house == nil {
 		return
 	}
@@ -158,6 +192,65 @@ func (s *site) crash() {
 	s.halt()
 	<-s.done
 	s.house = nil
+}
+
+// burn takes the power away after so many writes, wherever that is.
+func (s *site) burn(writes int) {
+	unlock := s.lock()
+	up, p := s.house != nil, s.power
+	if up && p.fuse.Load() == 0 {
+		p.fuse.Store(int64(writes))
+	}
+	unlock()
+	if !up {
+		return
+	}
+	select {
+	case <-p.blown:
+	case <-time.After(6 * time.Hour):
+	}
+	s.crash()
+}
+
+// fill has the disk full for a while. Nobody stops the house meanwhile: what
+// waits to be written is forgotten then.
+func (s *site) fill(d time.Duration) {
+	defer s.lock()()
+	if s.house == nil {
+		return
+	}
+	s.power.full.Store(true)
+	time.Sleep(d)
+	s.power.full.Store(false)
+	time.Sleep(10 * time.Second)
+}
+
+// tidy lets the owner of a mailbox read and delete what is in it, which makes
+// room.
+func (s *site) tidy(local string) {
+	defer s.lock()()
+	if s.house == nil {
+		return
+	}
+	a := mail.Address{Local: local, Domain: mail.Domain(s.domain)}
+	h := house.Over(s.w.t, s.host, s.db, s.blobs)
+	ctx := context.Background()
+	ac, err := h.Directory.AccountOf(ctx, a)
+	if err != nil {
+		s.w.t.Error(err)
+		return
+	}
+	snap, err := s.house.Admin.Mailboxes.Open(ctx, ac.ID, mailbox.Inbox)
+	if err != nil {
+		return // the power has gone meanwhile
+	}
+	texts := h.Inbox(a.String())
+	if len(texts) != snap.Len() {
+		return // more has come meanwhile
+	}
+	if _, _, err := s.house.Admin.Mailboxes.Expunge(ctx, ac.ID, mailbox.Inbox, snap.UIDs(), mailbox.ExpungeAll); err == nil {
+		s.read[a] = append(s.read[a], texts...)
+	}
 }
 
 // people adds accounts, each with the password of all; a quota of 0 is none.
@@ -183,7 +276,7 @@ func (s *site) check() (waiting []string, boxes map[mail.Address][]string) {
 	boxes = map[mail.Address][]string{}
 	for a, at := range s.w.accounts {
 		if at == s {
-			boxes[a] = h.Inbox(a.String())
+			boxes[a] = append(s.read[a], h.Inbox(a.String())...)
 		}
 	}
 	return h.Waiting(), boxes
