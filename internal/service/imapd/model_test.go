@@ -1,0 +1,228 @@
+package imapd
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"posthaste/internal/base/mail"
+)
+
+// A model is a mailbox as simple as can be: the flags of each UID.
+type model struct {
+	next  int
+	flags map[int][]string
+}
+
+func (m *model) uids() []int { return slices.Sorted(maps.Keys(m.flags)) }
+
+func (m *model) add(flags []string) {
+	m.flags[m.next] = slices.Clone(flags)
+	m.next++
+}
+
+func (m *model) store(uids []int, op string, flags []string) {
+	for _, u := range uids {
+		have, ok := m.flags[u]
+		if !ok {
+			continue
+		}
+		switch op {
+		case "":
+			have = slices.Clone(flags)
+		case "+":
+			for _, f := range flags {
+				if !slices.Contains(have, f) {
+					have = append(slices.Clone(have), f)
+				}
+			}
+		case "-":
+			have = slices.DeleteFunc(slices.Clone(have), func(f string) bool { return slices.Contains(flags, f) })
+		}
+		m.flags[u] = have
+	}
+}
+
+func (m *model) expunge(uids []int) {
+	for _, u := range uids {
+		if slices.Contains(m.flags[u], `\Deleted`) {
+			delete(m.flags, u)
+		}
+	}
+}
+
+// String gives the model as one can compare it.
+func (m *model) String() string {
+	var b strings.Builder
+	for _, u := range m.uids() {
+		fmt.Fprintf(&b, "%d %s\n", u, slices.Sorted(slices.Values(m.flags[u])))
+	}
+	return b.String()
+}
+
+// A cache is what a client with QRESYNC keeps of a mailbox while it is away.
+type cache struct {
+	model
+	validity, modSeq string
+}
+
+// hear takes what a server says.
+func (c *cache) hear(t *testing.T, lines []string) {
+	for _, l := range lines {
+		switch {
+		case strings.HasPrefix(l, "* OK [UIDVALIDITY "):
+			c.validity = strings.TrimSuffix(strings.Fields(l)[3], "]")
+		case strings.HasPrefix(l, "* OK [HIGHESTMODSEQ "):
+			c.modSeq = strings.TrimSuffix(strings.Fields(l)[3], "]")
+		case strings.HasPrefix(l, "* VANISHED "):
+			set, err := mail.ParseUIDSet(l[strings.LastIndexByte(l, ' ')+1:])
+			if err != nil {
+				t.Fatal(l, err)
+			}
+			for u := range set.All() {
+				delete(c.flags, int(u))
+			}
+		case strings.Contains(l, " FETCH (UID "):
+			w := strings.Fields(l)
+			uid, err := strconv.Atoi(w[4])
+			_, rest, ok := strings.Cut(l, "FLAGS (")
+			list, _, ok2 := strings.Cut(rest, ")")
+			if err != nil || !ok || !ok2 {
+				t.Fatal(l, err)
+			}
+			c.flags[uid] = slices.DeleteFunc(strings.Fields(list), func(f string) bool { return f == `\Recent` })
+		}
+	}
+}
+
+// TestModel runs random commands in several sessions against a model, and looks
+// that a client which was away knows, after QRESYNC in any of its forms, just
+// what a client knows that fetches everything. RFC 7162
+func TestModel(t *testing.T) {
+	now := uint64(time.Now().UnixNano())
+	for i := range uint64(8) {
+		seed := i
+		if i >= 4 {
+			seed = now + i
+		}
+		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
+			t.Parallel()
+			modelRun(t, rand.New(rand.NewPCG(seed, 7)))
+		})
+	}
+}
+
+func modelRun(t *testing.T, rnd *rand.Rand) {
+	srv := newServer(t)
+	m := &model{next: 1, flags: map[int][]string{}}
+	var sessions []*client
+	for range 3 {
+		c := newClient(t, srv)
+		c.do("SELECT INBOX")
+		sessions = append(sessions, c)
+	}
+	away := &cache{model: model{flags: map[int][]string{}}}
+	for range 60 {
+		for range rnd.IntN(8) {
+			modelStep(t, rnd, sessions[rnd.IntN(len(sessions))], m)
+		}
+		if rnd.IntN(5) == 0 {
+			if err := srv.Mail.Fold(context.Background(), ada); err != nil {
+				t.Fatal(err)
+			}
+		}
+		away.resync(t, rnd, newClient(t, srv))
+		if got, want := away.String(), m.String(); got != want {
+			t.Fatalf("after a resync\n%swant\n%s", got, want)
+		}
+		s := sessions[rnd.IntN(len(sessions))]
+		s.do("NOOP")
+		full := &cache{model: model{flags: map[int][]string{}}}
+		full.hear(t, s.do("UID FETCH 1:* FLAGS"))
+		if got, want := full.String(), m.String(); got != want {
+			t.Fatalf("a full fetch gives\n%swant\n%s", got, want)
+		}
+	}
+}
+
+// resync brings the cache up to date, in one of the ways there are.
+func (c *cache) resync(t *testing.T, rnd *rand.Rand, s *client) {
+	defer s.do("LOGOUT")
+	s.do("ENABLE QRESYNC")
+	known := ""
+	if len(c.flags) > 0 && rnd.IntN(2) == 0 {
+		known = " 1:" + strconv.Itoa(slices.Max(c.uids())+100)
+		if rnd.IntN(2) == 0 {
+			known += fmt.Sprintf(" (%d %d)", len(c.flags), slices.Max(c.uids()))
+		}
+	}
+	switch {
+	case c.validity == "":
+		c.hear(t, s.do("SELECT INBOX"))
+		c.hear(t, s.do("UID FETCH 1:* FLAGS"))
+	case rnd.IntN(2) == 0:
+		c.hear(t, s.do("SELECT INBOX (QRESYNC ("+c.validity+" "+c.modSeq+known+"))"))
+	default:
+		since := c.modSeq
+		c.hear(t, s.do("SELECT INBOX"))
+		c.hear(t, s.do("UID FETCH 1:* (FLAGS) (CHANGEDSINCE "+since+" VANISHED)"))
+		// Below "1:*" is not what is gone from above the highest there is.
+		c.hear(t, s.do("UID FETCH 1:4294967295 (FLAGS) (CHANGEDSINCE "+since+" VANISHED)"))
+	}
+}
+
+// modelStep does something in a session and in the model.
+func modelStep(t *testing.T, rnd *rand.Rand, s *client, m *model) {
+	s.do("NOOP")
+	var uids []int
+	var set mail.UIDSet
+	for _, u := range m.uids() {
+		if rnd.IntN(3) == 0 {
+			uids = append(uids, u)
+			set.Add(mail.UID(u))
+		}
+	}
+	var flags []string
+	for _, f := range []string{`\Seen`, `\Flagged`, `\Deleted`, "k1", "k2", "$Junk"} {
+		if rnd.IntN(3) == 0 {
+			flags = append(flags, f)
+		}
+	}
+	command := ""
+	switch k := rnd.IntN(8); {
+	case k < 2 && len(m.flags) < 30 || len(uids) == 0:
+		command = fmt.Sprintf("APPEND INBOX (%s) {5+}\r\na: b\n", strings.Join(flags, " "))
+		m.add(flags)
+	case k < 5:
+		op := []string{"", "+", "-"}[rnd.IntN(3)]
+		command = fmt.Sprintf("UID STORE %v %sFLAGS%s (%s)", set, op, []string{"", ".SILENT"}[rnd.IntN(2)], strings.Join(flags, " "))
+		m.store(uids, op, flags)
+	case k == 5:
+		command = "EXPUNGE"
+		m.expunge(m.uids())
+	case k == 6:
+		command = "UID EXPUNGE " + set.String()
+		m.expunge(uids)
+	default:
+		command = "UID COPY " + set.String() + " INBOX"
+		if len(m.flags) > 30 || rnd.IntN(2) == 0 {
+			command = "UID MOVE " + set.String() + " INBOX"
+		}
+		for _, u := range uids {
+			m.add(m.flags[u])
+			if strings.Contains(command, "MOVE") {
+				delete(m.flags, u)
+			}
+		}
+	}
+	out := s.do(command)
+	if last := out[len(out)-1]; !strings.HasPrefix(last, "OK") {
+		t.Fatalf("%s: %s", command, last)
+	}
+}
