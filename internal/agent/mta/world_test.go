@@ -37,8 +37,13 @@ type world struct {
 
 // newWorld has ada@a.example in our house. It must be made in a bubble.
 func newWorld(t testing.TB) *world {
-	w := &world{t: t, House: house.New(t, "mx.a.example")}
+	w := newWorldOver(t, house.New(t, "mx.a.example"))
 	w.Account(0, "ada@a.example")
+	return w
+}
+
+func newWorldOver(t testing.TB, h *house.House) *world {
+	w := &world{t: t, House: h}
 	dial := w.net.From(netip.MustParseAddr("192.0.2.1"))
 	w.remote = &mta.Remote{Hostname: w.Hostname, DNS: &w.zone, Log: slog.New(slog.DiscardHandler), Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		w.mu.Lock()
