@@ -157,7 +157,7 @@ func (c *cache) resync(t *testing.T, rnd *rand.Rand, s *client) {
 	s.do("ENABLE QRESYNC")
 	known := ""
 	if len(c.flags) > 0 && rnd.IntN(2) == 0 {
-		known = " 1:" + strconv.Itoa(slices.Max(c.uids())+100)
+		known = " 1:" + strconv.Itoa(slices.Max(c.uids())+100_000)
 		if rnd.IntN(2) == 0 {
 			known += fmt.Sprintf(" (%d %d)", len(c.flags), slices.Max(c.uids()))
 		}
