@@ -32,6 +32,9 @@ const (
 	maxStaged = 64 << 10
 	// maxInline is the largest compressed body that stands in a row.
 	maxInline = 4 << 10
+	// maxTried is the largest body that is compressed to see whether it becomes
+	// as small as that: hardly any mail shrinks to less than a quarter.
+	maxTried = 4 * maxInline
 	// maxTiny is the largest compressed body that is repeated in the rows of
 	// several holders: below it, a reference row and a blob cost more.
 	maxTiny = 512
@@ -155,7 +158,11 @@ func (s *Store) Keep(ctx context.Context, st *Staged, holders int) (Ref, error) 
 	if !st.ref.Blob.IsZero() {
 		return st.ref, nil
 	}
-	if st.ref.Inline == nil {
+	try := maxTried
+	if holders > 1 {
+		try = 4 * maxTiny
+	}
+	if st.ref.Inline == nil && st.mem.Len() <= try {
 		enc := codec.Encode(nil, st.mem.Bytes())
 		if len(enc) <= maxInline {
 			st.ref.Inline = enc
