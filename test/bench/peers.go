@@ -16,8 +16,7 @@ import (
 // front of it.
 func startDovecot(format string) func(string, *sink) (*server, error) {
 	return func(dir string, to *sink) (s *server, err error) {
-		s = &server{name: "Postfix+Dovecot " + format, smtp: freePort(), imap: freePort(), pop3: freePort()}
-		s.submission = s.smtp
+		s = &server{name: "Postfix+Dovecot " + format, smtp: freePort(), imap: freePort(), pop3: freePort(), far: "someone@" + abroad}
 		for _, d := range []string{dir, filepath.Join(dir, "postfix"), filepath.Join(dir, "run"), filepath.Join(dir, "mail")} {
 			if err := os.Mkdir(d, 0o755); err != nil {
 				return nil, err

@@ -20,8 +20,7 @@ import (
 type server struct {
 	name             string
 	smtp, imap, pop3 string
-	submission       string // where mail for elsewhere is handed in
-	auth             string // what AUTH PLAIN says there; empty: nothing
+	far              string // who takes mail for elsewhere
 	group            group
 	stop             func() error
 }
@@ -181,8 +180,7 @@ func writeFile(path, text string) error { return os.WriteFile(path, []byte(text)
 
 // startPosthaste starts the program of this tree.
 func startPosthaste(dir string, to *sink) (s *server, err error) {
-	s = &server{name: "Posthaste", smtp: freePort(), imap: freePort(), pop3: freePort(), submission: freePort()}
-	s.auth = "\x00" + user(0) + "\x00" + password
+	s = &server{name: "Posthaste", smtp: freePort(), imap: freePort(), pop3: freePort(), far: "far@" + domain}
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -196,7 +194,7 @@ func startPosthaste(dir string, to *sink) (s *server, err error) {
 	text := fmt.Sprintf("hostname = \"mx.%s\"\ndata = %q\nlog.level = \"error\"\n", domain, filepath.Join(dir, "data"))
 	text += "[limits]\ntrusted_networks = [\"127.0.0.0/8\"]\nconnections = 50000\n[queue]\nper_domain = 50\n"
 	text += fmt.Sprintf("[[route]]\ndomain = \"*\"\nhost = %q\ntls = \"none\"\n", to.addr())
-	for _, l := range [][2]string{{s.smtp, "smtp"}, {s.submission, "submission"}, {s.imap, "imap"}, {s.pop3, "pop3"}} {
+	for _, l := range [][2]string{{s.smtp, "smtp"}, {s.imap, "imap"}, {s.pop3, "pop3"}} {
 		text += fmt.Sprintf("[[listener]]\naddress = %q\nprotocol = %q\ntls = \"none\"\nplaintext_login = %v\n", l[0], l[1], l[1] != "smtp")
 	}
 	conf, people := filepath.Join(dir, "posthaste.toml"), ""
@@ -206,7 +204,7 @@ func startPosthaste(dir string, to *sink) (s *server, err error) {
 	if err := errors.Join(writeFile(conf, text), writeFile(filepath.Join(dir, "people"), people)); err != nil {
 		return nil, err
 	}
-	for _, args := range [][]string{{"domain", "add", domain}, {"account", "add", "--file", filepath.Join(dir, "people")}} {
+	for _, args := range [][]string{{"domain", "add", domain}, {"account", "add", "--file", filepath.Join(dir, "people")}, {"alias", "add", s.far, "someone@" + abroad}} {
 		if out, err := exec.Command(bin, append(args, "--config", conf)...).CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("posthaste %v: %w: %s", args, err, out)
 		}
@@ -222,5 +220,5 @@ func startPosthaste(dir string, to *sink) (s *server, err error) {
 		err := errors.Join(c.Process.Signal(syscall.SIGTERM), c.Wait())
 		return errors.Join(err, s.group.remove())
 	}
-	return s, answers(s.smtp, s.submission, s.imap, s.pop3)
+	return s, answers(s.smtp, s.imap, s.pop3)
 }

@@ -5,7 +5,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"encoding/base64"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -60,16 +59,13 @@ func (w *wire) say(command, want string) error {
 	return w.reply(want)
 }
 
-func dialSMTP(addr, auth string) (*wire, error) {
+func dialSMTP(addr string) (*wire, error) {
 	w, err := dial(addr)
 	if err != nil {
 		return nil, err
 	}
 	if err = w.reply("220"); err == nil {
 		err = w.say("EHLO client.example", "250")
-	}
-	if err == nil && auth != "" {
-		err = w.say("AUTH PLAIN "+base64.StdEncoding.EncodeToString([]byte(auth)), "235")
 	}
 	return w, err
 }
