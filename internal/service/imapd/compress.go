@@ -8,6 +8,7 @@ import (
 	"github.com/klauspost/compress/flate"
 
 	"posthaste/internal/proto/imap"
+	"posthaste/internal/proto/inflate"
 )
 
 // compress is COMPRESS. RFC 4978
@@ -26,7 +27,7 @@ func (s *session) compress(_ context.Context, c *imap.Command) error {
 		return err
 	}
 	s.compressed = true
-	s.dec.Reset(flate.NewReader(s.conn))
+	s.dec.Reset(inflate.NewReader(s.conn))
 	s.enc.Reset(&deflater{w: s.conn})
 	return errAnswered
 }
