@@ -88,6 +88,14 @@ func CodeCopyUID(validity uint32, from, to mail.UIDSet) Code {
 // CodeMailboxID tells the id of a mailbox. RFC 8474 §4
 func CodeMailboxID(id string) Code { return Code("MAILBOXID (" + id + ")") }
 
+// CodeInProgress tells how far a command is. RFC 9585 §4
+func CodeInProgress(tag string, done, all uint32) Code {
+	b := AppendString([]byte("INPROGRESS ("), tag)
+	b = strconv.AppendUint(append(b, ' '), uint64(done), 10)
+	b = strconv.AppendUint(append(b, ' '), uint64(all), 10)
+	return Code(append(b, ')'))
+}
+
 // CodeBadURL tells which URL was wrong. RFC 4469 §4
 func CodeBadURL(url string) Code {
 	b := AppendString(nil, url)

@@ -60,6 +60,20 @@ func findEncoding(name string) encoding.Encoding {
 	return nil
 }
 
+// TextIn gives text that is in a charset as UTF-8; false if nobody knows the
+// charset.
+func TextIn(charset, text string) (string, bool) {
+	name := strings.ToLower(charset)
+	switch name {
+	case "us-ascii", "utf-8", "utf-7", "utf-16":
+	default:
+		if findEncoding(name) == nil {
+			return "", false
+		}
+	}
+	return string(appendUTF8(nil, []byte(text), name)), true
+}
+
 // appendUTF8 appends raw, which is in charset, as UTF-8.
 func appendUTF8(dst, raw []byte, charset string) []byte {
 	if equalFold(charset, "utf-8") && utf8.Valid(raw) {

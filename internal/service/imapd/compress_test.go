@@ -27,10 +27,14 @@ func TestCompress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	said := make(chan struct{}, 1)
+	said <- struct{}{}
 	say := func(text string) {
+		<-said
 		go func() {
 			io.WriteString(w, text)
 			w.Flush()
+			said <- struct{}{}
 		}()
 	}
 	answer := func(command, want string) {

@@ -286,11 +286,12 @@ func noteSentDay(dst []byte, r *mailbox.Record) []byte {
 // headerHas matches a field of the header: of those that the store notes, with
 // what it has noted, of others by reading the message.
 func (m *search) headerHas(k imap.HeaderHas) (matchFunc, error) {
-	if err := validUTF8(k.Text); err != nil {
+	wanted, err := m.text(k.Text)
+	if err != nil {
 		return nil, err
 	}
 	name := strings.ToLower(k.Field)
-	text := fold(nil, []byte(k.Text))
+	text := fold(nil, []byte(wanted))
 	has := func(v []byte) verdict { return verdictOf(len(v) > 0 && bytes.Contains(v, text)) }
 	var probe mailbox.Record
 	if _, ok := probe.Fields(nil, name); ok {
@@ -345,7 +346,8 @@ const (
 
 // textHas matches a text in the body, or in the header and the body.
 func (m *search) textHas(text string, where scope) (matchFunc, error) {
-	if err := validUTF8(text); err != nil {
+	text, err := m.text(text)
+	if err != nil {
 		return nil, err
 	}
 	needle := fold(nil, []byte(text))

@@ -3,17 +3,19 @@ package imapd
 import (
 	"context"
 	"errors"
+	"time"
 	"unicode/utf8"
 
 	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/imap"
+	"posthaste/internal/proto/message"
 	"posthaste/internal/store/mailbox"
 )
 
 // search is SEARCH and UID SEARCH. RFC 9051 §6.4.4, RFC 4731, RFC 5182
 func (s *session) search(ctx context.Context, c *imap.Command) error {
 	a := c.Args.(*imap.Search)
-	m, found, err := s.find(ctx, a)
+	m, found, err := s.find(ctx, c.Tag, a)
 	if err != nil {
 		return s.unsaved(a, err)
 	}
@@ -34,17 +36,18 @@ func (s *session) search(ctx context.Context, c *imap.Command) error {
 }
 
 // find gives the messages that a SEARCH, SORT or THREAD asks for.
-func (s *session) find(ctx context.Context, a *imap.Search) (*search, mail.UIDSet, error) {
-	switch a.Charset {
-	case "", "UTF-8", "US-ASCII":
-	default:
-		return nil, mail.UIDSet{}, no(imap.CodeBadCharset, "only UTF-8")
+func (s *session) find(ctx context.Context, tag string, a *imap.Search) (*search, mail.UIDSet, error) {
+	if _, known := message.TextIn(a.Charset, ""); !known && a.Charset != "" {
+		return nil, mail.UIDSet{}, no(imap.CodeBadCharset, "nobody knows this charset")
+	}
+	if a.Charset != "" && s.has(utf8Accept|rev2) && a.Charset != "UTF-8" && a.Charset != "US-ASCII" {
+		return nil, mail.UIDSet{}, bad(imap.CodeBadCharset, "you have enabled UTF-8") // RFC 6855 §3
 	}
 	snap, err := s.snapshot(ctx)
 	if err != nil {
 		return nil, mail.UIDSet{}, err
 	}
-	m := &search{s: s, snap: snap}
+	m := &search{s: s, snap: snap, charset: a.Charset, progress: progress{tag: tag, next: time.Now().Add(progressEvery)}}
 	match, err := m.compile(a.Key)
 	if err != nil {
 		return nil, mail.UIDSet{}, err
@@ -169,8 +172,10 @@ func highest(snap *mailbox.Snapshot, uids mail.UIDSet) (seq mail.ModSeq) {
 type search struct {
 	s       *session
 	snap    *mailbox.Snapshot
-	modSeq  bool // a key asks for mod-sequences
+	modSeq  bool   // a key asks for mod-sequences
+	charset string // of the texts to look for; empty is UTF-8
 	columns []column
+	progress
 	scratch
 
 	// Memory that is used again for every page or message.
@@ -213,6 +218,9 @@ func (m *search) page(ctx context.Context, page []*mailbox.Row, match matchFunc,
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if err := m.s.tellProgress(&m.progress, page[0].UID); err != nil {
+		return err
 	}
 	m.ids = m.ids[:0]
 	for _, row := range page {
@@ -282,10 +290,13 @@ func (m *search) readAll(ctx context.Context, page []*mailbox.Row, unsure []int,
 	return nil
 }
 
-// validUTF8 refuses a text to search for that is no text.
-func validUTF8(text string) error {
-	if !utf8.ValidString(text) {
-		return bad(imap.CodeBadCharset, "the text to search for is not UTF-8")
+// text gives a text to search for in UTF-8.
+func (m *search) text(text string) (string, error) {
+	if m.charset != "" && m.charset != "UTF-8" {
+		text, _ = message.TextIn(m.charset, text)
 	}
-	return nil
+	if !utf8.ValidString(text) {
+		return "", bad(imap.CodeBadCharset, "the text to search for is not in the charset")
+	}
+	return text, nil
 }

@@ -16,7 +16,7 @@ import (
 // sort is SORT and UID SORT. RFC 5256 §3, RFC 5267 §3, RFC 5957
 func (s *session) sort(ctx context.Context, c *imap.Command) error {
 	a := c.Args.(*imap.Sort)
-	m, found, err := s.find(ctx, &a.Search)
+	m, found, err := s.find(ctx, c.Tag, &a.Search)
 	if err != nil {
 		return s.unsaved(&a.Search, err)
 	}

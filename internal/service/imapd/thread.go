@@ -14,7 +14,7 @@ import (
 // thread is THREAD and UID THREAD. RFC 5256 §3
 func (s *session) thread(ctx context.Context, c *imap.Command) error {
 	a := c.Args.(*imap.Thread)
-	m, found, err := s.find(ctx, &a.Search)
+	m, found, err := s.find(ctx, c.Tag, &a.Search)
 	if err != nil {
 		return err
 	}
