@@ -81,7 +81,10 @@ type Staged struct {
 	ends lineEnds
 }
 
-var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+var (
+	buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+	encoded = sync.Pool{New: func() any { return new([]byte) }}
+)
 
 // Stage reads all of r. The caller must Close what it gets. An error of r is
 // returned as it is, and nothing is kept.
@@ -163,10 +166,12 @@ func (s *Store) Keep(ctx context.Context, st *Staged, holders int) (Ref, error) 
 		try = 4 * maxTiny
 	}
 	if st.ref.Inline == nil && st.mem.Len() <= try {
-		enc := codec.Encode(nil, st.mem.Bytes())
-		if len(enc) <= maxInline {
-			st.ref.Inline = enc
+		buf := encoded.Get().(*[]byte)
+		*buf = codec.Encode((*buf)[:0], st.mem.Bytes())
+		if len(*buf) <= maxInline {
+			st.ref.Inline = bytes.Clone(*buf) // it outlives st
 		}
+		encoded.Put(buf)
 	}
 	if st.ref.Inline != nil && (holders <= 1 || len(st.ref.Inline) <= maxTiny) {
 		return st.ref, nil

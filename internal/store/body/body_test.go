@@ -49,7 +49,7 @@ func TestKeep(t *testing.T) {
 		{"small for two", noise(600), 2, false},
 		{"small that does not shrink", noise(4000), 1, true},
 		{"too large for a row", noise(5000), 1, false},
-		{"tiny in the end for many", words(4*maxTiny), 1000, true},
+		{"tiny in the end for many", words(4 * maxTiny), 1000, true},
 		{"as large as is tried", words(maxTried), 1, true},
 		{"larger than is tried", words(maxTried + 1), 1, false},
 		{"at the limit of memory", words(maxStaged), 1, false},

@@ -204,8 +204,10 @@ func (e *Edit) Append(box mail.MailboxID, m Incoming) (Appended, error) {
 		Size: m.Size, date: m.Date.Unix(), zone: int16(zone / 60), saved: now.Unix(), ends: m.ends,
 	}
 	em := email{trace: m.Trace, prefix: m.Prefix, ref: m.Ref}
-	buf := make([]byte, 0, 64+len(m.Prefix)+len(m.Ref.Inline))
-	e.tx.Set(key64(e.acct, kindEmail, uint64(id)), em.append(buf))
+	buf := scratch.Get().(*[]byte)
+	*buf = em.append((*buf)[:0])
+	e.tx.Set(key64(e.acct, kindEmail, uint64(id)), *buf)
+	scratch.Put(buf) // tx has a copy
 	e.tx.Set(key64(e.acct, kindRecord, uint64(id)), m.record)
 	body.Hold(e.tx, m.Ref, holder(e.acct, id))
 	e.put(b, r)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"posthaste/internal/base/mail"
@@ -29,14 +30,19 @@ type Prepared struct {
 	threads []uint64
 }
 
+// scratch are buffers for a message or a row in the making.
+var scratch = sync.Pool{New: func() any { return new([]byte) }}
+
 // Prepare parses the message that prefix and the staged body make. It fails
 // only if the body cannot be read.
 func Prepare(trace mail.TraceID, prefix []byte, st *body.Staged) (*Prepared, error) {
 	p := &Prepared{Trace: trace, Prefix: prefix, Size: int64(len(prefix)) + st.Size(), ends: st.Unended()}
 	if b := st.Bytes(); b != nil {
-		whole := append(append(make([]byte, 0, len(prefix)+len(b)), prefix...), b...)
-		tree := message.ParseBytes(whole)
-		p.summarize(tree, whole[:tree.HeaderSize])
+		buf := scratch.Get().(*[]byte)
+		*buf = append(append((*buf)[:0], prefix...), b...)
+		tree := message.ParseBytes(*buf)
+		p.summarize(tree, (*buf)[:tree.HeaderSize])
+		scratch.Put(buf) // what p keeps are copies
 		return p, nil
 	}
 	return p, p.parse(body.Prefixed(prefix, st))
