@@ -17,6 +17,7 @@ type Command struct {
 var commands = map[string]func(*Decoder) any{
 	"APPEND":         parseAppend,
 	"AUTHENTICATE":   parseAuthenticate,
+	"CANCELUPDATE":   parseCancelUpdate,
 	"CAPABILITY":     parseNothing,
 	"CHECK":          parseNothing,
 	"CLOSE":          parseNothing,

@@ -96,6 +96,9 @@ func CodeInProgress(tag string, done, all uint32) Code {
 	return Code(append(b, ')'))
 }
 
+// CodeNoUpdate tells which search is not kept up to date. RFC 5267 §4.3.1
+func CodeNoUpdate(tag string) Code { return Code(AppendString([]byte("NOUPDATE "), tag)) }
+
 // CodeBadURL tells which URL was wrong. RFC 4469 §4
 func CodeBadURL(url string) Code {
 	b := AppendString(nil, url)

@@ -44,10 +44,13 @@ const (
 	ReturnCount
 	ReturnSave
 	ReturnPartial // RFC 9394
+	ReturnUpdate  // RFC 5267
+	ReturnContext // RFC 5267: a hint that the same will be asked for again
 )
 
 var searchReturns = map[string]SearchReturn{
 	"MIN": ReturnMin, "MAX": ReturnMax, "ALL": ReturnAll, "COUNT": ReturnCount, "SAVE": ReturnSave, "PARTIAL": ReturnPartial,
+	"UPDATE": ReturnUpdate, "CONTEXT": ReturnContext,
 }
 
 // A Key is what SEARCH looks for: one of the types below.
@@ -268,8 +271,8 @@ func (d *Decoder) searchReturn(c *Search) {
 		}
 		c.Return |= r
 	})
-	if c.Return == 0 {
-		c.Return = ReturnAll
+	if c.Return&^(ReturnUpdate|ReturnContext) == 0 {
+		c.Return |= ReturnAll
 	}
 	if c.Return&ReturnPartial != 0 && c.Return&ReturnAll != 0 {
 		d.fail("either ALL or PARTIAL")

@@ -27,6 +27,9 @@ func (s *session) search(ctx context.Context, c *imap.Command) error {
 	if ret&imap.ReturnSave != 0 {
 		s.box.saved = saved(found, ret, a.Partial)
 	}
+	if ret&imap.ReturnUpdate != 0 {
+		defer s.keep(c.Tag, a, m, found)
+	}
 	if ret == 0 {
 		s.tellSearch(snap, a, found, m.modSeq)
 	} else if ret != imap.ReturnSave {
@@ -55,7 +58,8 @@ func (s *session) find(ctx context.Context, tag string, a *imap.Search) (*search
 	if m.modSeq {
 		s.condStore()
 	}
-	found, err := m.run(ctx, snap, match)
+	m.match = match
+	found, err := m.run(ctx, snap, s.box.view.UIDs())
 	return m, found, err
 }
 
@@ -174,6 +178,7 @@ type search struct {
 	snap    *mailbox.Snapshot
 	modSeq  bool   // a key asks for mod-sequences
 	charset string // of the texts to look for; empty is UTF-8
+	match   matchFunc
 	columns []column
 	progress
 	scratch
@@ -186,12 +191,13 @@ type search struct {
 	folds   []byte // for a folded header
 }
 
-// run gives the messages that match, among those the client knows of.
-func (m *search) run(ctx context.Context, snap *mailbox.Snapshot, match matchFunc) (mail.UIDSet, error) {
+// run gives those of the messages that match.
+func (m *search) run(ctx context.Context, snap *mailbox.Snapshot, among mail.UIDSet) (mail.UIDSet, error) {
+	match := m.match
 	var found mail.UIDSet
 	page := make([]*mailbox.Row, 0, pageSize)
 	var c candidate
-	for _, row := range snap.In(m.s.box.view.UIDs()) {
+	for _, row := range snap.In(among) {
 		c.row = row
 		switch match(&c) {
 		case yes:

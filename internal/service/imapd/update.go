@@ -15,14 +15,15 @@ type selected struct {
 	id       mail.MailboxID
 	readOnly bool
 	view     *imap.View
-	seq      mail.ModSeq // of the account: told up to here
-	flags    mail.ModSeq // of the mailbox: flags are told up to here
-	behind   bool        // messages are gone that the client still counts
-	keywords int         // so many are told
-	saved    mail.UIDSet // "$", RFC 9051 §6.4.4.1
-	recent   mail.UIDSet // UIDs that are recent in this session
-	recents  int         // so many are told
-	own      []change    // flag changes that the client knows of already
+	seq      mail.ModSeq      // of the account: told up to here
+	flags    mail.ModSeq      // of the mailbox: flags are told up to here
+	behind   bool             // messages are gone that the client still counts
+	keywords int              // so many are told
+	saved    mail.UIDSet      // "$", RFC 9051 §6.4.4.1
+	recent   mail.UIDSet      // UIDs that are recent in this session
+	recents  int              // so many are told
+	contexts []*searchContext // searches to keep up to date
+	own      []change         // flag changes that the client knows of already
 }
 
 // A change is flags that a commit of ours has changed.
@@ -64,7 +65,16 @@ func (s *session) update(ctx context.Context, r rule) error {
 	if err != nil {
 		return err
 	}
+	since, first := s.box.flags, s.box.view.MaxUID()+1
 	s.tell(snap, r)
+	if len(s.box.contexts) > 0 && snap.Mailbox.ModSeq != since {
+		changed, ok := snap.ChangedSince(since)
+		if !ok {
+			changed = mail.UIDSpan(1, ^mail.UID(0))
+		}
+		changed.AddRange(first, ^mail.UID(0))
+		s.refresh(ctx, snap, changed)
+	}
 	return nil
 }
 
@@ -110,6 +120,7 @@ func (s *session) tellGone(snap *mailbox.Snapshot, r rule) {
 	}
 	b.behind = false
 	gone := b.view.UIDs().Subtract(snap.UIDs())
+	s.forget(gone)
 	if s.has(qresync | uidOnly) { // RFC 7162 §3.2.10, RFC 9586 §3.3
 		b.view.ExpungeAll(gone, func(uint32) {})
 		s.enc.Raw("* VANISHED ").UIDs(gone).CRLF()
