@@ -31,8 +31,10 @@ func TestSNail(t *testing.T) {
 	home := t.TempDir()
 	file := write(t, filepath.Join(home, "Grüße.txt"), "Grüße\n.\n")
 	user := strings.Replace(ada.address, "@", "%40", 1)
-	out := job{name: "s-nail", home: home, in: "Hello\n.\n..\n", args: []string{"-:/", "-Sv15-compat", "-Sttycharset=utf-8", "-Stls-ca-file=" + small.CA, "-Ssmtp-auth=plain", "-Sfrom=" + ada.address,
-		fmt.Sprintf("-Smta=submission://%s:%s@localhost:%s", user, ada.password, port(small.Submission)), "-Ssmtp-use-starttls", "-s", "Grüße von s-nail", "-a", file, bob.address}}.ok(t)
+	out := job{name: "s-nail", home: home, in: "Hello\n.\n..\n", args: []string{
+		"-:/", "-Sv15-compat", "-Sttycharset=utf-8", "-Stls-ca-file=" + small.CA, "-Ssmtp-auth=plain", "-Sfrom=" + ada.address,
+		fmt.Sprintf("-Smta=submission://%s:%s@localhost:%s", user, ada.password, port(small.Submission)), "-Ssmtp-use-starttls", "-s", "Grüße von s-nail", "-a", file, bob.address,
+	}}.ok(t)
 	l := bob.judge(t).wait("INBOX", 1)[0]
 	if !bytes.Contains(l.text, []byte("multipart/mixed")) || !bytes.Contains(l.text, []byte("=?utf-8?B?R3LDvMOfZQ==?= von s-nail")) {
 		t.Errorf("%s\nsent\n%s", out, l.text)

@@ -70,8 +70,10 @@ type root struct {
 }
 
 func (r root) append(b []byte) []byte {
-	for _, v := range [...]uint64{uint64(r.modseq), uint64(r.floor), uint64(r.nextMailbox), uint64(r.nextEmail), uint64(r.nextThread),
-		uint64(r.uidValidity), uint64(r.usedBytes), uint64(r.usedCount), uint64(r.maxBytes), uint64(r.maxCount)} {
+	for _, v := range [...]uint64{
+		uint64(r.modseq), uint64(r.floor), uint64(r.nextMailbox), uint64(r.nextEmail), uint64(r.nextThread),
+		uint64(r.uidValidity), uint64(r.usedBytes), uint64(r.usedCount), uint64(r.maxBytes), uint64(r.maxCount),
+	} {
 		b = binary.AppendUvarint(b, v)
 	}
 	return b
@@ -103,8 +105,10 @@ func (m *Mailbox) append(b []byte) []byte {
 		flags |= mailboxPlaceholder
 	}
 	b = append(b, byte(m.Role), flags)
-	for _, v := range [...]uint64{uint64(m.UIDValidity), uint64(m.UIDNext), uint64(m.Total), uint64(m.Unseen), uint64(m.Deleted),
-		uint64(m.Size), uint64(m.ModSeq), uint64(m.Created), uint64(m.folded), uint64(m.vanished), uint64(m.recent)} {
+	for _, v := range [...]uint64{
+		uint64(m.UIDValidity), uint64(m.UIDNext), uint64(m.Total), uint64(m.Unseen), uint64(m.Deleted),
+		uint64(m.Size), uint64(m.ModSeq), uint64(m.Created), uint64(m.folded), uint64(m.vanished), uint64(m.recent),
+	} {
 		b = binary.AppendUvarint(b, v)
 	}
 	return b
