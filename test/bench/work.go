@@ -83,7 +83,6 @@ func percentile(took []time.Duration, p float64) float64 {
 // Readers watch the inboxes of all users but the last two.
 type readers struct {
 	wires []*wire
-	total int
 }
 
 var watching = map[*server]*readers{}

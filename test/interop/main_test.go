@@ -16,7 +16,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -305,6 +304,3 @@ func contains(t *testing.T, text string, words ...string) {
 		}
 	}
 }
-
-// quoted is a string as most configuration files take it.
-func quoted(s string) string { return strconv.Quote(s) }
