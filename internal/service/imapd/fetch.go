@@ -111,7 +111,8 @@ func (s *session) fetch(ctx context.Context, c *imap.Command) error {
 // prepare looks what the items need.
 func (f *fetcher) prepare(a *imap.Fetch) {
 	items := a.Items
-	if a.Set.UID && !a.Has(imap.ItemUID) && !f.s.has(uidOnly) {
+	// With QRESYNC every FETCH response has the UID: RFC 7162 §3.2.3.
+	if (a.Set.UID || f.s.has(qresync)) && !a.Has(imap.ItemUID) && !f.s.has(uidOnly) {
 		items = append([]imap.FetchItem{{Kind: imap.ItemUID}}, items...)
 	}
 	if a.Changed && !a.Has(imap.ItemModSeq) {
