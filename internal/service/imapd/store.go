@@ -64,6 +64,9 @@ func (s *session) tellStored(ctx context.Context, a *imap.Store, uids mail.UIDSe
 		}
 	}
 	texts := s.texts(snap)
+	if s.code == "" && !a.Set.UID && snap.UIDs().Intersect(uids).Len() < uids.Len() {
+		s.code = imap.CodeExpungeIssued // RFC 2180 §4.2.1
+	}
 	for _, row := range snap.In(told) {
 		seq := s.box.view.Seq(row.UID)
 		if seq == 0 {

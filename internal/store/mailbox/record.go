@@ -79,6 +79,7 @@ func (s *Store) PrepareMessage(ctx context.Context, trace mail.TraceID, r io.Rea
 	if err != nil {
 		return nil, err
 	}
+	p.large = Record{} // it may be large, and is not for the row
 	p.Ref, err = s.Bodies.Keep(ctx, st, 1)
 	return p, err
 }
