@@ -3,7 +3,10 @@ SHELL := /bin/bash
 GO ?= go
 FUZZTIME ?= 5s
 
-.PHONY: build quick lint race fuzz interop crash test bench packages release
+# The modules that the binary is made of: a new one is a line in review.
+DEPS = $(GO) list -deps -f '{{with .Module}}{{.Path}}{{end}}' ./cmd/posthaste | sort -u
+
+.PHONY: build quick deps lint race fuzz interop crash test bench packages release
 
 build:                  ## the binary, in bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/posthaste ./cmd/posthaste
@@ -14,11 +17,15 @@ quick:                  ## tests that need nothing installed
 packages:               ## Debian's packages that the complete tests drive
 	@bash test/packages.sh
 
+deps:                   ## write deps.txt
+	$(DEPS) > deps.txt
+
 lint:                   ## format, vet, staticcheck, modules
 	@out=$$($(GO) tool gofumpt -l .); test -z "$$out" || { echo "gofumpt would change:"; echo "$$out"; exit 1; }
 	$(GO) vet -tags 'interop crash bench' ./...
 	$(GO) tool staticcheck -tags 'interop crash bench' ./...
 	$(GO) mod tidy -diff
+	@diff <($(DEPS)) deps.txt || { echo 'deps.txt is not what the binary is made of: make deps'; exit 1; }
 
 race:                   ## all quick tests under the race detector
 	$(GO) test -race ./...
