@@ -50,6 +50,27 @@ var commandTests = []struct {
 	{"a ENABLE CondStore UTF8=ACCEPT", "ENABLE", &Enable{[]string{"CONDSTORE", "UTF8=ACCEPT"}}},
 	{"a SELECT inbox", "SELECT", &Select{Mailbox: "INBOX"}},
 	{"a SELECT Inbox/x (CONDSTORE)", "SELECT", &Select{Mailbox: "INBOX/x", CondStore: true}},
+	{"a SELECT x (QRESYNC (67890007 90060115194045000 41:211,214:541))", "SELECT",
+		&Select{Mailbox: "x", Resync: &Resync{UIDValidity: 67890007, ModSeq: 90060115194045000, Known: Set{UID: true, Ranges: []Range{{41, 211}, {214, 541}}}}}},
+	{"a SELECT x (QRESYNC (1 2 3 (4 5)))", "SELECT", &Select{Mailbox: "x", Resync: &Resync{UIDValidity: 1, ModSeq: 2,
+		Known: Set{UID: true, Ranges: []Range{{3, 3}}}, MatchSeq: Set{UID: true, Ranges: []Range{{4, 4}}}, MatchUID: Set{UID: true, Ranges: []Range{{5, 5}}}}}},
+	{"a SELECT x (QRESYNC (1 2 1:*))", "", "no * here"},
+	{"a SELECT x (QRESYNC (0 2))", "", "zero is not allowed here"},
+	{"a COMPRESS deflate", "COMPRESS", &Compress{"DEFLATE"}},
+	{"a GETQUOTA \"\"", "GETQUOTA", &GetQuota{""}},
+	{"a GETQUOTAROOT inbox", "GETQUOTAROOT", &GetQuotaRoot{"INBOX"}},
+	{`a CANCELUPDATE "A01" "A02"`, "CANCELUPDATE", &CancelUpdate{[]string{"A01", "A02"}}},
+	{"a SORT (SUBJECT REVERSE DATE) UTF-8 ALL", "SORT", &Sort{Search: Search{Charset: "UTF-8", Key: All{}}, By: []SortBy{{Key: SortSubject}, {SortDate, true}}}},
+	{"a UID SORT RETURN (PARTIAL -100:-1) (DISPLAYTO) utf-8 SEEN", "UID SORT", &Sort{Search: Search{UID: true, Return: ReturnPartial, Partial: Window{-1, -100},
+		Charset: "UTF-8", Key: HasFlag{FlagSeen}}, By: []SortBy{{Key: SortDisplayTo}}}},
+	{"a SORT (NONE) UTF-8 ALL", "", "unknown sort key"},
+	{"a SORT (DATE) ALL", "", "expected a space"},
+	{"a THREAD REFERENCES UTF-8 ALL", "THREAD", &Thread{Search: Search{Charset: "UTF-8", Key: All{}}, Algorithm: References}},
+	{"a THREAD X UTF-8 ALL", "", "unknown algorithm"},
+	{"a SEARCH RETURN (PARTIAL 5:2) ALL", "SEARCH", &Search{Return: ReturnPartial, Partial: Window{2, 5}, Key: All{}}},
+	{"a SEARCH RETURN (PARTIAL 1:-2) ALL", "", "expected a number"},
+	{"a UID FETCH 1:2 UID (PARTIAL 1:3)", "UID FETCH", &Fetch{Set: Set{UID: true, Ranges: []Range{{1, 2}}}, Items: []FetchItem{{Kind: ItemUID}}, Window: Window{1, 3}}},
+	{"a UID FETCH 1 (PREVIEW (LAZY) EMAILID)", "UID FETCH", &Fetch{Set: Set{UID: true, Ranges: []Range{{1, 1}}}, Items: []FetchItem{{Kind: ItemPreview}, {Kind: ItemEmailID}}}},
 	{"a EXAMINE inboxes", "EXAMINE", &Select{Mailbox: "inboxes"}},
 	{`a EXAMINE "~peter/mail/&U,BTFw-/&ZeVnLIqe-"`, "EXAMINE", &Select{Mailbox: "~peter/mail/台北/日本語"}},
 	{"a CREATE Entw&APw-rfe/", "CREATE", &Create{Mailbox: "Entwürfe"}},
@@ -449,12 +470,84 @@ func TestIdleMemory(t *testing.T) {
 	}
 }
 
+// messageOf gives the message that comes with a command.
+func messageOf(args any) *AppendMessage {
+	switch c := args.(type) {
+	case *Append:
+		return &c.Message
+	case *Replace:
+		return &c.Message
+	}
+	return nil
+}
+
+// wholeMessage reads a message, in pieces if it comes so; URLs stand for
+// themselves.
+func wholeMessage(d *Decoder, tag string, m *AppendMessage) (string, error) {
+	if !m.Catenate {
+		b, err := io.ReadAll(m.Body)
+		return string(b), err
+	}
+	var out strings.Builder
+	for {
+		p, err := d.Part(tag)
+		if p == nil || err != nil {
+			return out.String(), err
+		}
+		out.WriteString("<" + p.URL + ">")
+		if p.Text != nil {
+			b, err := io.ReadAll(p.Text)
+			out.Write(b)
+			if err != nil {
+				return out.String(), err
+			}
+		}
+	}
+}
+
+// TestCatenate looks at the pieces of messages, and that what follows is in step
+// whatever becomes of them.
+func TestCatenate(t *testing.T) {
+	in := "a APPEND x (\\Seen) CATENATE (URL \"/y/;UID=1\" TEXT {3+}\r\nabc URL z TEXT {2}\r\nde) ~{1+}\r\nf CATENATE (URL q)\r\n" +
+		"b APPEND x CATENATE (TEXT {9+}\r\nq CREATE  URL u)\r\nc NOOP\r\n"
+	for _, src := range []io.Reader{strings.NewReader(in), iotest.OneByteReader(strings.NewReader(in))} {
+		d := NewDecoder(src, func() error { return nil })
+		d.Limits = LimitsAfterLogin
+		c, err := d.Command()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for m := messageOf(c.Args); m != nil; {
+			text, err := wholeMessage(d, "a", m)
+			got = append(got, text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m, err = d.More("a"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if want := []string{"</y/;UID=1><>abc<z><>de", "f", "<q>"}; !reflect.DeepEqual(got, want) {
+			t.Errorf("%q", got)
+		}
+		if c, err := d.Command(); err != nil || c.Tag != "b" { // refused without a look
+			t.Fatal(c, err)
+		}
+		if c, err := d.Command(); err != nil || c.Name != "NOOP" {
+			t.Fatal(c, err)
+		}
+	}
+}
+
 func FuzzDecoder(f *testing.F) {
 	for _, tc := range commandTests {
 		if len(tc.in) < 300 {
 			f.Add(tc.in + "\r\nz NOOP\r\n")
 		}
 	}
+	f.Add("a APPEND x CATENATE (URL q TEXT {3+}\r\nabc TEXT ~{1}\r\n\x00) CATENATE (URL p)\r\n")
+	f.Add("a UID REPLACE 3 x (\\Seen) {3+}\r\nabc\r\n")
 	f.Add("a APPEND x () {3+}\r\nabc (\\Seen) {2}\r\nde\r\n")
 	f.Fuzz(func(t *testing.T, in string) {
 		a, _ := dec(in, false)
@@ -471,11 +564,10 @@ func FuzzDecoder(f *testing.F) {
 			if err1 != nil && !syntax && !big {
 				return
 			}
-			if x, ok := c1.Args.(*Append); ok && err1 == nil {
-				y := c2.Args.(*Append)
-				p, e1 := io.ReadAll(x.Message.Body)
-				q, e2 := io.ReadAll(y.Message.Body)
-				if e1 == nil && e2 == nil && string(p) != string(q) {
+			if x := messageOf(c1.Args); x != nil && err1 == nil {
+				p, e1 := wholeMessage(a, c1.Tag, x)
+				q, e2 := wholeMessage(b, c2.Tag, messageOf(c2.Args))
+				if e1 == nil && e2 == nil && p != q {
 					t.Fatalf("%q: message %q and %q", in, p, q)
 				}
 				continue
