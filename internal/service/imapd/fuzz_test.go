@@ -29,6 +29,9 @@ func FuzzSession(f *testing.F) {
 		}
 		f.Add(in.String())
 	}
+	f.Add("a ENABLE QRESYNC UIDONLY\r\nb SELECT INBOX (QRESYNC (1 1 1:9 (1 1)))\r\nc UID FETCH 1:* (PREVIEW EMAILID) (CHANGEDSINCE 1 VANISHED)\r\n")
+	f.Add("a SELECT INBOX\r\nb UID SEARCH RETURN (UPDATE PARTIAL 1:2) TEXT x\r\nc SORT (SUBJECT DISPLAYFROM) UTF-8 ALL\r\nd THREAD REFERENCES UTF-8 ALL\r\ne REPLACE 1 INBOX {3+}\r\nabc\r\n")
+	f.Add("a APPEND INBOX CATENATE (URL \"/INBOX/;UID=1/;SECTION=1.2\" TEXT {3+}\r\nabc)\r\nb COMPRESS DEFLATE\r\nxyz")
 	f.Add("a IDLE\r\nDONE\r\nb FETCH 1:* FULL\r\n")
 	f.Fuzz(func(t *testing.T, in string) {
 		srv := newServer(t)
