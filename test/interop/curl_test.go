@@ -36,9 +36,6 @@ func TestCurlIMAP(t *testing.T) {
 		}
 		j := ada.judge(t)
 		sameTexts(t, "appended by curl", j.letters("INBOX"), texts)
-		if l := j.letters("INBOX")[1]; l.has(`\Seen`) != true && l.has(`\Seen`) {
-			t.Error("appended mail has odd flags", l.flags)
-		}
 		j.do(`SELECT INBOX`)
 		j.do(`UID STORE 1:* FLAGS ()`)
 		if got := do(c.url + "INBOX;UID=5"); got != string(texts[4]) {
@@ -121,8 +118,7 @@ func TestCurlSMTP(t *testing.T) {
 		got[i].text = marked(got[i].text)
 	}
 	sameTexts(t, "submitted by curl", got, texts)
-	out := job{name: "curl", args: []string{"-sS", "--cacert", small.CA, "--ssl-reqd", local("smtp", small.SMTP, "/there.example"), "--mail-from", "odd@outside.example", "--mail-rcpt", bob.address, "--mail-rcpt", "nobody@hill.example", "--mail-rcpt-allowfails", "-T", write(t, t.TempDir()+"/m", string(corpus()[0]))}}.ok(t)
-	_ = out
+	// One recipient is refused, the other one gets it.
+	job{name: "curl", args: []string{"-sS", "--cacert", small.CA, "--ssl-reqd", local("smtp", small.SMTP, "/there.example"), "--mail-from", "odd@outside.example", "--mail-rcpt", bob.address, "--mail-rcpt", "nobody@hill.example", "--mail-rcpt-allowfails", "-T", write(t, t.TempDir()+"/m", string(corpus()[0]))}}.ok(t)
 	bob.judge(t).wait("INBOX", len(texts)+1)
-	contains(t, job{name: "curl", args: []string{"-sS", "--cacert", small.CA, "--ssl-reqd", local("smtp", small.SMTP, "/there.example"), "-X", "VRFY somebody", "-v"}}.ok(t), "25")
 }

@@ -1,5 +1,5 @@
 """imaplib against the server: every command with what another session sees of it."""
-import imaplib, socket, ssl, sys, time
+import imaplib, ssl, sys, time
 
 ca, port, ports, user, password = sys.argv[1:]
 tls = ssl.create_default_context(cafile=ca)

@@ -1,5 +1,5 @@
 """smtplib against the server, judged by imaplib."""
-import base64, imaplib, smtplib, socket, ssl, sys, time
+import imaplib, smtplib, socket, ssl, sys, time
 from email.message import EmailMessage
 from email.policy import SMTPUTF8
 
