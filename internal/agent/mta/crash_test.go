@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,16 +19,21 @@ import (
 // A fuse lets so many commits through, and then none.
 type fuse struct {
 	kv.Store
-	left int
+	left atomic.Int64 // below zero: as many as come
 }
 
 var errPower = errors.New("the power is off")
 
 func (f *fuse) Update(ctx context.Context, p kv.Plan, fn func(kv.Tx) error) error {
-	if f.left == 0 {
-		return errPower
+	for {
+		left := f.left.Load()
+		if left == 0 {
+			return errPower
+		}
+		if left < 0 || f.left.CompareAndSwap(left, left-1) {
+			break
+		}
 	}
-	f.left--
 	return f.Store.Update(ctx, p, fn)
 }
 
@@ -54,7 +60,8 @@ func TestCrashAtEveryCommit(t *testing.T) {
 
 // crashAfter tells whether all was done before the power went.
 func crashAfter(t *testing.T, n int) bool {
-	db := &fuse{Store: kv.Strict(memkv.New()), left: -1}
+	db := &fuse{Store: kv.Strict(memkv.New())}
+	db.left.Store(-1)
 	blobs := memblob.New()
 	w := newWorldOver(t, house.Over(t, "mx.a.example", db, blobs))
 	w.Account(0, "ada@a.example", "bob@a.example")
@@ -67,12 +74,12 @@ func crashAfter(t *testing.T, n int) bool {
 	w.post("list@a.example")
 	before := len(w.Inbox("bob@a.example"))
 
-	db.left = n
+	db.left.Store(int64(n))
 	stop := w.run(w.agent)
 	time.Sleep(20 * time.Minute)
 	stop()
-	ended := db.left > 0
-	db.left = -1
+	ended := db.left.Load() > 0
+	db.left.Store(-1)
 	again := w.newAgent()
 	if err := again.Recover(t.Context()); err != nil {
 		t.Fatal(err)
