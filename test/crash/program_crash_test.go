@@ -426,20 +426,21 @@ func (p *program) verify() {
 		}
 		c.Close()
 	}
-	p.l.settle(found, p.abroad())
+	p.l.settle(found, p.abroad(found))
 	p.report()
 }
 
 // abroad gives for each letter that was to go abroad one item in the queue: the
-// ledger shall look for copies here only, since those abroad come later.
-func (p *program) abroad() map[mail.TraceID]int {
+// ledger shall look for copies here only, since those abroad come later. One
+// that is here, answered or not, must come there too.
+func (p *program) abroad(found map[mail.TraceID]map[mail.AccountID][]copyAt) map[mail.TraceID]int {
 	p.l.mu.Lock()
 	defer p.l.mu.Unlock()
 	p.sink.mu.Lock()
 	defer p.sink.mu.Unlock()
 	queue := map[mail.TraceID]int{}
 	for id, lt := range p.l.letters {
-		if lt.queued && (lt.fate == acked || p.sink.got[id] > 0) {
+		if lt.queued && (lt.fate == acked || found[id] != nil || p.sink.got[id] > 0) {
 			queue[id] = 1
 		}
 	}
