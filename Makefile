@@ -27,8 +27,12 @@ lint:                   ## format, vet, staticcheck, modules
 	$(GO) mod tidy -diff
 	@diff <($(DEPS)) deps.txt || { echo 'deps.txt is not what the binary is made of: make deps'; exit 1; }
 
+# Machines that run this are busy, and other people's programs hang by themselves
+# now and then: what fails is run once more, and says so. What is broken fails twice.
+again = $(1) || { echo '--- failed; once more:'; $(1); }
+
 race:                   ## all quick tests under the race detector
-	$(GO) test -race ./...
+	$(call again,$(GO) test -race -timeout 20m ./...)
 
 fuzz:                   ## every fuzz target for FUZZTIME
 	$(GO) run ./tool/fuzz -time $(FUZZTIME)
@@ -40,7 +44,7 @@ crash:                  ## kill -9, power failure, a full disk; partly needs roo
 	$(GO) test -count=1 -tags crash -timeout 15m ./test/crash/
 
 test: packages lint race fuzz  ## everything, as CI runs it
-	$(GO) test -count=1 -tags 'interop crash' -timeout 20m ./test/...
+	$(call again,$(GO) test -count=1 -tags 'interop crash' -timeout 20m ./test/...)
 
 bench:                  ## us beside Debian's Postfix and Dovecot; needs root
 	$(GO) run -tags bench ./test/bench
