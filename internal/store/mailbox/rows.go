@@ -192,7 +192,9 @@ func decodeRow(uid mail.UID, raw []byte) (Row, error) {
 	}
 	r.saved = r.date + d.Varint()
 	if d.More() {
-		r.ends = int64(d.Uvarint())
+		if r.ends = int64(d.Uvarint()); r.ends < 0 {
+			return r, kv.ErrRow
+		}
 	}
 	return r, d.Err()
 }
