@@ -1,7 +1,7 @@
 # What there is to do, each a line of go. `make test` is what CI runs.
 SHELL := /bin/bash
 GO ?= go
-FUZZTIME ?= 5s
+FUZZTIME ?= 2s
 
 # The modules that the binary is made of: a new one is a line in review.
 DEPS = $(GO) list -deps -f '{{with .Module}}{{.Path}}{{end}}' ./cmd/posthaste | sort -u
