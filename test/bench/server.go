@@ -192,7 +192,7 @@ func startPosthaste(dir string, to *sink) (s *server, err error) {
 		}
 	}
 	text := fmt.Sprintf("hostname = \"mx.%s\"\ndata = %q\nlog.level = \"error\"\n", domain, filepath.Join(dir, "data"))
-	text += "[limits]\ntrusted_networks = [\"127.0.0.0/8\"]\nconnections = 50000\n[queue]\nper_domain = 50\n"
+	text += "[limits]\ntrusted_networks = [\"127.0.0.0/8\"]\nconnections = 50000\nsessions_per_account = 5000\n[queue]\nper_domain = 50\n"
 	text += fmt.Sprintf("[[route]]\ndomain = \"*\"\nhost = %q\ntls = \"none\"\n", to.addr())
 	for _, l := range [][2]string{{s.smtp, "smtp"}, {s.imap, "imap"}, {s.pop3, "pop3"}} {
 		text += fmt.Sprintf("[[listener]]\naddress = %q\nprotocol = %q\ntls = \"none\"\nplaintext_login = %v\n", l[0], l[1], l[1] != "smtp")

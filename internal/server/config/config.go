@@ -93,6 +93,7 @@ type Limits struct {
 	Recipients            int  `toml:"recipients"`              // of one message
 	Connections           int  `toml:"connections"`             // on each listener
 	ConnectionsPerAddress int  `toml:"connections_per_address"` // IPv6: per /64
+	SessionsPerAccount    int  `toml:"sessions_per_account"`    // of IMAP, at once
 	// TrustedNetworks are free of limits per address and of slowed log-ins.
 	TrustedNetworks []netip.Prefix `toml:"trusted_networks"`
 	AccountQuota    Size           `toml:"account_quota"` // of new accounts; 0 is none
@@ -169,7 +170,7 @@ func Default() Config {
 			{Address: ":995", Protocol: "pop3", TLS: "implicit"},
 		},
 		Receive: Receive{TrustedNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}},
-		Limits:  Limits{MessageSize: 50 << 20, Recipients: 100, Connections: 10_000, ConnectionsPerAddress: 100},
+		Limits:  Limits{MessageSize: 50 << 20, Recipients: 100, Connections: 10_000, ConnectionsPerAddress: 100, SessionsPerAccount: 100},
 		Queue: Queue{
 			FirstRetry: Duration(time.Minute), LastRetry: Duration(4 * time.Hour), WarnAfter: Duration(4 * time.Hour), GiveUp: Duration(5 * 24 * time.Hour),
 			Workers: 100, PerDomain: 10,
@@ -263,7 +264,7 @@ func (c *Config) check() error {
 			return fmt.Errorf("dns.servers: %q is no IP address, with or without a port", s)
 		}
 	}
-	if c.Limits.MessageSize < 64<<10 || c.Limits.Recipients < 1 || c.Limits.Connections < 1 || c.Limits.ConnectionsPerAddress < 1 {
+	if c.Limits.MessageSize < 64<<10 || c.Limits.Recipients < 1 || c.Limits.Connections < 1 || c.Limits.ConnectionsPerAddress < 1 || c.Limits.SessionsPerAccount < 1 {
 		return errors.New("limits: message_size must be at least 64KB, the others at least 1")
 	}
 	if c.Queue.Workers < 1 || c.Queue.PerDomain < 1 || c.Queue.FirstRetry > c.Queue.LastRetry {

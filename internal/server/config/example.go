@@ -76,6 +76,7 @@ hostname = "mail.example.org"
 # recipients = 100                 # of one message
 # connections = 10000              # on each listener
 # connections_per_address = 100    # of an IPv6 address: its /64
+# sessions_per_account = 100       # of IMAP, at once
 # trusted_networks = []            # "10.0.0.0/8": no limits per address, no slowed log-ins
 # account_quota = "0"              # of new accounts, such as "5GB"; 0 is no limit
 
