@@ -9,11 +9,13 @@ import (
 // A Verb is the word of a command, in upper case.
 type Verb string
 
-// The verbs. RFC 1939 §5-§7, RFC 2449 §5, RFC 2595 §4, RFC 5034 §4
+// The verbs. RFC 1939 §5-§7, RFC 2449 §5, RFC 2595 §4, RFC 5034 §4, RFC 6856 §2,
+// §3
 const (
 	AUTH Verb = "AUTH"
 	CAPA Verb = "CAPA"
 	DELE Verb = "DELE"
+	LANG Verb = "LANG"
 	LIST Verb = "LIST"
 	NOOP Verb = "NOOP"
 	PASS Verb = "PASS"
@@ -25,6 +27,7 @@ const (
 	TOP  Verb = "TOP"
 	UIDL Verb = "UIDL"
 	USER Verb = "USER"
+	UTF8 Verb = "UTF8"
 )
 
 // verbs says what each verb takes, and in which state it may come.
@@ -35,6 +38,7 @@ var verbs = map[Verb]struct {
 	AUTH: {authArgs, Authorization},
 	CAPA: {noArgs, anyState},
 	DELE: {numberArg, Transaction},
+	LANG: {maybeText, anyState},
 	LIST: {maybeNumber, Transaction},
 	NOOP: {noArgs, Transaction},
 	PASS: {textArg, Authorization},
@@ -46,6 +50,7 @@ var verbs = map[Verb]struct {
 	TOP:  {twoNumbers, Transaction},
 	UIDL: {maybeNumber, Transaction},
 	USER: {textArg, Authorization},
+	UTF8: {noArgs, Authorization},
 }
 
 type arguments uint8
@@ -53,6 +58,7 @@ type arguments uint8
 const (
 	noArgs arguments = iota
 	textArg
+	maybeText
 	numberArg
 	maybeNumber
 	twoNumbers
@@ -63,7 +69,7 @@ const (
 // depends on the verb.
 type Command struct {
 	Verb      Verb
-	Text      string // USER, PASS: all that follows, blanks included
+	Text      string // USER, PASS: all that follows, blanks included; LANG: the language, if one is named
 	Number    uint32 // DELE, RETR, TOP; LIST, UIDL: zero if there was none
 	Lines     int    // TOP: of the body
 	Mechanism string // AUTH: in upper case; empty asks what there is
@@ -111,6 +117,11 @@ func (c *Command) arguments(args arguments, fields [][]byte) error {
 		ok = len(fields) == 0
 	case numberArg:
 		ok = len(fields) == 1 && c.number(fields[0])
+	case maybeText:
+		ok = len(fields) <= 1
+		if len(fields) == 1 {
+			c.Text = string(fields[0])
+		}
 	case maybeNumber:
 		ok = len(fields) == 0 || len(fields) == 1 && c.number(fields[0])
 	case twoNumbers:

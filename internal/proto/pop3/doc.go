@@ -1,9 +1,9 @@
 // Package pop3 is the Post Office Protocol, version 3, as bytes: what a client
 // says becomes a Command, and what it hears is appended or written. RFC 1939,
 // with the extensions of RFC 2449, the response codes of RFC 3206, STLS of RFC
-// 2595 and AUTH of RFC 5034.
+// 2595, AUTH of RFC 5034, and UTF8 and LANG of RFC 6856.
 //
-// APOP is not here: it needs passwords in clear on the server.
+// APOP is not here: it needs passwords in clear on the server (decision 010).
 //
 // Lines are bounded (MaxLine, MaxAuth), and so is what is read to find the end
 // of one that is too long. What goes out has CRLF only, and dots at the front

@@ -41,6 +41,11 @@ func TestParseCommand(t *testing.T) {
 		{"TOP 1", Command{Verb: TOP}, ErrSyntax},
 		{"TOP 1 99999999999", Command{Verb: TOP, Number: 1, Lines: 1<<31 - 1}, ErrSyntax},
 		{"UIDL 7", Command{Verb: UIDL, Number: 7}, nil},
+		{"LANG", Command{Verb: LANG}, nil},
+		{"lang de-CH", Command{Verb: LANG, Text: "de-CH"}, nil},
+		{"LANG a b", Command{Verb: LANG}, ErrSyntax},
+		{"UTF8", Command{Verb: UTF8}, nil},
+		{"UTF8 1", Command{Verb: UTF8}, ErrSyntax},
 		{"AUTH", Command{Verb: AUTH}, nil},
 		{"AUTH plain", Command{Verb: AUTH, Mechanism: "PLAIN"}, nil},
 		{"AUTH PLAIN =", Command{Verb: AUTH, Mechanism: "PLAIN", Initial: []byte{}}, nil},
@@ -85,8 +90,8 @@ func TestParseResponse(t *testing.T) {
 
 func TestStates(t *testing.T) {
 	allowed := map[State]string{
-		Authorization: "AUTH CAPA PASS QUIT STLS USER",
-		Transaction:   "CAPA DELE LIST NOOP QUIT RETR RSET STAT TOP UIDL",
+		Authorization: "AUTH CAPA LANG PASS QUIT STLS USER UTF8",
+		Transaction:   "CAPA DELE LANG LIST NOOP QUIT RETR RSET STAT TOP UIDL",
 	}
 	for state, want := range allowed {
 		for v := range verbs {

@@ -1,5 +1,6 @@
 // Package pop3d lets people fetch their mail over POP3: RFC 1939 with CAPA
-// (RFC 2449), STLS (RFC 2595), AUTH (RFC 5034) and response codes (RFC 3206).
+// (RFC 2449), STLS (RFC 2595), AUTH (RFC 5034), UTF8 and LANG (RFC 6856), and
+// response codes (RFC 3206).
 //
 // What a session sees is INBOX as it was at login: numbers and sizes stand
 // still, and sizes are the exact octets of RETR. Only one session at a time has
@@ -13,6 +14,11 @@
 //     elsewhere; that is done once, when the session ends, in whatever way.
 //     TOP does not mark.
 //   - A UIDL is "uidvalidity.uid": it never changes, and is never given again.
+//   - A client that has not said UTF8 gets headers of ASCII, and sizes that are
+//     those of what it gets.
+//   - A session whose client has crashed ends, and the maildrop with it: when the
+//     connection is found dead (TCP keep-alive, minutes), or after ten minutes
+//     without a word.
 //   - No password is taken in clear unless ClearAuth says so.
 //   - A session that waits for its client holds a few KB.
 package pop3d

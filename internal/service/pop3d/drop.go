@@ -18,6 +18,7 @@ type drop struct {
 	read    marks // retrieved whole
 	count   int   // messages that are not deleted
 	size    int64 // their octets
+	utf8    bool  // headers may have UTF-8
 
 	// Messages fetched ahead: ahead[i] is number first+i.
 	ahead []mailbox.Message
@@ -32,7 +33,6 @@ func openDrop(ctx context.Context, st *mailbox.Store, a mail.AccountID) (*drop, 
 		return nil, err
 	}
 	d := &drop{mail: st, account: a, snap: snap, last: -1}
-	d.reset()
 	return d, nil
 }
 
@@ -40,8 +40,16 @@ func openDrop(ctx context.Context, st *mailbox.Store, a mail.AccountID) (*drop, 
 func (d *drop) reset() {
 	d.deleted, d.count, d.size = nil, d.snap.Len(), 0
 	for _, r := range d.snap.Rows(0) {
-		d.size += r.Lined()
+		d.size += d.octets(r)
 	}
+}
+
+// octets is the size of a message as RETR sends it. RFC 1939 §11
+func (d *drop) octets(r *mailbox.Row) int64 {
+	if d.utf8 {
+		return r.Lined()
+	}
+	return r.LinedASCII()
 }
 
 // row gives a message by the number that clients give it, which begins at 1.
@@ -60,7 +68,7 @@ func (d *drop) row(number uint32) (int, *mailbox.Row, error) {
 func (d *drop) delete(i int) {
 	d.deleted.set(i, d.snap.Len())
 	d.count--
-	d.size -= d.snap.At(i).Lined()
+	d.size -= d.octets(d.snap.At(i))
 }
 
 const (

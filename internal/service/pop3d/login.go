@@ -12,7 +12,7 @@ import (
 
 // capa is CAPA. RFC 2449 §5
 func (s *session) capa(context.Context, pop3.Command) error {
-	lines := []string{"TOP", "UIDL", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE"}
+	lines := []string{"TOP", "UIDL", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE", "EXPIRE NEVER", "UTF8 USER", "LANG"}
 	if s.drop == nil {
 		if s.canStartTLS() {
 			lines = append(lines, "STLS")
@@ -46,6 +46,9 @@ var errClear = no("", "begin TLS first")
 func (s *session) stls(ctx context.Context, _ pop3.Command) error {
 	if !s.canStartTLS() {
 		return no("", "TLS is not to be had here, or is there already")
+	}
+	if s.utf8 {
+		return no("", "STLS comes before UTF8") // RFC 6856 §2
 	}
 	if s.r.Buffered() > 0 {
 		return &ending{&failure{"", "nothing may follow STLS before TLS does"}}
@@ -154,10 +157,46 @@ func (s *session) welcome(ctx context.Context, id sasl.Identity) error {
 		s.srv.Drops.leave(id.Account)
 		return err
 	}
+	d.utf8 = s.utf8
+	d.reset()
 	s.drop = d
 	s.peer.Account, s.peer.Login = id.Account, id.Login
 	s.conn.until = time.Time{}
 	s.log = s.log.With("account", id.Account)
 	s.log.Info("loggedIn", "protocol", "pop3", "login", id.Login.String(), "tls", s.peer.TLS != nil)
 	return s.ok("welcome")
+}
+
+// utf8Mode is UTF8: from now on headers come as they are. RFC 6856 §2
+func (s *session) utf8Mode(context.Context, pop3.Command) error {
+	s.utf8 = true
+	return s.ok("headers may have UTF-8 in them now")
+}
+
+// languages are those we speak, and what they are called in themselves. The
+// first is everybody's.
+var languages = [...][2]string{{"i-default", "the language for everybody: English"}, {"en", "English"}}
+
+// lang is LANG: it lists the languages, or chooses one. RFC 6856 §3
+func (s *session) lang(_ context.Context, c pop3.Command) error {
+	if c.Text == "" {
+		var lines []string
+		for _, l := range languages {
+			lines = append(lines, l[0]+" "+l[1])
+		}
+		return s.lines("these languages", lines)
+	}
+	// A range is looked up as RFC 4647 §3.4 has it: part by part from its end.
+	for want := c.Text; ; {
+		for _, l := range languages {
+			if strings.EqualFold(want, l[0]) || want == "*" {
+				return s.ok(l[0] + " is what I speak now")
+			}
+		}
+		i := strings.LastIndexByte(want, '-')
+		if i <= 0 {
+			return no("", "I do not speak this language")
+		}
+		want = want[:i]
+	}
 }

@@ -160,6 +160,7 @@ var messages = map[string]string{
 	"plain": "Subject: plain\r\n\r\nHello there.\r\nSecond line.\r\nThird line.\r\n",
 	"dots":  "Subject: dots\r\n\r\n.\r\n..\r\nx.\r\n.leading dot\r\nend\r\n",
 	"bare":  "Subject: bare\n\none\ntwo\r\nthree",
+	"intl":  "From: Zoë <zoë@bücher.example>\r\nSubject: Grüße\r\nDate: as it was\r\n\r\nGrüße auch hier.\r\n",
 	"open":  "Subject: open\r\n\r\nwithout an end",
 }
 
@@ -593,7 +594,7 @@ func TestScram(t *testing.T) {
 
 // TestEveryCommand looks that what is parsed is done.
 func TestEveryCommand(t *testing.T) {
-	for _, v := range []pop3.Verb{pop3.AUTH, pop3.CAPA, pop3.DELE, pop3.LIST, pop3.NOOP, pop3.PASS, pop3.QUIT, pop3.RETR, pop3.RSET, pop3.STAT, pop3.STLS, pop3.TOP, pop3.UIDL, pop3.USER} {
+	for _, v := range []pop3.Verb{pop3.AUTH, pop3.CAPA, pop3.DELE, pop3.LANG, pop3.LIST, pop3.NOOP, pop3.PASS, pop3.QUIT, pop3.RETR, pop3.RSET, pop3.STAT, pop3.STLS, pop3.TOP, pop3.UIDL, pop3.USER, pop3.UTF8} {
 		if commands[v] == nil {
 			t.Errorf("%s is parsed and not done", v)
 		}
@@ -681,4 +682,29 @@ func BenchmarkDrain(b *testing.B) {
 		b.Fatal(err)
 	}
 	c.want("+OK")
+}
+
+// TestDowngradedSizes: what LIST says is what RETR sends, for a large message
+// and one with bare LF too.
+func TestDowngradedSizes(t *testing.T) {
+	srv := newServer(t)
+	deliver(t, srv,
+		"Subject: Grüße\nX: é\n\nbare\n.\n",
+		"To: ü@example.org\r\n\r\n"+strings.Repeat("a line of it\r\n", 50_000),
+		"Subject: "+strings.Repeat("ü", 100_000)+"\r\n\r\n",
+		"Subject: ü")
+	c := newClient(t, srv).login()
+	for i := range 4 {
+		c.say(fmt.Sprintf("LIST %d", i+1))
+		_, size, _ := strings.Cut(strings.TrimPrefix(c.line(), "+OK "), " ")
+		c.say(fmt.Sprintf("RETR %d", i+1))
+		c.want("+OK " + size + " octets")
+		text := c.text()
+		if fmt.Sprint(len(text)) != size {
+			t.Errorf("message %d: LIST says %s, %d came", i+1, size, len(text))
+		}
+		if head, _, _ := strings.Cut(text, "\r\n\r\n"); strings.ContainsFunc(head, func(r rune) bool { return r >= 0x80 }) {
+			t.Errorf("message %d: %.100q", i+1, head)
+		}
+	}
 }

@@ -26,6 +26,7 @@ type session struct {
 	binding sasl.ChannelBinding
 	user    string // of USER, for the PASS that follows
 	drop    *drop  // nil until login
+	utf8    bool   // the client knows UTF-8 in headers
 	bad     int    // commands in a row that were not understood
 	failed  int    // attempts to log in that failed
 }
@@ -35,6 +36,7 @@ var commands = map[pop3.Verb]func(*session, context.Context, pop3.Command) error
 	pop3.AUTH: (*session).auth,
 	pop3.CAPA: (*session).capa,
 	pop3.DELE: (*session).dele,
+	pop3.LANG: (*session).lang,
 	pop3.LIST: (*session).list,
 	pop3.NOOP: (*session).noop,
 	pop3.PASS: (*session).pass,
@@ -46,6 +48,7 @@ var commands = map[pop3.Verb]func(*session, context.Context, pop3.Command) error
 	pop3.TOP:  (*session).top,
 	pop3.UIDL: (*session).uidl,
 	pop3.USER: (*session).userName,
+	pop3.UTF8: (*session).utf8Mode,
 }
 
 // Limits of a session.

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"posthaste/internal/base/mail"
+	"posthaste/internal/proto/message"
 	"posthaste/internal/proto/pop3"
 	"posthaste/internal/store/mailbox"
 )
@@ -18,7 +19,7 @@ func (s *session) stat(context.Context, pop3.Command) error {
 // list is LIST. RFC 1939 §5
 func (s *session) list(_ context.Context, c pop3.Command) error {
 	return s.each(c, "messages follow", func(b []byte, number uint32, r *mailbox.Row) []byte {
-		return pop3.AppendScan(b, number, r.Lined())
+		return pop3.AppendScan(b, number, s.drop.octets(r))
 	})
 }
 
@@ -64,7 +65,7 @@ func (s *session) retr(ctx context.Context, c pop3.Command) error {
 	if err != nil {
 		return err
 	}
-	if err := s.send(ctx, i, pop3.NewLines(s), strconv.FormatInt(r.Lined(), 10)+" octets"); err != nil {
+	if err := s.send(ctx, i, pop3.NewLines(s), strconv.FormatInt(s.drop.octets(r), 10)+" octets"); err != nil {
 		return err
 	}
 	if r.Flags&mailbox.Seen == 0 {
@@ -88,9 +89,13 @@ const page = 64 << 10
 // send answers with a message, in the form that lines gives it.
 func (s *session) send(ctx context.Context, i int, lines *pop3.Lines, text string) error {
 	d := s.drop
+	r := d.snap.At(i)
 	m, err := d.message(ctx, i)
 	if err != nil {
 		return err
+	}
+	if r.NeedsUTF8() && !d.utf8 {
+		return s.sendASCII(ctx, m, r, lines, text)
 	}
 	small := false
 	if d.text, small, err = m.Append(d.text[:0]); err != nil {
@@ -106,16 +111,46 @@ func (s *session) send(ctx context.Context, i int, lines *pop3.Lines, text strin
 		return err
 	}
 	defer b.Close()
+	return s.sendBody(b, 0, nil, lines, text)
+}
+
+// sendASCII is send with a header that has no UTF-8. RFC 6858
+func (s *session) sendASCII(ctx context.Context, m *mailbox.Message, r *mailbox.Row, lines *pop3.Lines, text string) error {
+	records, err := s.drop.mail.Records(ctx, s.drop.account, []mail.EmailID{r.Email})
+	if err != nil {
+		return err
+	}
+	tree, err := message.DecodePart(records[0].Tree)
+	if err != nil {
+		return fmt.Errorf("pop3d: the tree of email %d: %w", r.Email, err)
+	}
+	b, err := m.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	header := make([]byte, tree.HeaderSize)
+	if n, err := b.ReadAt(header, 0); n < len(header) {
+		return fmt.Errorf("pop3d: read the header: %w", err)
+	}
+	return s.sendBody(b, tree.HeaderSize, message.Downgrade(nil, header), lines, text)
+}
+
+// sendBody answers with front and what b has from off on.
+func (s *session) sendBody(b mail.Body, off int64, front []byte, lines *pop3.Lines, text string) error {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	// The first page may tell that the message cannot be read while that can
 	// still be said.
-	n, err := readPage(b, (*buf)[:min(cap(*buf), page)], 0)
+	n, err := readPage(b, (*buf)[:min(cap(*buf), page)], off)
 	if err != nil {
 		return err
 	}
 	s.ok(text)
-	for off := int64(0); ; {
+	if _, err := lines.Write(front); err != nil {
+		return err
+	}
+	for {
 		if _, err := lines.Write((*buf)[:n]); err != nil {
 			return err
 		}

@@ -201,7 +201,7 @@ func (e *Edit) Append(box mail.MailboxID, m Incoming) (Appended, error) {
 	_, zone := m.Date.Zone()
 	r := Row{
 		UID: b.UIDNext, Flags: m.Flags.System() | bits, ModSeq: e.root.modseq, Email: id, Thread: thread,
-		Size: m.Size, date: m.Date.Unix(), zone: int16(zone / 60), saved: now.Unix(), ends: m.ends,
+		Size: m.Size, date: m.Date.Unix(), zone: int16(zone / 60), saved: now.Unix(), ends: m.ends, ascii: m.ascii,
 	}
 	em := email{trace: m.Trace, prefix: m.Prefix, ref: m.Ref}
 	buf := scratch.Get().(*[]byte)

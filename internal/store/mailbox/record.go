@@ -25,6 +25,7 @@ type Prepared struct {
 	Size   int64    // of prefix and body
 
 	ends    int64 // see Row
+	ascii   int32
 	record  []byte
 	large   Record // the record, if it is too large for a row
 	threads []uint64
@@ -111,6 +112,9 @@ const (
 )
 
 func (p *Prepared) summarize(tree *message.Part, header []byte) {
+	if message.NeedsUTF8(header) {
+		p.ascii = int32(message.Lined(message.Downgrade(nil, header))-message.Lined(header))<<1 | 1
+	}
 	var sent int64
 	var fields []byte
 	var refs string

@@ -145,6 +145,7 @@ type Row struct {
 	Size   int64
 	date   int64 // INTERNALDATE, seconds
 	zone   int16 // its zone, minutes east
+	ascii  int32 // 0, or what LinedASCII is above Lined, times two and one
 	saved  int64 // SAVEDATE, seconds
 	ends   int64 // bytes that lack to have every line end in CRLF
 }
@@ -161,6 +162,12 @@ func (r *Row) Date() time.Time {
 // Saved is when the message came into this mailbox. RFC 8514
 func (r *Row) Saved() time.Time { return time.Unix(r.saved, 0).UTC() }
 
+// NeedsUTF8 tells whether the header has what message.Downgrade takes out.
+func (r *Row) NeedsUTF8() bool { return r.ascii != 0 }
+
+// LinedASCII is Lined of the message with a header of ASCII only.
+func (r *Row) LinedASCII() int64 { return r.Lined() + int64(r.ascii>>1) }
+
 // Lined is the size of the message once every line ends in CRLF, the last one
 // included: what POP3 sends of it. RFC 1939 §11
 func (r *Row) Lined() int64 { return r.Size + r.ends }
@@ -172,8 +179,11 @@ func (r *Row) append(b []byte) []byte {
 	b = binary.AppendVarint(b, r.date)
 	b = binary.AppendVarint(b, int64(r.zone))
 	b = binary.AppendVarint(b, r.saved-r.date)
-	if r.ends > 0 { // hardly ever
+	if r.ends > 0 || r.ascii != 0 { // hardly ever
 		b = binary.AppendUvarint(b, uint64(r.ends))
+	}
+	if r.ascii != 0 {
+		b = binary.AppendVarint(b, int64(r.ascii))
 	}
 	return b
 }
@@ -195,6 +205,9 @@ func decodeRow(uid mail.UID, raw []byte) (Row, error) {
 		if r.ends = int64(d.Uvarint()); r.ends < 0 {
 			return r, kv.ErrRow
 		}
+	}
+	if d.More() {
+		r.ascii = int32(d.Varint())
 	}
 	return r, d.Err()
 }
