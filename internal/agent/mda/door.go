@@ -20,7 +20,7 @@ type Door struct {
 
 // Begin opens a mail transaction.
 func (d *Door) Begin(_ context.Context, peer mail.Peer, from mail.Address, p smtp.MailParams) (smtp.Transaction, error) {
-	env := mail.Envelope{Trace: mail.NewTraceID(time.Now()), Sender: from, UTF8: p.UTF8, EightBit: p.EightBit}
+	env := mail.Envelope{Trace: mail.NewTraceID(time.Now()), Sender: from, UTF8: p.UTF8, EightBit: p.EightBit, Return: p.Return, EnvelopeID: p.EnvelopeID}
 	return &doorTransaction{d: d, peer: peer, env: env}, nil
 }
 
@@ -34,14 +34,14 @@ type doorTransaction struct {
 func (t *doorTransaction) ID() mail.TraceID { return t.env.Trace }
 
 // Rcpt takes a recipient that is here.
-func (t *doorTransaction) Rcpt(ctx context.Context, to mail.Address, _ smtp.RcptParams) error {
+func (t *doorTransaction) Rcpt(ctx context.Context, to mail.Address, p smtp.RcptParams) error {
 	if to.Domain == "" { // <postmaster>
 		to.Domain = t.d.Agent.Hostname
 	}
 	if err := t.d.Accepts(ctx, to); err != nil {
 		return err
 	}
-	t.env.Recipients = append(t.env.Recipients, mail.Recipient{Address: to})
+	t.env.Recipients = append(t.env.Recipients, mail.Recipient{Address: to, Notify: p.Notify, ORCPT: p.Original})
 	return nil
 }
 

@@ -181,11 +181,7 @@ func (a *Agent) do(ctx context.Context, m Mail, p *plan, mode onFull) (full map[
 		return nil, errTooWide
 	}
 	d := delivery{a: a, m: m, plan: p, local: local, waiting: waiting, msg: msg, ref: ref, mode: mode}
-	locks := []kv.Lock{queue.ShardOf(m.Envelope.Trace)}
-	for _, l := range local {
-		locks = append(locks, mailbox.Lock(l.account))
-	}
-	if err := a.DB.Update(ctx, kv.Plan{Locks: locks}, d.commit); err != nil {
+	if err := d.run(ctx); err != nil {
 		return nil, fmt.Errorf("mda: deliver %v: %w", m.Envelope.Trace, err)
 	}
 	for _, e := range d.events {
@@ -213,12 +209,17 @@ func (p *plan) split(waiting []queue.Item, msg *mailbox.Prepared, ref body.Ref) 
 func weigh(list []queue.Item, ref body.Ref) (n int) {
 	for i := range list {
 		it := &list[i]
-		n += 300 + len(it.Prefix) + len(ref.Inline) + len(it.Envelope.Sender.Local) + len(it.Envelope.Sender.Domain) + 3*len(it.Domain)
+		n += 300 + len(it.Prefix) + len(it.Envelope.EnvelopeID) + len(ref.Inline) + len(it.Envelope.Sender.Local) + len(it.Envelope.Sender.Domain) + 3*len(it.Domain)
 		for _, r := range it.Envelope.Recipients {
-			n += 60 + 3*len(r.Address.Local) + len(it.Domain) + len(r.Original.Local) + len(r.Original.Domain)
+			n += weighRecipient(r)
 		}
 	}
 	return n
+}
+
+// weighRecipient tells about how many bytes a recipient takes in an item.
+func weighRecipient(r mail.Recipient) int {
+	return 60 + 3*len(r.Address.Local) + len(r.Address.Domain) + len(r.Original.Local) + len(r.Original.Domain) + len(r.ORCPT)
 }
 
 // A delivery is a plan about to be carried out.
@@ -232,8 +233,37 @@ type delivery struct {
 	ref     body.Ref
 	mode    onFull
 
+	// reports is what the sender is told of at once: that some of the recipients
+	// have it. unreported are accounts that turned out to have no room.
+	reports    []queue.Item
+	reported   map[mail.AccountID]bool
+	unreported map[mail.AccountID]bool
+
 	full   map[mail.AccountID]bool // left out
 	events []trace.Event
+}
+
+// errEarly tells that a report was written of a success that is none.
+var errEarly = errors.New("mda: an account has no room after all")
+
+// run makes the report that the sender asked for, if he did, and commits. Only
+// the commit knows who has room: if the report says too much it is made anew.
+func (d *delivery) run(ctx context.Context) error {
+	for {
+		if err := d.report(ctx); err != nil {
+			return err
+		}
+		locks := []kv.Lock{queue.ShardOf(d.m.Envelope.Trace)}
+		for _, l := range d.local {
+			locks = append(locks, mailbox.Lock(l.account))
+		}
+		for _, r := range d.reports {
+			locks = append(locks, queue.ShardOf(r.Envelope.Trace))
+		}
+		if err := d.a.DB.Update(ctx, kv.Plan{Locks: locks}, d.commit); !errors.Is(err, errEarly) {
+			return err
+		}
+	}
 }
 
 // commit does it; it may be called again.
@@ -247,6 +277,9 @@ func (d *delivery) commit(tx kv.Tx) error {
 			d.note(tx, trace.Event{Kind: trace.Stored, Rcpt: l.rcpt.Address, Mailbox: stored})
 		case !errors.Is(err, mail.ErrOverQuota):
 			return err
+		case d.reported[l.account]:
+			d.unreported[l.account] = true
+			return errEarly
 		case d.mode == leaveOut && l.direct:
 			d.full[l.account] = true
 		default:
@@ -268,6 +301,13 @@ func (d *delivery) commit(tx kv.Tx) error {
 		for _, r := range it.Envelope.Recipients {
 			d.note(tx, trace.Event{Kind: trace.Queued, Rcpt: r.Address})
 		}
+	}
+	for _, r := range d.reports {
+		e, err := PutReport(tx, d.a.Queue, r, d.m.Envelope)
+		if err != nil {
+			return err
+		}
+		d.events = append(d.events, e)
 	}
 	journal.Write(tx, d.events...)
 	if d.m.From == nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"posthaste/internal/base/mail"
+	"posthaste/internal/engine/kv"
 	"posthaste/internal/store/directory"
 	"posthaste/internal/store/queue"
 )
@@ -34,6 +35,7 @@ type plan struct {
 	no       map[mail.Address]*mail.Refusal
 	refused  []mail.Recipient
 	accounts map[mail.Address][]mail.AccountID
+	expanded map[mail.Address]bool // an alias led it to several addresses
 
 	seenAcct map[mail.AccountID]int // number in local
 	seenAddr map[mail.Address]bool
@@ -47,7 +49,7 @@ var errTooMany = mail.Refuse("5.5.3", "the aliases lead to too many recipients",
 
 func (a *Agent) plan(ctx context.Context, env mail.Envelope) (*plan, error) {
 	p := &plan{
-		no: map[mail.Address]*mail.Refusal{}, accounts: map[mail.Address][]mail.AccountID{},
+		no: map[mail.Address]*mail.Refusal{}, accounts: map[mail.Address][]mail.AccountID{}, expanded: map[mail.Address]bool{},
 		seenAcct: map[mail.AccountID]int{}, seenAddr: map[mail.Address]bool{},
 	}
 	for _, r := range env.Recipients {
@@ -115,12 +117,20 @@ func (a *Agent) alias(ctx context.Context, p *plan, first mail.Address, r mail.R
 func (a *Agent) expand(ctx context.Context, p *plan, first mail.Address, r mail.Recipient, al *directory.Alias, depth int) error {
 	served := false
 	var refused error
+	if len(al.Targets) > 1 {
+		// The sender hears of the expansion instead of each success behind it.
+		// RFC 3461 §5.2.7.3
+		p.expanded[first] = true
+		r.Notify = r.Notify.WithoutSuccess()
+	}
 	for _, target := range al.Targets {
 		original := r.Original
 		if original.IsZero() {
 			original = r.Address
 		}
-		err := a.follow(ctx, p, first, mail.Recipient{Address: target, Original: original}, depth+1)
+		to := r
+		to.Address, to.Original = target, original
+		err := a.follow(ctx, p, first, to, depth+1)
 		if no, ok := errors.AsType[*mail.Refusal](err); ok && no != errTooMany {
 			refused = err
 			continue
@@ -166,23 +176,31 @@ func (p *plan) refusal() error {
 	return mail.Refuse("5.5.1", "no valid recipients", "")
 }
 
-// maxItem is how many recipients one item has: more make more items.
-const maxItem = 100
+// maxItem is how many recipients one item has, and maxItemBytes about how much
+// they take: more make more items.
+const (
+	maxItem      = 100
+	maxItemBytes = kv.MaxValue / 2
+)
 
 // items makes queue items for recipients, a few for each domain.
 func items(m Mail, rcpts []mail.Recipient) []queue.Item {
 	byDomain := map[mail.Domain]int{}
 	var out []queue.Item
+	var bytes []int // of each
 	for _, r := range rcpts {
 		d := r.Address.Domain
 		i, ok := byDomain[d]
-		if !ok || len(out[i].Envelope.Recipients) == maxItem {
+		w := weighRecipient(r)
+		if !ok || len(out[i].Envelope.Recipients) == maxItem || bytes[i]+w > maxItemBytes {
 			i = len(out)
 			byDomain[d] = i
+			bytes = append(bytes, 0)
 			env := m.Envelope
 			env.Recipients = nil
 			out = append(out, queue.Item{Envelope: env, Domain: d, Prefix: m.Trace})
 		}
+		bytes[i] += w
 		out[i].Envelope.Recipients = append(out[i].Envelope.Recipients, r)
 	}
 	return out

@@ -39,7 +39,7 @@ type Agent struct {
 // Begin opens a mail transaction for somebody who has logged in.
 func (a *Agent) Begin(ctx context.Context, peer mail.Peer, from mail.Address, p smtp.MailParams) (smtp.Transaction, error) {
 	t := &transaction{a: a, peer: peer}
-	t.env = mail.Envelope{Trace: mail.NewTraceID(time.Now()), Sender: from, UTF8: p.UTF8, EightBit: p.EightBit}
+	t.env = mail.Envelope{Trace: mail.NewTraceID(time.Now()), Sender: from, UTF8: p.UTF8, EightBit: p.EightBit, Return: p.Return, EnvelopeID: p.EnvelopeID}
 	if peer.Account == 0 {
 		return nil, mail.Refuse("5.7.0", "log in first", "")
 	}
@@ -84,7 +84,7 @@ func (t *transaction) ID() mail.TraceID { return t.env.Trace }
 
 // Rcpt takes recipients anywhere; of people here it knows at once whether they
 // exist.
-func (t *transaction) Rcpt(ctx context.Context, to mail.Address, _ smtp.RcptParams) error {
+func (t *transaction) Rcpt(ctx context.Context, to mail.Address, p smtp.RcptParams) error {
 	if to.Domain == "" {
 		to.Domain = t.peer.Login.Domain
 	}
@@ -96,7 +96,7 @@ func (t *transaction) Rcpt(ctx context.Context, to mail.Address, _ smtp.RcptPara
 		t.refused(to, err)
 		return err
 	}
-	t.env.Recipients = append(t.env.Recipients, mail.Recipient{Address: to})
+	t.env.Recipients = append(t.env.Recipients, mail.Recipient{Address: to, Notify: p.Notify, ORCPT: p.Original})
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"posthaste/internal/agent/mda"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/base/trace"
 	"posthaste/internal/engine/kv"
@@ -253,7 +254,7 @@ func (a *Agent) settle(ctx context.Context, c queue.Claim, outcomes []mail.Outco
 	next := a.next(now, c.Attempts)
 	age := now.Sub(c.Queued)
 	events := make([]trace.Event, 0, len(outcomes)+1)
-	var failed, delayed []mail.Outcome
+	var ta tally
 	for i := range outcomes {
 		o := &outcomes[i]
 		e := trace.Event{Trace: c.Envelope.Trace, Time: now, Rcpt: o.Recipient.Address, Status: o.Status, Text: o.Text, Remote: o.Remote}
@@ -262,24 +263,26 @@ func (a *Agent) settle(ctx context.Context, c queue.Claim, outcomes []mail.Outco
 			e.Kind = trace.Delivered
 			if o.Remote == "" {
 				e.Kind = 0 // the mda has told of it
+			} else if !o.Reports {
+				ta.relayed = append(ta.relayed, *o)
 			}
 		case o.Status.Class == 5:
 			e.Kind = trace.Failed
-			failed = append(failed, *o)
+			ta.failed = append(ta.failed, *o)
 		case age >= or(a.GiveUp, 5*24*time.Hour):
 			o.Status.Class = 5
 			o.Text = fmt.Sprintf("tried for %s; the last answer was: %s", days(age), o.Text)
 			e.Kind, e.Status, e.Text = trace.Failed, o.Status, o.Text
-			failed = append(failed, *o)
+			ta.failed = append(ta.failed, *o)
 		default:
 			e.Kind, e.Next = trace.Deferred, next
-			delayed = append(delayed, *o)
+			ta.delayed = append(ta.delayed, *o)
 		}
 		if e.Kind != 0 {
 			events = append(events, e)
 		}
 	}
-	reports, err := a.reports(ctx, &c, failed, delayed, now, next)
+	reports, err := a.reports(ctx, &c, ta, now, next)
 	if err != nil {
 		return err
 	}
@@ -297,29 +300,27 @@ func (a *Agent) commit(ctx context.Context, c queue.Claim, outcomes []mail.Outco
 	locks := []kv.Lock{c.Lock()}
 	for _, r := range reports {
 		locks = append(locks, queue.ShardOf(r.Envelope.Trace))
-		events = append(events, trace.Event{
-			Trace: c.Envelope.Trace, Time: time.Now(), Kind: trace.Reported, Rcpt: c.Envelope.Sender, Link: r.Envelope.Trace,
-		})
 	}
+	var all []trace.Event
 	err := a.DB.Update(ctx, kv.Plan{Locks: locks}, func(tx kv.Tx) error {
 		if err := a.Queue.Settle(tx, c, outcomes, next); err != nil {
 			return err
 		}
+		all = append(all[:0], events...)
 		for _, r := range reports {
-			if _, err := a.Queue.Put(tx, r); err != nil {
+			e, err := mda.PutReport(tx, a.Queue, r, c.Envelope)
+			if err != nil {
 				return err
 			}
-			journal.Write(tx, trace.Event{
-				Trace: r.Envelope.Trace, Time: tx.Now(), Kind: trace.Received, Size: r.Size(), Link: c.Envelope.Trace,
-			}, trace.Event{Trace: r.Envelope.Trace, Time: tx.Now(), Kind: trace.Queued, Rcpt: c.Envelope.Sender})
+			all = append(all, e)
 		}
-		journal.Write(tx, events...)
+		journal.Write(tx, all...)
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("mta: settle: %w", err)
 	}
-	for _, e := range events {
+	for _, e := range all {
 		e.Log(a.Log)
 	}
 	return nil

@@ -2,6 +2,7 @@ package mta_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -95,6 +96,12 @@ func (w *world) post(to ...string) mail.TraceID { return w.postFrom("ada@a.examp
 
 func (w *world) postFrom(from, text string, to ...string) mail.TraceID {
 	w.t.Helper()
+	return w.postAs(from, text, func(*mail.Envelope) {}, to...)
+}
+
+// postAs queues a message whose envelope it shows before.
+func (w *world) postAs(from, text string, show func(*mail.Envelope), to ...string) mail.TraceID {
+	w.t.Helper()
 	env := mail.Envelope{Trace: mail.NewTraceID(time.Now()), EightBit: true}
 	if from != "" {
 		env.Sender = house.Address(from)
@@ -102,6 +109,7 @@ func (w *world) postFrom(from, text string, to ...string) mail.TraceID {
 	for _, s := range to {
 		env.Recipients = append(env.Recipients, mail.Recipient{Address: house.Address(s)})
 	}
+	show(&env)
 	st := w.Stage(text)
 	if err := w.Delivery.Deliver(w.t.Context(), mda.Mail{Envelope: env, Body: st, Trace: []byte("Received: here\r\n")}); err != nil {
 		w.t.Fatal(err)
@@ -116,6 +124,7 @@ type host struct {
 	rcpt     func(local string) error
 	data     func() error
 	got      []string // "to: text"
+	asked    []string // what was said beside the addresses
 	attempts []time.Time
 	conns    int
 	open     int
@@ -143,7 +152,10 @@ func (h *host) serve(c net.Conn) {
 	h.mu.Unlock()
 }
 
-func (h *host) Begin(context.Context, mail.Peer, mail.Address, smtp.MailParams) (smtp.Transaction, error) {
+func (h *host) Begin(_ context.Context, _ mail.Peer, _ mail.Address, p smtp.MailParams) (smtp.Transaction, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.asked = append(h.asked, fmt.Sprintf("ENVID=%s RET=%d", p.EnvelopeID, p.Return))
 	return &hostTx{h: h}, nil
 }
 
@@ -168,8 +180,9 @@ type hostTx struct {
 func (t *hostTx) ID() mail.TraceID      { return mail.TraceID{} }
 func (t *hostTx) Reset(context.Context) {}
 
-func (t *hostTx) Rcpt(_ context.Context, to mail.Address, _ smtp.RcptParams) error {
+func (t *hostTx) Rcpt(_ context.Context, to mail.Address, p smtp.RcptParams) error {
 	t.h.mu.Lock()
+	t.h.asked = append(t.h.asked, fmt.Sprintf("NOTIFY=%d ORCPT=%s", p.Notify, p.Original))
 	rcpt := t.h.rcpt
 	t.h.attempts = append(t.h.attempts, time.Now())
 	t.h.mu.Unlock()

@@ -39,11 +39,20 @@ type SPF struct {
 type Verdict struct {
 	Refusal *mail.Refusal // nil: it is taken
 	Mailbox mailbox.Role  // where it goes; NoRole is the inbox
+	// Quiet tells that the sender is hardly who sent it: he is not told that it
+	// arrived, whatever was asked for.
+	Quiet bool
 }
 
 // Judge weighs the evidence. It asks nobody and forgets at once: the same
 // evidence gives the same verdict.
 func Judge(ev Evidence) Verdict {
+	v := judge(ev)
+	v.Quiet = ev.Judged && (ev.SPF.Result == spf.Fail || ev.SPF.Result == spf.SoftFail || ev.DMARC.Result == dmarc.Fail)
+	return v
+}
+
+func judge(ev Evidence) Verdict {
 	switch {
 	case ev.Hops > mda.MaxHops:
 		return Verdict{Refusal: mail.Refuse("5.4.6", "the message runs in a circle: it has passed too many servers", "")}

@@ -16,7 +16,9 @@ import (
 	"posthaste/internal/base/mail"
 	"posthaste/internal/base/trace"
 	"posthaste/internal/proto/dkim"
+	"posthaste/internal/proto/dmarc"
 	"posthaste/internal/proto/smtp"
+	"posthaste/internal/proto/spf"
 	"posthaste/test/house"
 )
 
@@ -149,5 +151,24 @@ func TestJudgeIsPure(t *testing.T) {
 	ev.Hops = 1000
 	if v := mx.Judge(ev); v.Refusal == nil || !errors.As(v.Refusal, new(*mail.Refusal)) {
 		t.Error(v)
+	}
+}
+
+// TestQuiet: who cannot have sent a message is not told that it arrived.
+func TestQuiet(t *testing.T) {
+	for _, c := range []struct {
+		ev   mx.Evidence
+		want bool
+	}{
+		{mx.Evidence{Judged: true, FromFields: 1, Authors: 1, SPF: mx.SPF{Result: spf.Pass}}, false},
+		{mx.Evidence{Judged: true, FromFields: 1, Authors: 1, SPF: mx.SPF{Result: spf.None}}, false},
+		{mx.Evidence{Judged: true, FromFields: 1, Authors: 1, SPF: mx.SPF{Result: spf.Fail}}, true},
+		{mx.Evidence{Judged: true, FromFields: 1, Authors: 1, SPF: mx.SPF{Result: spf.SoftFail}}, true},
+		{mx.Evidence{Judged: true, FromFields: 1, Authors: 1, SPF: mx.SPF{Result: spf.None}, DMARC: dmarc.Evaluation{Result: dmarc.Fail, Policy: dmarc.Quarantine}}, true},
+		{mx.Evidence{FromFields: 1, Authors: 1, SPF: mx.SPF{Result: spf.Fail}}, false},
+	} {
+		if v := mx.Judge(c.ev); v.Quiet != c.want || v.Refusal != nil {
+			t.Errorf("%+v: %+v", c.ev, v)
+		}
 	}
 }

@@ -52,7 +52,7 @@ type Agent struct {
 // Begin opens a mail transaction.
 func (a *Agent) Begin(_ context.Context, peer mail.Peer, from mail.Address, p smtp.MailParams) (smtp.Transaction, error) {
 	t := &transaction{a: a, peer: peer}
-	t.env = mail.Envelope{Trace: mail.NewTraceID(time.Now()), Sender: from, UTF8: p.UTF8, EightBit: p.EightBit}
+	t.env = mail.Envelope{Trace: mail.NewTraceID(time.Now()), Sender: from, UTF8: p.UTF8, EightBit: p.EightBit, Return: p.Return, EnvelopeID: p.EnvelopeID}
 	return t, nil
 }
 
@@ -66,7 +66,7 @@ type transaction struct {
 func (t *transaction) ID() mail.TraceID { return t.env.Trace }
 
 // Rcpt takes a recipient that Delivery accepts.
-func (t *transaction) Rcpt(ctx context.Context, to mail.Address, _ smtp.RcptParams) error {
+func (t *transaction) Rcpt(ctx context.Context, to mail.Address, p smtp.RcptParams) error {
 	if to.Domain == "" {
 		to.Domain = t.a.Postmaster
 	}
@@ -74,7 +74,7 @@ func (t *transaction) Rcpt(ctx context.Context, to mail.Address, _ smtp.RcptPara
 		t.refused(to, err)
 		return err
 	}
-	t.env.Recipients = append(t.env.Recipients, mail.Recipient{Address: to})
+	t.env.Recipients = append(t.env.Recipients, mail.Recipient{Address: to, Notify: p.Notify, ORCPT: p.Original})
 	return nil
 }
 
@@ -125,6 +125,11 @@ func (t *transaction) take(ctx context.Context, st *body.Staged) error {
 	}
 	if clean != st {
 		defer clean.Close()
+	}
+	if v.Quiet {
+		for i := range t.env.Recipients {
+			t.env.Recipients[i].Notify = t.env.Recipients[i].Notify.WithoutSuccess()
+		}
 	}
 	m := mda.Mail{Envelope: t.env, Body: clean, Mailbox: v.Mailbox}
 	m.Events = []trace.Event{{

@@ -9,12 +9,63 @@ type Envelope struct {
 	Recipients []Recipient
 	UTF8       bool // MAIL said SMTPUTF8: header or addresses need it. RFC 6531 §3.4
 	EightBit   bool // MAIL said BODY=8BITMIME. RFC 6152
+	// Return and EnvelopeID are what reports on the message give back: how much
+	// of it, and the sender's own name for it. RFC 3461 §4.3, §4.4
+	Return     Return
+	EnvelopeID string
 }
 
 // A Recipient is one address that a message is for.
 type Recipient struct {
 	Address  Address
 	Original Address // as the sender wrote it, when an alias led here; else zero
+	// Notify says of what the sender wants to hear, ORCPT whom he wrote to at
+	// first, decoded: "rfc822;joe@example.org". RFC 3461 §4.1, §4.2
+	Notify Notify
+	ORCPT  string
+}
+
+// A Return tells how much of a message a report on its failure gives back.
+// RFC 3461 §4.3
+type Return uint8
+
+// What MAIL may say.
+const (
+	ReturnUnsaid Return = iota // we give back the header
+	ReturnHeader
+	ReturnFull
+)
+
+// A Notify is a set of what the sender of a message wants to hear of. Zero is
+// that he did not say: he hears of failures and delays. RFC 3461 §4.1
+type Notify uint8
+
+// What RCPT may say. NotifyNever stands alone.
+const (
+	NotifyNever Notify = 1 << iota
+	NotifySuccess
+	NotifyFailure
+	NotifyDelay
+)
+
+// Wants tells whether the sender wants to hear of n, which is one of
+// NotifySuccess, NotifyFailure and NotifyDelay.
+func (have Notify) Wants(n Notify) bool {
+	if have == 0 {
+		return n != NotifySuccess
+	}
+	return have&n != 0
+}
+
+// WithoutSuccess is what is left to ask for once success has been told.
+func (have Notify) WithoutSuccess() Notify {
+	switch {
+	case have&NotifySuccess == 0:
+		return have
+	case have == NotifySuccess:
+		return NotifyNever
+	}
+	return have &^ NotifySuccess
 }
 
 // An Outcome is what became of one recipient in one attempt.
@@ -23,6 +74,9 @@ type Outcome struct {
 	Status    Status
 	Text      string // what the remote host or we said, one line
 	Remote    string // the host that said so; empty if we did
+	// Reports tells that the remote host will report to the sender: what it took
+	// is its affair. RFC 3461 §5.2.1
+	Reports bool
 }
 
 // Done tells that there is nothing left to do for the recipient.

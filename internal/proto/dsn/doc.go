@@ -56,17 +56,8 @@ func (r *Recipient) action() Action {
 	return Failed
 }
 
-// A Return tells what of the message goes back with a failure. RFC 3461 §4.3
-type Return uint8
-
-// What can be returned. Reports other than of failures never return more than
-// the header, and nor do reports on messages larger than MaxReturn.
-const (
-	ReturnHeader Return = iota
-	ReturnFull
-)
-
-// MaxReturn is how much of a message goes back at most.
+// MaxReturn is how much of a message goes back at most: of what is larger, and
+// in reports other than of failures, the header alone does.
 const MaxReturn = 50_000
 
 // A Report is a delivery status notification to be written.
@@ -86,7 +77,7 @@ type Report struct {
 	// Original is the message, of Size bytes.
 	Original io.ReaderAt
 	Size     int64
-	Return   Return
+	Return   mail.Return
 	// UTF8 means that the message needs SMTPUTF8, and so does the report.
 	UTF8 bool
 }

@@ -155,7 +155,7 @@ func TestReturn(t *testing.T) {
 		body   bool
 	}{
 		{"full", func(r *Report) {}, "message/rfc822", true},
-		{"header", func(r *Report) { r.Return = ReturnHeader }, "text/rfc822-headers", false},
+		{"header", func(r *Report) { r.Return = mail.ReturnHeader }, "text/rfc822-headers", false},
 		{"delay", func(r *Report) { r.Recipients = r.Recipients[1:2] }, "text/rfc822-headers", false},
 		{"success", func(r *Report) { r.Recipients[0].Action = Delivered; r.Recipients = r.Recipients[:1] }, "text/rfc822-headers", false},
 		{"large", func(r *Report) {
@@ -168,7 +168,7 @@ func TestReturn(t *testing.T) {
 			r.Original, r.Size = strings.NewReader(s), int64(len(s))
 		}, "text/rfc822-headers", false},
 		{"UTF-8", func(r *Report) { r.UTF8 = true }, "message/global", true},
-		{"UTF-8 header", func(r *Report) { r.UTF8, r.Return = true, ReturnHeader }, "message/global-headers", false},
+		{"UTF-8 header", func(r *Report) { r.UTF8, r.Return = true, mail.ReturnHeader }, "message/global-headers", false},
 		{"huge header", func(r *Report) {
 			s := strings.Repeat("X: "+strings.Repeat("y", 900)+"\r\n", 1000) + sent
 			r.Original, r.Size = strings.NewReader(s), int64(len(s))
@@ -176,7 +176,7 @@ func TestReturn(t *testing.T) {
 		{"no original", func(r *Report) { r.Original = nil }, "text/rfc822-headers", false},
 	} {
 		r := sample(t)
-		r.Return = ReturnFull
+		r.Return = mail.ReturnFull
 		tt.change(r)
 		msg, err := r.Bytes()
 		if err != nil {

@@ -212,7 +212,7 @@ func (r *Report) original() (original, error) {
 		}
 	}
 	o.header = b[:end]
-	if r.Return == ReturnFull && r.Size <= MaxReturn && r.worst() == Failed && message.CanCarry(b) && (r.NeedsUTF8() || isASCII(b)) {
+	if r.Return == mail.ReturnFull && r.Size <= MaxReturn && r.worst() == Failed && message.CanCarry(b) && (r.NeedsUTF8() || isASCII(b)) {
 		o.full = b
 	}
 	return o, nil

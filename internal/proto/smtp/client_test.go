@@ -67,7 +67,11 @@ func envelope(t *testing.T, rcpts ...string) mail.Envelope {
 func show(outs []mail.Outcome) string {
 	var b strings.Builder
 	for _, o := range outs {
-		fmt.Fprintf(&b, "%s %s %q %s\n", o.Recipient.Address, o.Status, o.Text, o.Remote)
+		fmt.Fprintf(&b, "%s %s %q %s", o.Recipient.Address, o.Status, o.Text, o.Remote)
+		if o.Reports {
+			b.WriteString(" reports")
+		}
+		b.WriteByte('\n')
 	}
 	return strings.TrimSpace(b.String())
 }
@@ -118,6 +122,38 @@ func TestClientSend(t *testing.T) {
 		S: 250 2.0.0 queued as 7`,
 			env: func() mail.Envelope { e := envelope(t, "b@b.example", "c@b.example"); e.EightBit = true; return e }(), prefix: "X: y\r\n", body: "\r\n.dot\r\nü\r\n",
 			want: "b@b.example 2.0.0 \"250 2.0.0 queued as 7\" mx.example\nc@b.example 5.1.1 \"550 5.1.1 no such user\" mx.example",
+		},
+		{ // RFC 3461 §10.1, §10.2
+			name: "dsn", script: `S: 220 mx.example
+		C: EHLO me.example
+		S: 250-mx.example
+		S: 250 DSN
+		C: MAIL FROM:<Alice@Example.ORG> RET=HDRS ENVID=QQ+2B314159
+		S: 250 OK
+		C: RCPT TO:<Bob@Example.COM> NOTIFY=SUCCESS ORCPT=rfc822;Bob@Example.COM
+		S: 250 OK
+		C: RCPT TO:<Dana@Ivory.EDU> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;Dana+2B@Ivory.EDU
+		S: 250 OK
+		C: RCPT TO:<Fred@Bombs.AF.MIL> NOTIFY=NEVER ORCPT=utf-8;Fr\x{E9}d
+		S: 250 OK
+		C: RCPT TO:<George@Tax-ME.GOV>
+		S: 250 OK
+		C: DATA
+		S: 354 go
+		C: x
+		C: .
+		S: 250 OK`, env: func() mail.Envelope {
+				e := envelope(t)
+				e.Sender, e.Return, e.EnvelopeID = mail.Address{Local: "Alice", Domain: "Example.ORG"}, mail.ReturnHeader, "QQ+314159"
+				e.Recipients = []mail.Recipient{
+					{Address: mail.Address{Local: "Bob", Domain: "Example.COM"}, Notify: mail.NotifySuccess, ORCPT: "rfc822;Bob@Example.COM"},
+					{Address: mail.Address{Local: "Dana", Domain: "Ivory.EDU"}, Notify: mail.NotifySuccess | mail.NotifyFailure, ORCPT: "rfc822;Dana+@Ivory.EDU"},
+					{Address: mail.Address{Local: "Fred", Domain: "Bombs.AF.MIL"}, Notify: mail.NotifyNever, ORCPT: "utf-8;Fréd"},
+					{Address: mail.Address{Local: "George", Domain: "Tax-ME.GOV"}},
+				}
+				return e
+			}(), body: "x",
+			want: "Bob@Example.COM 2.0.0 \"250 OK\" mx.example reports\nDana@Ivory.EDU 2.0.0 \"250 OK\" mx.example reports\nFred@Bombs.AF.MIL 2.0.0 \"250 OK\" mx.example reports\nGeorge@Tax-ME.GOV 2.0.0 \"250 OK\" mx.example reports",
 		},
 		{
 			name: "one at a time", script: plain + `C: MAIL FROM:<a@a.example>

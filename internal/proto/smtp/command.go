@@ -134,10 +134,7 @@ func (c *Command) parseRcpt(arg []byte) error {
 	}
 	c.Path = p
 	c.NonASCII = hasNonASCII(arg[:len(arg)-len(rest)])
-	if rest != "" {
-		return ErrParameter
-	}
-	return nil
+	return c.parseRcptParams(rest)
 }
 
 // cutFold takes a prefix, given in upper case, off b in any case.
@@ -241,49 +238,6 @@ func cutRoute(s string) (string, error) {
 	return "", ErrSyntax
 }
 
-// parseMailParams reads the parameters of MAIL; s is empty or begins with a
-// space. RFC 5321 §4.1.1.11
-func (c *Command) parseMailParams(s string) error {
-	var seen uint8
-	for s != "" {
-		s = strings.TrimLeft(s, " ")
-		var p string
-		p, s, _ = strings.Cut(s, " ")
-		key, value, hasValue := strings.Cut(p, "=")
-		bit, err := uint8(0), error(nil)
-		switch {
-		case strings.EqualFold(key, "SIZE"):
-			bit, c.Mail.Size, err = 1, 0, ErrSyntax
-			if n, ok := parseSize(value); ok {
-				c.Mail.Size, err = n, nil
-			}
-		case strings.EqualFold(key, "BODY"):
-			bit, c.Mail.EightBit = 2, strings.EqualFold(value, "8BITMIME")
-			if !c.Mail.EightBit && !strings.EqualFold(value, "7BIT") {
-				err = ErrParameter
-			}
-		case strings.EqualFold(key, "SMTPUTF8"):
-			bit, c.Mail.UTF8 = 4, true
-			if hasValue {
-				err = ErrSyntax
-			}
-		case strings.EqualFold(key, "AUTH"):
-			bit = 8
-			c.Mail.Auth, err = parseXtext(value)
-		default:
-			return ErrParameter
-		}
-		if err != nil {
-			return err
-		}
-		if seen&bit != 0 {
-			return ErrSyntax
-		}
-		seen |= bit
-	}
-	return nil
-}
-
 // parseSize reads 1*20DIGIT; what does not fit an int64 is the largest one.
 // RFC 1870 §4
 func parseSize(s string) (int64, bool) {
@@ -300,37 +254,6 @@ func parseSize(s string) (int64, bool) {
 		return math.MaxInt64, true
 	}
 	return n, true
-}
-
-// parseXtext decodes xtext. RFC 3461 §4
-func parseXtext(s string) (string, error) {
-	if s == "" {
-		return "", ErrSyntax
-	}
-	if strings.IndexByte(s, '+') < 0 {
-		return s, nil
-	}
-	b := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		if s[i] != '+' {
-			b = append(b, s[i])
-			continue
-		}
-		if i+2 >= len(s) {
-			return "", ErrSyntax
-		}
-		hi, lo := hexDigit(s[i+1]), hexDigit(s[i+2])
-		if hi < 0 || lo < 0 {
-			return "", ErrSyntax
-		}
-		c := byte(hi<<4 | lo)
-		if c < ' ' || c == 0x7f {
-			return "", ErrSyntax
-		}
-		b = append(b, c)
-		i += 2
-	}
-	return string(b), nil
 }
 
 // hexDigit gives the value of an upper-case hexadecimal digit, or -1.

@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"reflect"
@@ -49,7 +50,14 @@ func TestParseCommand(t *testing.T) {
 		{"MAIL FROM:<bob@example.org> AUTH=+0Ax", Command{Verb: MAIL, Path: bob}, ErrSyntax},
 		{"MAIL FROM:<bob@example.org> AUTH=+3", Command{Verb: MAIL, Path: bob}, ErrSyntax},
 		{"MAIL FROM:<bob@example.org> BODY=BINARYMIME", Command{Verb: MAIL, Path: bob}, ErrParameter},
-		{"MAIL FROM:<bob@example.org> RET=FULL", Command{Verb: MAIL, Path: bob}, ErrParameter},
+		{"MAIL FROM:<bob@example.org> RET=full ENVID=QQ314159", Command{Verb: MAIL, Path: bob, Mail: MailParams{Return: mail.ReturnFull, EnvelopeID: "QQ314159"}}, nil},
+		{"MAIL FROM:<bob@example.org> RET=HDRS ENVID=a+20b+2B+3D", Command{Verb: MAIL, Path: bob, Mail: MailParams{Return: mail.ReturnHeader, EnvelopeID: "a b+="}}, nil},
+		{"MAIL FROM:<bob@example.org> RET=", Command{Verb: MAIL, Path: bob}, ErrSyntax},
+		{"MAIL FROM:<bob@example.org> RET=HDRS RET=HDRS", Command{Verb: MAIL, Path: bob, Mail: MailParams{Return: mail.ReturnHeader}}, ErrSyntax},
+		{"MAIL FROM:<bob@example.org> ENVID=", Command{Verb: MAIL, Path: bob}, ErrSyntax},
+		{"MAIL FROM:<bob@example.org> ENVID=+0D+0Ax", Command{Verb: MAIL, Path: bob}, ErrSyntax},
+		{"MAIL FROM:<bob@example.org> ENVID=+C3+BC", Command{Verb: MAIL, Path: bob}, ErrSyntax},
+		{"MAIL FROM:<bob@example.org> ENVID=" + strings.Repeat("x", 101), Command{Verb: MAIL, Path: bob}, ErrSyntax},
 		{"MAIL FROM:<bob@example.org>SIZE=1", Command{Verb: MAIL}, ErrSender},
 		{"MAIL FROM:<postmaster>", Command{Verb: MAIL}, ErrSender},
 		{"MAIL FROM:bob@example.org", Command{Verb: MAIL}, ErrSender},
@@ -59,7 +67,24 @@ func TestParseCommand(t *testing.T) {
 		{"RCPT TO:<Postmaster>", Command{Verb: RCPT, Path: mail.Address{Local: "postmaster"}}, nil},
 		{"RCPT TO:<bob>", Command{Verb: RCPT}, ErrRecipient},
 		{"RCPT TO:<>", Command{Verb: RCPT}, ErrRecipient},
-		{"RCPT TO:<bob@example.org> NOTIFY=NEVER", Command{Verb: RCPT, Path: bob}, ErrParameter},
+		{"RCPT TO:<bob@example.org> NOTIFY=NEVER", Command{Verb: RCPT, Path: bob, Rcpt: RcptParams{Notify: mail.NotifyNever}}, nil},
+		{"RCPT TO:<bob@example.org> NOTIFY=success,Failure,DELAY ORCPT=rfc822;Bob+2B1@Example.ORG", Command{Verb: RCPT, Path: bob, Rcpt: RcptParams{Notify: mail.NotifySuccess | mail.NotifyFailure | mail.NotifyDelay, Original: "rfc822;Bob+1@Example.ORG"}}, nil},
+		{`RCPT TO:<bob@example.org> ORCPT=UTF-8;gr\x{FC}n\x{5C}@b\x{20AC}.example`, Command{Verb: RCPT, Path: bob, Rcpt: RcptParams{Original: `utf-8;grün\@b€.example`}}, nil},
+		{"RCPT TO:<bob@example.org> ORCPT=utf-8;grün@b.example", Command{Verb: RCPT, Path: bob, Rcpt: RcptParams{Original: "utf-8;grün@b.example"}}, nil},
+		{"RCPT TO:<bob@example.org> NOTIFY=NEVER,SUCCESS", Command{Verb: RCPT, Path: bob}, ErrSyntax},
+		{"RCPT TO:<bob@example.org> NOTIFY=SUCCESS,SUCCESS", Command{Verb: RCPT, Path: bob}, ErrSyntax},
+		{"RCPT TO:<bob@example.org> NOTIFY=", Command{Verb: RCPT, Path: bob}, ErrSyntax},
+		{"RCPT TO:<bob@example.org> NOTIFY=ALWAYS", Command{Verb: RCPT, Path: bob}, ErrSyntax},
+		{"RCPT TO:<bob@example.org> NOTIFY=NEVER NOTIFY=NEVER", Command{Verb: RCPT, Path: bob, Rcpt: RcptParams{Notify: mail.NotifyNever}}, ErrSyntax},
+		{"RCPT TO:<bob@example.org> ORCPT=bob@example.org", Command{Verb: RCPT, Path: bob}, ErrSyntax},
+		{"RCPT TO:<bob@example.org> ORCPT=rfc822;", Command{Verb: RCPT, Path: bob}, ErrSyntax},
+		{"RCPT TO:<bob@example.org> ORCPT=;x", Command{Verb: RCPT, Path: bob}, ErrSyntax},
+		{"RCPT TO:<bob@example.org> ORCPT=rfc822;b+C3+BC", Command{Verb: RCPT, Path: bob}, ErrSyntax},
+		{`RCPT TO:<bob@example.org> ORCPT=utf-8;\x{0A}x`, Command{Verb: RCPT, Path: bob}, ErrSyntax},
+		{`RCPT TO:<bob@example.org> ORCPT=utf-8;\x{D800}`, Command{Verb: RCPT, Path: bob}, ErrSyntax},
+		{`RCPT TO:<bob@example.org> ORCPT=utf-8;\x`, Command{Verb: RCPT, Path: bob}, ErrSyntax},
+		{"RCPT TO:<bob@example.org> ORCPT=rfc822;" + strings.Repeat("x", 500), Command{Verb: RCPT, Path: bob}, ErrSyntax},
+		{"RCPT TO:<bob@example.org> BY=1", Command{Verb: RCPT, Path: bob}, ErrParameter},
 		{"RCPT FROM:<bob@example.org>", Command{Verb: RCPT}, ErrSyntax},
 		{"RCPT TO:<bøb@example.org>", Command{Verb: RCPT, Path: mail.Address{Local: "bøb", Domain: "example.org"}, NonASCII: true}, nil},
 		{"RCPT TO:<bob@bücher.example>", Command{Verb: RCPT, Path: mail.Address{Local: "bob", Domain: "xn--bcher-kva.example"}, NonASCII: true}, nil},
@@ -145,7 +170,7 @@ func TestRelayForms(t *testing.T) {
 }
 
 func FuzzCommand(f *testing.F) {
-	for _, s := range []string{"MAIL FROM:<a@b> SIZE=1", "RCPT TO:<@a:\"x y\"@c>", "BDAT 1 LAST", "AUTH PLAIN AGEAYg==", "EHLO x"} {
+	for _, s := range []string{"MAIL FROM:<a@b> SIZE=1", "MAIL FROM:<a@b> RET=FULL ENVID=a+2Bb", "RCPT TO:<a@b> NOTIFY=SUCCESS,DELAY ORCPT=utf-8;\\x{FC}", "RCPT TO:<@a:\"x y\"@c>", "BDAT 1 LAST", "AUTH PLAIN AGEAYg==", "EHLO x"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
@@ -159,13 +184,16 @@ func FuzzCommand(f *testing.F) {
 		if c.Verb != MAIL && c.Verb != RCPT {
 			return
 		}
-		print := "MAIL FROM:" + c.Path.Path() + " SMTPUTF8"
+		// What the client's side writes of it is read as the same.
+		s := sending{c: &Client{ext: Extensions{UTF8: true, DSN: true}}, env: mail.Envelope{Sender: c.Path, UTF8: true, Return: c.Mail.Return, EnvelopeID: c.Mail.EnvelopeID}}
+		print := s.appendMail(nil, 0)
 		if c.Verb == RCPT {
-			print = "RCPT TO:" + c.Path.Path()
+			print = s.appendRcpt(nil, mail.Recipient{Address: c.Path, Notify: c.Rcpt.Notify, ORCPT: c.Rcpt.Original})
 		}
-		d, err := ParseCommand([]byte(print))
-		if err != nil || d.Path != c.Path {
-			t.Fatalf("%q reads as %q, which reads as %q, %v", line, c.Path, d.Path, err)
+		d, err := ParseCommand(bytes.TrimSuffix(print, crlf))
+		if err != nil || d.Path != c.Path || d.Mail.Return != c.Mail.Return || d.Rcpt.Notify != c.Rcpt.Notify ||
+			d.Mail.EnvelopeID != c.Mail.EnvelopeID && d.Mail.EnvelopeID != "" || d.Rcpt.Original != c.Rcpt.Original && d.Rcpt.Original != "" {
+			t.Fatalf("%q reads as %+v, which is %q, which reads as %+v, %v", line, c, print, d, err)
 		}
 	})
 }

@@ -13,6 +13,7 @@ type Extensions struct {
 	StartTLS   bool     // RFC 3207
 	Chunking   bool     // RFC 3030
 	Enhanced   bool     // RFC 2034
+	DSN        bool     // RFC 3461
 	Sized      bool     // RFC 1870
 	Size       int64    // the largest message, 0 if it does not say
 	RcptMax    int      // RFC 9422: recipients per transaction, 0 if it does not say
@@ -40,6 +41,8 @@ func ParseExtensions(text string) Extensions {
 			x.Chunking = true
 		case "ENHANCEDSTATUSCODES":
 			x.Enhanced = true
+		case "DSN":
+			x.DSN = true
 		case "SIZE":
 			x.Sized = true
 			if n, ok := parseSize(strings.TrimSpace(args)); ok {
@@ -75,6 +78,7 @@ func (x Extensions) Text(greeting string) string {
 	line(x.EightBit, "8BITMIME")
 	line(x.UTF8, "SMTPUTF8")
 	line(x.Enhanced, "ENHANCEDSTATUSCODES")
+	line(x.DSN, "DSN")
 	line(x.Chunking, "CHUNKING")
 	line(x.RcptMax > 0, "LIMITS RCPTMAX="+strings.TrimSpace(number(int64(x.RcptMax))))
 	line(x.StartTLS, "STARTTLS")

@@ -46,7 +46,14 @@ type MailParams struct {
 	EightBit bool   // BODY=8BITMIME. RFC 6152
 	UTF8     bool   // SMTPUTF8. RFC 6531
 	Auth     string // AUTH=, xtext decoded, "" if not given. RFC 4954 §5
+	// Return and EnvelopeID are RET= and ENVID=, the latter decoded. RFC 3461 §4.3, §4.4
+	Return     mail.Return
+	EnvelopeID string
 }
 
-// RcptParams are the parameters of RCPT that we announce: none yet.
-type RcptParams struct{}
+// RcptParams are the parameters of RCPT that we announce.
+type RcptParams struct {
+	Notify mail.Notify // NOTIFY=. RFC 3461 §4.1
+	// Original is ORCPT=, decoded: "rfc822;joe@example.org". RFC 3461 §4.2
+	Original string
+}

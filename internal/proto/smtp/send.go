@@ -134,6 +134,7 @@ func (s *sending) settle(i int, st mail.Status, text, remote string) {
 	}
 	o := &s.outs[i]
 	o.Status, o.Text, o.Remote = st, text, remote
+	o.Reports = st.Class == 2 && s.c.ext.DSN
 	s.state[i] = settled
 }
 
@@ -199,9 +200,7 @@ func (s *sending) envelope() (bool, error) {
 	for from := 0; from < len(s.outs); from += step {
 		to := min(from+step, len(s.outs))
 		for i := from; i < to; i++ {
-			c.out = append(c.out, "RCPT TO:"...)
-			c.out = append(c.out, s.env.Recipients[i].Address.Path()...)
-			c.out = append(c.out, '\r', '\n')
+			c.out = s.appendRcpt(c.out, s.env.Recipients[i])
 		}
 		last := c.ext.Pipelining && to == len(s.outs)
 		if last {
@@ -244,6 +243,39 @@ func (s *sending) appendMail(b []byte, size int64) []byte {
 	}
 	if x.UTF8 && s.env.UTF8 {
 		b = append(b, " SMTPUTF8"...)
+	}
+	if !x.DSN {
+		return append(b, '\r', '\n')
+	}
+	switch s.env.Return {
+	case mail.ReturnFull:
+		b = append(b, " RET=FULL"...)
+	case mail.ReturnHeader:
+		b = append(b, " RET=HDRS"...)
+	}
+	if s.env.EnvelopeID != "" {
+		from := len(b)
+		b = appendXtext(append(b, " ENVID="...), s.env.EnvelopeID)
+		if len(b)-from > len(" ENVID=")+maxEnvelopeID { // it was written shorter than it may be
+			b = b[:from]
+		}
+	}
+	return append(b, '\r', '\n')
+}
+
+func (s *sending) appendRcpt(b []byte, r mail.Recipient) []byte {
+	x := s.c.ext
+	b = append(b, "RCPT TO:"...)
+	b = append(b, r.Address.Path()...)
+	if x.DSN && r.Notify != 0 {
+		b = appendNotify(append(b, " NOTIFY="...), r.Notify)
+	}
+	if x.DSN && r.ORCPT != "" {
+		from := len(b)
+		b = appendOriginal(append(b, " ORCPT="...), r.ORCPT, x.UTF8 && s.env.UTF8)
+		if len(b)-from > len(" ORCPT=")+maxOriginal {
+			b = b[:from]
+		}
 	}
 	return append(b, '\r', '\n')
 }

@@ -284,7 +284,7 @@ func (ses *session) offersAuth() bool {
 // offers gives what the reply to EHLO announces.
 func (ses *session) offers() smtp.Extensions {
 	x := smtp.Extensions{
-		Pipelining: true, Sized: true, Size: ses.s.limits.Size, EightBit: true, UTF8: true, Enhanced: true,
+		Pipelining: true, Sized: true, Size: ses.s.limits.Size, EightBit: true, UTF8: true, Enhanced: true, DSN: true,
 		Chunking: ses.s.Policy.Dialect == smtp.SMTP,
 		RcptMax:  ses.s.limits.Recipients,
 		StartTLS: ses.s.TLS != nil && ses.peer.TLS == nil,

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -117,6 +118,8 @@ func TestRow(t *testing.T) {
 		it := b.item("b.example", "x", "y z")
 		it.Envelope.UTF8, it.Envelope.EightBit = true, true
 		it.Envelope.Recipients[1].Original = mail.Address{Local: "alias", Domain: "c.example"}
+		it.Envelope.Recipients[1].Notify, it.Envelope.Recipients[1].ORCPT = mail.NotifySuccess|mail.NotifyDelay, "rfc822;first@c.example"
+		it.Envelope.Return, it.Envelope.EnvelopeID = mail.ReturnFull, "QQ314159"
 		it.Prefix = []byte("Received: x\r\n")
 		it.Body = body.Ref{Inline: []byte("body"), Size: 17}
 		it.State = State{Attempts: 3, Next: time.Now().Add(time.Hour).Truncate(time.Millisecond), Warned: true, Text: "later", Remote: "mx", Status: mail.Status{Class: 4, Subject: 2, Detail: 1}}
@@ -140,6 +143,29 @@ func TestRow(t *testing.T) {
 			t.Errorf("of no message: %v, %v", of, err)
 		}
 	})
+}
+
+// TestOldRow: rows of a version that knew no wishes are read, and so are those
+// of one that will know more of them.
+func TestOldRow(t *testing.T) {
+	b := newBench(t)
+	it := b.item("b.example", "x", "x", "y")
+	it.Queued, it.Next = time.UnixMilli(1), time.UnixMilli(2)
+	fixed, state := it.row(), it.stateRow()
+	if last := kv.AppendBytes(append(kv.AppendBytes(nil, "y"), 0), ""); !bytes.HasSuffix(fixed, last) {
+		t.Errorf("what nobody asked for takes room: %q", fixed)
+	}
+	newer := kv.AppendBytes(kv.AppendBytes(append(fixed, 200, 1), "something new"), "")
+	newer = append(newer[:len(newer)-1], wishEnvelopeID, 1, 'e')
+	for name, row := range map[string][]byte{"old": fixed, "new": newer} {
+		got, err := decodeItem(1, row, state)
+		if err != nil || !slices.Equal(got.Envelope.Recipients, it.Envelope.Recipients) || got.Envelope.EnvelopeID != map[string]string{"new": "e"}[name] {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+	if _, err := decodeItem(1, append(fixed, wishEnvelopeID, 9, 'e'), state); err == nil {
+		t.Error("half a wish was granted")
+	}
 }
 
 // TestLife walks the state table: what each step does to an item in each state.

@@ -36,7 +36,68 @@ func (it *Item) row() []byte {
 		b = kv.AppendBytes(b, r.Address.Local)
 		b = appendAddress(b, r.Original)
 	}
+	return it.appendWishes(b)
+}
+
+// What a fixed row may have behind the recipients: a number for what it is, and
+// its bytes. Rows of older versions have none of it.
+const (
+	wishEnvelopeID = 1
+	wishReturn     = 2
+	wishNotify     = 3 // a byte for each recipient
+	wishOriginals  = 4 // a string for each recipient
+)
+
+// appendWishes writes what the sender asked for.
+func (it *Item) appendWishes(b []byte) []byte {
+	e := &it.Envelope
+	wish := func(kind uint64, value string) {
+		b = kv.AppendBytes(binary.AppendUvarint(b, kind), value)
+	}
+	if e.EnvelopeID != "" {
+		wish(wishEnvelopeID, e.EnvelopeID)
+	}
+	if e.Return != mail.ReturnUnsaid {
+		wish(wishReturn, string([]byte{byte(e.Return)}))
+	}
+	var notify, originals []byte
+	asked, named := false, false
+	for _, r := range e.Recipients {
+		notify = append(notify, byte(r.Notify))
+		originals = kv.AppendBytes(originals, r.ORCPT)
+		asked, named = asked || r.Notify != 0, named || r.ORCPT != ""
+	}
+	if asked {
+		wish(wishNotify, string(notify))
+	}
+	if named {
+		wish(wishOriginals, string(originals))
+	}
 	return b
+}
+
+// decodeWishes reads what the sender asked for, into the envelope and into the
+// recipients, which are in the order of the row.
+func (it *Item) decodeWishes(d *kv.Decoder, rcpts []mail.Recipient) {
+	for d.More() && d.Err() == nil {
+		kind, value := d.Uvarint(), d.Bytes()
+		switch {
+		case d.Err() != nil:
+		case kind == wishEnvelopeID:
+			it.Envelope.EnvelopeID = string(value)
+		case kind == wishReturn && len(value) == 1:
+			it.Envelope.Return = mail.Return(value[0])
+		case kind == wishNotify && len(value) == len(rcpts):
+			for i := range rcpts {
+				rcpts[i].Notify = mail.Notify(value[i])
+			}
+		case kind == wishOriginals:
+			v := kv.Decode(value)
+			for i := range rcpts {
+				rcpts[i].ORCPT = v.String()
+			}
+		}
+	}
 }
 
 // stateRow is what attempts change.
@@ -96,11 +157,12 @@ func decodeItem(id mail.QueueID, fixed, state []byte) (Item, error) {
 	it.Queued = time.UnixMilli(d.Varint())
 	it.Prefix = d.Bytes()
 	it.Body = body.DecodeRef(d)
-	originals := map[string]mail.Address{}
+	var rcpts []mail.Recipient
 	for n := d.Uvarint(); n > 0 && d.Err() == nil; n-- {
 		local := d.String()
-		originals[local] = decodeAddress(d)
+		rcpts = append(rcpts, mail.Recipient{Address: mail.Address{Local: local, Domain: it.Domain}, Original: decodeAddress(d)})
 	}
+	it.decodeWishes(d, rcpts)
 	if err := d.Err(); err != nil {
 		return Item{}, err
 	}
@@ -111,11 +173,24 @@ func decodeItem(id mail.QueueID, fixed, state []byte) (Item, error) {
 	it.Warned = s.Byte() != 0
 	it.Text, it.Remote = s.String(), s.String()
 	it.Status = mail.Status{Class: uint16(s.Uvarint()), Subject: uint16(s.Uvarint()), Detail: uint16(s.Uvarint())}
+	it.Envelope.Recipients = left(rcpts, s)
+	return it, s.Err()
+}
+
+// left reads which of the recipients are left: mostly all of them, and always
+// in their order.
+func left(rcpts []mail.Recipient, s *kv.Decoder) []mail.Recipient {
+	var out []mail.Recipient
+	at := 0
 	for n := s.Uvarint(); n > 0 && s.Err() == nil; n-- {
 		local := s.String()
-		it.Envelope.Recipients = append(it.Envelope.Recipients, mail.Recipient{
-			Address: mail.Address{Local: local, Domain: it.Domain}, Original: originals[local],
-		})
+		for at < len(rcpts) && rcpts[at].Address.Local != local {
+			at++
+		}
+		if at < len(rcpts) {
+			out = append(out, rcpts[at])
+			at++
+		}
 	}
-	return it, s.Err()
+	return out
 }
