@@ -42,6 +42,7 @@ var commands = map[string]func(*Decoder) any{
 	"MOVE":           parseCopy,
 	"NAMESPACE":      parseNothing,
 	"NOOP":           parseNothing,
+	"NOTIFY":         parseNotify,
 	"RENAME":         parseRename,
 	"SEARCH":         parseSearch,
 	"SELECT":         parseSelect,

@@ -44,6 +44,7 @@ const (
 	CodeNoModSeq             Code = "NOMODSEQ"
 	CodeNoPerm               Code = "NOPERM"
 	CodeNotSaved             Code = "NOTSAVED"
+	CodeNotificationOverflow Code = "NOTIFICATIONOVERFLOW"
 	CodeOverQuota            Code = "OVERQUOTA"
 	CodeParse                Code = "PARSE"
 	CodePrivacyRequired      Code = "PRIVACYREQUIRED"

@@ -10,8 +10,9 @@ import (
 type Search struct {
 	UID     bool // the answer is in UIDs
 	Return  SearchReturn
-	Partial Window // with ReturnPartial
-	Charset string // upper case; empty if none was given
+	Partial Window      // with ReturnPartial
+	Fetch   []FetchItem // to tell of messages that ReturnUpdate adds; RFC 5465 §7
+	Charset string      // upper case; empty if none was given
 	Key     Key
 }
 
@@ -268,6 +269,9 @@ func (d *Decoder) searchReturn(c *Search) {
 		if r == ReturnPartial {
 			d.sp()
 			c.Partial = d.window()
+		}
+		if r == ReturnUpdate {
+			c.Fetch = d.optionalItems()
 		}
 		c.Return |= r
 	})

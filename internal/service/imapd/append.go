@@ -43,6 +43,7 @@ func (s *session) append(ctx context.Context, c *imap.Command) error {
 	for i := range done {
 		uids.Add(done[i].UID)
 	}
+	s.made(box.ID, uids, done[0].ModSeq)
 	s.code = imap.CodeAppendUID(done[0].UIDValidity, uids)
 	return nil
 }

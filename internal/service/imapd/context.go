@@ -14,6 +14,7 @@ import (
 type searchContext struct {
 	tag      string
 	uid      bool
+	items    []imap.FetchItem // to tell of new messages that match; RFC 5465 §7
 	key      imap.Key
 	search   *search
 	keywords int // that the mailbox had when the key was compiled
@@ -30,8 +31,11 @@ func (s *session) keep(tag string, a *imap.Search, m *search, found mail.UIDSet)
 		return
 	}
 	m.rest()
+	if len(s.box.contexts) == 0 {
+		s.box.searched = m.snap.Mailbox.ModSeq
+	}
 	s.box.contexts = append(s.box.contexts, &searchContext{
-		tag: tag, uid: a.UID, key: a.Key, search: m, keywords: len(m.snap.Keywords), found: found,
+		tag: tag, uid: a.UID, items: a.Fetch, key: a.Key, search: m, keywords: len(m.snap.Keywords), found: found,
 	})
 }
 
@@ -59,9 +63,13 @@ func (s *session) forget(gone mail.UIDSet) {
 	}
 }
 
-// refresh looks which of the messages that have changed match now.
-func (s *session) refresh(ctx context.Context, snap *mailbox.Snapshot, changed mail.UIDSet) {
+// refresh looks which of the messages that have changed match now. Of those that
+// were added it tells what the searches ask for, and gives which these are.
+// RFC 5465 §7
+func (s *session) refresh(ctx context.Context, snap *mailbox.Snapshot, changed, added mail.UIDSet) (told mail.UIDSet, err error) {
 	changed = s.box.view.Known(changed)
+	matching := make(map[*searchContext]mail.UIDSet, len(s.box.contexts))
+	var items []imap.FetchItem
 	s.box.contexts = slices.DeleteFunc(s.box.contexts, func(c *searchContext) bool {
 		now, err := c.run(ctx, snap, changed)
 		if err != nil {
@@ -69,12 +77,25 @@ func (s *session) refresh(ctx context.Context, snap *mailbox.Snapshot, changed m
 			s.enc.Status("*", imap.NO, imap.CodeNoUpdate(c.tag), "local error")
 			return true
 		}
-		was := c.found.Intersect(changed)
+		matching[c] = now
+		if matched := now.Intersect(added); len(c.items) > 0 && !matched.IsEmpty() {
+			told, items = told.Union(matched), append(items, c.items...)
+		}
+		return false
+	})
+	if s.notify != nil && !told.IsEmpty() {
+		items = append(items, s.notify.selected.Fetch...)
+	}
+	if err := s.tellItems(ctx, snap, told, items); err != nil {
+		return told, err
+	}
+	for _, c := range s.box.contexts {
+		now, was := matching[c], c.found.Intersect(changed)
 		s.tellContext(c, " REMOVEFROM (0 ", was.Subtract(now))
 		s.tellContext(c, " ADDTO (0 ", now.Subtract(was))
 		c.found = c.found.Subtract(was).Union(now)
-		return false
-	})
+	}
+	return told, nil
 }
 
 // run gives those of the messages that match now. A keyword that was not known

@@ -48,6 +48,7 @@ func (s *session) transfer(ctx context.Context, c *imap.Command, do transferFunc
 		return mailbox.Copied{}, no(imap.CodeTryCreate, "this name only holds other mailboxes")
 	}
 	done, err := do(ctx, s.peer.Account, s.box.id, to.ID, uids)
+	s.made(to.ID, done.To, done.ModSeq)
 	return done, tryCreate(err)
 }
 

@@ -82,21 +82,8 @@ func (s *session) fetch(ctx context.Context, c *imap.Command) error {
 		from, to := a.Window.In(present.Len())
 		uids = slice(present, from, to)
 	}
-	there := 0
-	page := make([]*mailbox.Row, 0, min(pageSize, snap.Len()))
-	for _, row := range snap.In(uids) {
-		there++
-		if a.Changed && row.ModSeq <= a.Since {
-			continue
-		}
-		if page = append(page, row); len(page) == pageSize {
-			if err := f.page(ctx, page); err != nil {
-				return err
-			}
-			page = page[:0]
-		}
-	}
-	if err := f.page(ctx, page); err != nil {
+	there, err := f.pages(ctx, snap, uids, a)
+	if err != nil {
 		return err
 	}
 	if f.failed != nil {
@@ -106,6 +93,48 @@ func (s *session) fetch(ctx context.Context, c *imap.Command) error {
 		s.code = imap.CodeExpungeIssued // those that are there have been told: RFC 2180 §4.1.3
 	}
 	return nil
+}
+
+// pages writes the answers for the messages that are there, and gives how many
+// that are.
+func (f *fetcher) pages(ctx context.Context, snap *mailbox.Snapshot, uids mail.UIDSet, a *imap.Fetch) (there int, err error) {
+	page := make([]*mailbox.Row, 0, min(pageSize, snap.Len()))
+	for _, row := range snap.In(uids) {
+		there++
+		if a.Changed && row.ModSeq <= a.Since {
+			continue
+		}
+		if page = append(page, row); len(page) == pageSize {
+			if err := f.page(ctx, page); err != nil {
+				return there, err
+			}
+			page = page[:0]
+		}
+	}
+	return there, f.page(ctx, page)
+}
+
+// tellItems writes FETCH responses that no FETCH has asked for. A message that
+// cannot be read is left out. RFC 5465 §5.2
+func (s *session) tellItems(ctx context.Context, snap *mailbox.Snapshot, uids mail.UIDSet, items []imap.FetchItem) error {
+	if uids.IsEmpty() {
+		return nil
+	}
+	a := &imap.Fetch{Set: imap.Set{UID: true}}
+	labels := []string{label(&imap.FetchItem{Kind: imap.ItemUID})} // comes first anyway
+	for i := range items {
+		if l := label(&items[i]); !slices.Contains(labels, l) {
+			labels, a.Items = append(labels, l), append(a.Items, items[i])
+		}
+	}
+	if len(a.Items) == 0 {
+		a.Items = []imap.FetchItem{{Kind: imap.ItemUID}}
+	}
+	f := &fetcher{s: s, uid: true}
+	f.prepare(a)
+	f.texts = s.texts(snap)
+	_, err := f.pages(ctx, snap, uids, a)
+	return err
 }
 
 // prepare looks what the items need.

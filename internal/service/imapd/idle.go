@@ -12,25 +12,42 @@ import (
 // networks forget a connection that is silent for longer.
 const keepAlive = 5 * time.Minute
 
-// idling is an IDLE that is under way.
-type idling struct {
-	command imap.Command
-	news    <-chan struct{}
-	stop    func()
-}
-
-// idle is IDLE: it begins here, waits in waitIdling and ends in idleDone.
+// idle is IDLE: it begins here, waits in waitForNews and ends in idleDone.
 // RFC 9051 §6.3.13
 func (s *session) idle(ctx context.Context, c *imap.Command) error {
-	news, stop := s.srv.Mail.Watch(s.peer.Account)
-	s.idling = &idling{command: *c, news: news, stop: stop}
+	command := *c
+	s.idling = &command
+	s.attend()
 	s.enc.Continue("idling")
 	return errAnswered // and what has changed meanwhile is told behind this
 }
 
-// waitIdling tells an idling client what happens, until it says something. One
+// attend begins to listen for news, or ceases to, as IDLE and NOTIFY want it.
+func (s *session) attend() {
+	if s.idling != nil || s.notify != nil && (len(s.notify.groups) > 0 || s.notify.selected.Events != 0) {
+		s.listen()
+	} else if s.news != nil {
+		s.deafen()
+		s.news, s.deafen = nil, nil
+	}
+}
+
+// listen begins to listen for news.
+func (s *session) listen() {
+	if s.news == nil {
+		s.news, s.deafen = s.srv.Mail.Watch(s.peer.Account)
+	}
+}
+
+// waitForNews tells a client what happens, until it says something. One
 // goroutine waits for that, while this one waits for it and for news.
-func (s *session) waitIdling(ctx context.Context) error {
+func (s *session) waitForNews(ctx context.Context) error {
+	if s.box != nil && s.box.behind && s.rest() == tellAll && s.wants()&imap.MessageExpunge != 0 {
+		// What the last command was not allowed to tell.
+		if err := s.apart(func() error { return s.tellNews(ctx) }); err != nil {
+			return err
+		}
+	}
 	input := make(chan error, 1)
 	go func() { input <- s.dec.Wait() }()
 	alive := time.NewTicker(keepAlive)
@@ -40,7 +57,7 @@ func (s *session) waitIdling(ctx context.Context) error {
 		select {
 		case err = <-input:
 			return err
-		case <-s.idling.news:
+		case <-s.news:
 			err = s.apart(func() error { return s.tellNews(ctx) })
 		case <-alive.C:
 			s.enc.Status("*", imap.OK, "", "still here")
@@ -54,15 +71,29 @@ func (s *session) waitIdling(ctx context.Context) error {
 	}
 }
 
-// tellNews tells an idling client what has changed.
+// rest is the rule while no command but IDLE is under way. RFC 5465 §6.1
+func (s *session) rest() rule {
+	if s.idling == nil && s.notify != nil && s.notify.selected.Filter == imap.FilterSelectedDelayed {
+		return keepNumber
+	}
+	return tellAll
+}
+
+// tellNews tells a client that listens what has changed.
 func (s *session) tellNews(ctx context.Context) error {
+	var err error
 	if s.box != nil {
-		if err := s.update(ctx, tellAll); fatal(err) {
-			return err
-		} else if err != nil {
-			s.log.Error("tell changes", "command", "IDLE", "error", err)
-			return &ending{imap.CodeUnavailable, "local error, try again later"}
-		}
+		err = s.update(ctx, s.rest())
+	}
+	if err == nil {
+		err = s.tellElsewhere(ctx)
+	}
+	if fatal(err) {
+		return err
+	}
+	if err != nil {
+		s.log.Error("tell changes", "error", err)
+		return &ending{imap.CodeUnavailable, "local error, try again later"}
 	}
 	return s.flush()
 }
@@ -76,9 +107,9 @@ func (s *session) idleDone(ctx context.Context) error {
 	if !strings.EqualFold(string(line), "DONE") {
 		err = bad("", "expected DONE")
 	}
-	c := s.idling.command
-	s.idling.stop()
+	c := *s.idling
 	s.idling = nil
+	s.attend()
 	s.code, s.text = "", "IDLE completed"
 	return s.complete(ctx, &c, tellAll, err)
 }

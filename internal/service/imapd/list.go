@@ -20,6 +20,8 @@ type listed struct {
 	children   bool // there are mailboxes below it
 	selected   bool // the selection options want it
 	below      bool // they want something below it that no pattern shows
+
+	old string // name that it had, if that is to be told; RFC 5465 §5.4
 }
 
 // names gives all names of the account in order, INBOX first.
@@ -102,6 +104,9 @@ func (s *session) list(ctx context.Context, c *imap.Command) error {
 			continue
 		}
 		s.tellListed(a, l)
+		if a.Status&imap.StatusHighestModSeq != 0 {
+			s.condStore()
+		}
 		if a.Return&imap.ReturnStatus != 0 && l.exists && !l.Placeholder && l.selected {
 			if err := s.tellStatus(ctx, &l.Mailbox, a.Status); err != nil && !errors.Is(err, mail.ErrNotFound) {
 				return err
@@ -181,6 +186,9 @@ func (s *session) tellListed(a *imap.List, l *listed) {
 			s.enc.Raw(sep).Raw(`"SPECIAL-USE"`)
 		}
 		s.enc.Raw("))")
+	}
+	if l.old != "" {
+		s.enc.Raw(` ("OLDNAME" (`).Mailbox(l.old).Raw("))")
 	}
 	s.enc.CRLF()
 }

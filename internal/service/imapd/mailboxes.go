@@ -32,6 +32,7 @@ func (s *session) create(ctx context.Context, c *imap.Command) error {
 	}
 	m, err := s.srv.Mail.CreateMailbox(ctx, s.peer.Account, n, role)
 	if err == nil {
+		s.knowName(func(n *names) { n.boxes[m.ID] = m.Name })
 		s.code = imap.CodeMailboxID(mailboxID(m.ID))
 	}
 	return err
@@ -71,12 +72,16 @@ func (s *session) delete(ctx context.Context, c *imap.Command) error {
 	if n == mailbox.InboxName {
 		return no(imap.CodeCannot, "INBOX cannot be deleted")
 	}
-	if m, err := s.srv.Mail.Lookup(ctx, s.peer.Account, n); err == nil && s.box != nil && m.ID == s.box.id {
+	m, err := s.srv.Mail.Lookup(ctx, s.peer.Account, n)
+	if err == nil && s.box != nil && m.ID == s.box.id {
 		s.closed()
 	}
 	err = s.srv.Mail.DeleteMailbox(ctx, s.peer.Account, n)
 	if errors.Is(err, mail.ErrInUse) {
 		return no(imap.CodeHasChildren, "there are mailboxes below this name")
+	}
+	if err == nil {
+		s.knowName(func(n *names) { delete(n.boxes, m.ID) })
 	}
 	return err
 }
@@ -96,6 +101,9 @@ func (s *session) rename(ctx context.Context, c *imap.Command) error {
 	if errors.Is(err, mail.ErrInUse) {
 		return no(imap.CodeCannot, "a mailbox cannot go below itself")
 	}
+	if err == nil && from != mailbox.InboxName {
+		s.knowName(func(n *names) { n.rename(from, to) })
+	}
 	return err
 }
 
@@ -106,7 +114,12 @@ func (s *session) subscribe(ctx context.Context, c *imap.Command) error {
 		return err
 	}
 	if c.Name == "SUBSCRIBE" {
-		return s.srv.Mail.Subscribe(ctx, s.peer.Account, n)
+		err = s.srv.Mail.Subscribe(ctx, s.peer.Account, n)
+	} else {
+		err = s.srv.Mail.Unsubscribe(ctx, s.peer.Account, n)
 	}
-	return s.srv.Mail.Unsubscribe(ctx, s.peer.Account, n)
+	if err == nil {
+		s.knowName(func(known *names) { known.subscribed[n] = c.Name == "SUBSCRIBE" })
+	}
+	return err
 }

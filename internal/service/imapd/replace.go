@@ -42,6 +42,7 @@ func (s *session) replace(ctx context.Context, c *imap.Command) error {
 	if err != nil {
 		return err
 	}
+	s.made(to.ID, mail.UIDs(done.UID), done.ModSeq)
 	s.enc.Status("*", imap.OK, imap.CodeAppendUID(done.UIDValidity, mail.UIDs(done.UID)), "replaced")
 	return nil
 }

@@ -29,12 +29,16 @@ type session struct {
 	anonymous  *slog.Logger        // what log was before login
 	binding    sasl.ChannelBinding // what SCRAM-PLUS ties to; zero without TLS
 	enabled    features
-	box        *selected // nil if no mailbox is selected
-	bad        int       // commands in a row that were not understood
-	failed     int       // attempts to log in that failed
-	compressed bool      // RFC 4978
-	entered    bool      // counted in Server.accounts
-	idling     *idling   // nil if the client does not
+	box        *selected     // nil if no mailbox is selected
+	bad        int           // commands in a row that were not understood
+	failed     int           // attempts to log in that failed
+	compressed bool          // RFC 4978
+	entered    bool          // counted in Server.accounts
+	idling     *imap.Command // IDLE that is under way; nil if the client does not
+	notify     *watch        // nil before the first NOTIFY
+
+	news   <-chan struct{} // that something has changed; nil if the session does not listen
+	deafen func()          // ends that
 
 	// How the current command goes: what stands in its OK.
 	code imap.Code
@@ -81,6 +85,7 @@ type rule uint8
 
 const (
 	tellAll    rule = iota // messages that are gone, too
+	tellResult             // the same, even to a client that has forsworn it with NOTIFY
 	keepNumber             // sequence numbers must not change. RFC 9051 §7.5.1
 	tellNone               // the command has told, or closed the mailbox
 )
@@ -113,13 +118,14 @@ var commands = map[string]command{
 	"UNSUBSCRIBE":  {loggedIn, tellAll, (*session).subscribe},
 	"LIST":         {loggedIn, tellAll, (*session).list},
 	"LSUB":         {loggedIn, tellAll, (*session).lsub},
+	"NOTIFY":       {loggedIn, tellAll, (*session).setNotify},
 	"NAMESPACE":    {loggedIn, tellAll, (*session).namespace},
 	"STATUS":       {loggedIn, tellAll, (*session).status},
 	"GETQUOTA":     {loggedIn, tellAll, (*session).getQuota},
 	"GETQUOTAROOT": {loggedIn, tellAll, (*session).getQuotaRoot},
 	"COMPRESS":     {loggedIn, tellNone, (*session).compress},
-	"REPLACE":      {inMailbox, tellAll, (*session).replace},
-	"UID REPLACE":  {inMailbox, tellAll, (*session).replace},
+	"REPLACE":      {inMailbox, tellResult, (*session).replace},
+	"UID REPLACE":  {inMailbox, tellResult, (*session).replace},
 	"APPEND":       {loggedIn, tellAll, (*session).append},
 	"IDLE":         {loggedIn, tellAll, (*session).idle},
 
@@ -129,8 +135,8 @@ var commands = map[string]command{
 	"CHECK":        {inMailbox, tellAll, (*session).noop},
 	"CLOSE":        {inMailbox, tellNone, (*session).close},
 	"UNSELECT":     {inMailbox, tellNone, (*session).unselect},
-	"EXPUNGE":      {inMailbox, tellAll, (*session).expunge},
-	"UID EXPUNGE":  {inMailbox, tellAll, (*session).expunge},
+	"EXPUNGE":      {inMailbox, tellResult, (*session).expunge},
+	"UID EXPUNGE":  {inMailbox, tellResult, (*session).expunge},
 	"FETCH":        {inMailbox, keepNumber, (*session).fetch},
 	"UID FETCH":    {inMailbox, tellAll, (*session).fetch},
 	"STORE":        {inMailbox, keepNumber, (*session).store},
@@ -143,8 +149,8 @@ var commands = map[string]command{
 	"UID THREAD":   {inMailbox, tellAll, (*session).thread},
 	"COPY":         {inMailbox, tellAll, (*session).copy},
 	"UID COPY":     {inMailbox, tellAll, (*session).copy},
-	"MOVE":         {inMailbox, tellAll, (*session).move},
-	"UID MOVE":     {inMailbox, tellAll, (*session).move},
+	"MOVE":         {inMailbox, tellResult, (*session).move},
+	"UID MOVE":     {inMailbox, tellResult, (*session).move},
 }
 
 func newSession(srv *Server, c *conn, addr netip.AddrPort) *session {
@@ -172,8 +178,8 @@ func (s *session) run(ctx context.Context) {
 	s.conn.until = time.Now().Add(loginTimeout)
 	err := s.apart(s.greet)
 	for err == nil {
-		if s.idling != nil {
-			err = s.waitIdling(ctx)
+		if s.news != nil {
+			err = s.waitForNews(ctx)
 		} else {
 			err = s.dec.Wait()
 		}
@@ -272,8 +278,8 @@ func (s *session) bye(code imap.Code, text string) {
 
 // leave lets go of what the session holds.
 func (s *session) leave() {
-	if s.idling != nil {
-		s.idling.stop()
+	if s.news != nil {
+		s.deafen()
 	}
 	if s.entered {
 		s.srv.accounts.Leave(s.peer.Account)

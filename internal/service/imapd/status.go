@@ -17,15 +17,14 @@ func (s *session) status(ctx context.Context, c *imap.Command) error {
 	if m.Placeholder {
 		return no(imap.CodeNonExistent, "this name only holds other mailboxes")
 	}
+	if a.Items&imap.StatusHighestModSeq != 0 {
+		s.condStore() // RFC 7162 §3.1
+	}
 	return s.tellStatus(ctx, &m, a.Items)
 }
 
-// tellStatus writes one STATUS response. To ask for HIGHESTMODSEQ enables
-// CONDSTORE. RFC 7162 §3.1
+// tellStatus writes one STATUS response.
 func (s *session) tellStatus(ctx context.Context, m *mailbox.Mailbox, items imap.StatusItems) error {
-	if items&imap.StatusHighestModSeq != 0 {
-		s.condStore()
-	}
 	recent := uint64(0)
 	if first := s.srv.Mail.FirstRecent(s.peer.Account, m); items&imap.StatusRecent != 0 && first < m.UIDNext {
 		snap, err := s.srv.Mail.Open(ctx, s.peer.Account, m.ID)

@@ -12,7 +12,8 @@ import (
 // protects the connection. RFC 8437
 func (s *session) unauthenticate(context.Context, *imap.Command) error {
 	s.box = nil
-	s.enabled = 0
+	s.enabled, s.notify = 0, nil
+	s.attend()
 	s.dec.UTF8, s.enc.UTF8 = false, false
 	s.srv.accounts.Leave(s.peer.Account)
 	s.entered = false

@@ -24,6 +24,8 @@ type selected struct {
 	recents  int              // so many are told
 	contexts []*searchContext // searches to keep up to date
 	own      []change         // flag changes that the client knows of already
+	made     mail.UIDSet      // messages that the session has put here, to be told
+	searched mail.ModSeq      // of the mailbox: contexts are right up to here
 }
 
 // A change is flags that a commit of ours has changed.
@@ -65,22 +67,37 @@ func (s *session) update(ctx context.Context, r rule) error {
 	if err != nil {
 		return err
 	}
-	since, first := s.box.flags, s.box.view.MaxUID()+1
+	first := s.box.view.MaxUID() + 1
 	s.tell(snap, r)
-	if len(s.box.contexts) > 0 && snap.Mailbox.ModSeq != since {
-		changed, ok := snap.ChangedSince(since)
+	added := s.box.view.Known(mail.UIDSpan(first, ^mail.UID(0)).Subtract(s.box.made))
+	s.box.made = mail.UIDSet{}
+	if len(s.box.contexts) > 0 && snap.Mailbox.ModSeq != s.box.searched {
+		changed, ok := snap.ChangedSince(s.box.searched)
 		if !ok {
 			changed = mail.UIDSpan(1, ^mail.UID(0))
 		}
 		changed.AddRange(first, ^mail.UID(0))
-		s.refresh(ctx, snap, changed)
+		s.box.searched = snap.Mailbox.ModSeq
+		told, err := s.refresh(ctx, snap, changed, added)
+		if err != nil {
+			return err
+		}
+		added = added.Subtract(told)
 	}
-	return nil
+	if s.notify == nil || s.notify.selected.Fetch == nil {
+		return nil
+	}
+	return s.tellItems(ctx, snap, added, s.notify.selected.Fetch)
 }
 
-// tell is update to a snapshot. RFC 9051 §7.4.1, §7.5
+// tell is update to a snapshot. RFC 9051 §7.4.1, §7.5, RFC 5465 §5
 func (s *session) tell(snap *mailbox.Snapshot, r rule) {
-	b := s.box
+	b, wants := s.box, s.wants()
+	if r == tellResult {
+		r = tellAll
+	} else if wants&imap.MessageExpunge == 0 {
+		r = keepNumber
+	}
 	if snap.ModSeq == b.seq && !(b.behind && r == tellAll) {
 		return
 	}
@@ -96,7 +113,7 @@ func (s *session) tell(snap *mailbox.Snapshot, r rule) {
 	// New messages are above all that are known; only the others can have new
 	// flags to tell.
 	first, _ := snap.Index(b.view.MaxUID() + 1)
-	if first < snap.Len() {
+	if first < snap.Len() && wants&imap.MessageNew != 0 {
 		for _, row := range snap.Rows(first) {
 			b.view.Append(row.UID)
 		}
@@ -104,7 +121,7 @@ func (s *session) tell(snap *mailbox.Snapshot, r rule) {
 		s.enc.Raw("* ").Num(uint64(b.view.Len())).Raw(" EXISTS").CRLF()
 		s.tellRecent()
 	}
-	if snap.Mailbox.ModSeq > b.flags {
+	if snap.Mailbox.ModSeq > b.flags && wants&imap.FlagChange != 0 {
 		s.tellChanged(snap, first)
 		b.flags = snap.Mailbox.ModSeq
 	}

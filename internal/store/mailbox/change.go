@@ -1,8 +1,12 @@
 package mailbox
 
 import (
+	"cmp"
+	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"slices"
 
 	"posthaste/internal/base/mail"
 	"posthaste/internal/engine/kv"
@@ -86,4 +90,75 @@ func eachChange(r kv.Reader, a mail.AccountID, since, upTo mail.ModSeq, fn func(
 		return fmt.Errorf("mailbox: change log of account %d ends at %d, not at %d", a, want, upTo)
 	}
 	return nil
+}
+
+// Touched is what happened to a mailbox in a span of the log.
+type Touched struct {
+	ID       mail.MailboxID
+	Box      *Mailbox // as it is now; nil if it is gone
+	Appended bool     // messages came in
+	Expunged bool     // messages went
+	Flags    bool     // their flags changed
+	Renamed  bool     // the mailbox was made, renamed or deleted, or a subscription changed
+}
+
+// Touched gives the mailboxes that were changed after since in the order of
+// their ids, and the account's sequence now. Commits that skip holds for are
+// passed over. It gives false if the log does not reach back so far. With
+// Renamed, an ID of zero stands for a subscription to a name that is none.
+func (s *Store) Touched(ctx context.Context, a mail.AccountID, since mail.ModSeq, skip func(mail.ModSeq) bool) (list []Touched, seq mail.ModSeq, ok bool, err error) {
+	err = s.DB.View(ctx, func(r kv.Reader) error {
+		list, ok = nil, false
+		rt, err := readRoot(r, a)
+		if err != nil {
+			return err
+		}
+		if seq = rt.modseq; since < rt.floor {
+			return nil
+		}
+		ok = true
+		at := map[mail.MailboxID]*Touched{}
+		err = eachChange(r, a, since, rt.modseq, func(n mail.ModSeq, o *op) error {
+			if !skip(n) {
+				t := at[o.box]
+				if t == nil {
+					t = &Touched{ID: o.box}
+					at[o.box] = t
+				}
+				t.note(o)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, t := range at {
+			m, err := readMailbox(r, a, t.ID)
+			if err == nil {
+				t.Box = &m
+			} else if !errors.Is(err, mail.ErrNotFound) {
+				return err
+			}
+			list = append(list, *t)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, 0, false, fmt.Errorf("mailbox: what was touched: %w", err)
+	}
+	slices.SortFunc(list, func(x, y Touched) int { return cmp.Compare(x.ID, y.ID) })
+	return list, seq, ok, nil
+}
+
+func (t *Touched) note(o *op) {
+	switch o.kind {
+	case opAppend:
+		t.Appended = true
+	case opExpunge:
+		t.Expunged = true
+	case opFlags:
+		t.Flags = true
+	case opMailbox, opGone:
+		t.Renamed = true
+	}
 }
