@@ -68,6 +68,27 @@ func mustFail(t *testing.T, want string, in string, args ...string) {
 	}
 }
 
+// TestAppPasswords makes them, lists them and takes them away.
+func TestAppPasswords(t *testing.T) {
+	data := "--data=" + filepath.Join(t.TempDir(), "data")
+	must(t, "", "domain", "add", "example.org", data)
+	must(t, "secret password", "account", "add", "ada@example.org", "--password-stdin", data)
+	one := must(t, "", "account", "password", "add", "ada@example.org", "old phone", data)
+	two := must(t, "", "account", "password", "add", "ada@example.org", "archive", "--protocols", "pop3,imap", data)
+	if len(one) != 20 || one == two {
+		t.Errorf("app passwords %q and %q", one, two)
+	}
+	mustFail(t, "exists already", "", "account", "password", "add", "ada@example.org", "archive", data)
+	mustFail(t, "is no protocol", "", "account", "password", "add", "ada@example.org", "x", "--protocols", "gopher", data)
+	mustFail(t, "name has 1 to", "", "account", "password", "add", "ada@example.org", "", data)
+	must(t, "another password", "account", "password", "ada@example.org", "--password-stdin", data)
+	must(t, "", "account", "password", "remove", "ada@example.org", "old phone", data)
+	list := must(t, "", "account", "password", "list", "ada@example.org", data)
+	if !strings.Contains(list, "archive  imap,pop3") || strings.Contains(list, "phone") {
+		t.Errorf("listed are\n%s", list)
+	}
+}
+
 // TestPeople runs the commands on a store without a server.
 func TestPeople(t *testing.T) {
 	data := "--data=" + filepath.Join(t.TempDir(), "data")

@@ -216,23 +216,6 @@ func password(stdin bool) (string, error) {
 	return string(one), err
 }
 
-func (t *tool) accountPassword() *cobra.Command {
-	var stdin bool
-	c := &cobra.Command{
-		Use: "password ADDRESS", Short: "Set an account's password", Args: cobra.ExactArgs(1),
-		Example: "  posthaste account password ada@example.org",
-	}
-	c.Flags().BoolVar(&stdin, "password-stdin", false, "read the password from standard input")
-	c.RunE = t.with(func(ctx context.Context, cl *admind.Client, args []string) error {
-		pass, err := password(stdin)
-		if err != nil {
-			return err
-		}
-		return cl.SetPassword(ctx, args[0], pass)
-	})
-	return c
-}
-
 func (t *tool) accountRemove() *cobra.Command {
 	var yes bool
 	c := &cobra.Command{

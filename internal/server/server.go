@@ -111,15 +111,15 @@ func Build(c config.Config, o Outside) (*House, error) {
 	}
 	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Bodies: bodies, Queue: q, Journal: h.journal, Log: o.Log}
 	h.Admin = &admind.Server{
-		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: keys, Quota: int64(c.Limits.AccountQuota), Hash: hash},
+		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: keys, Quota: int64(c.Limits.AccountQuota), Hash: hash, AppPassword: auth.NewAppPassword},
 		Directory: h.directory, Mailboxes: h.mailboxes, Queue: q, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Version: o.Version, Log: o.Log,
 		Records: func(ctx context.Context, d mail.Domain) ([]admind.Record, error) { return records(ctx, keys, host, d) },
 	}
 	return h, nil
 }
 
-func hash(_ context.Context, password string) (directory.Credentials, error) {
-	return auth.NewCredentials(password)
+func hash(_ context.Context, password string, now directory.Credentials) (directory.Credentials, error) {
+	return auth.NewCredentials(password, now)
 }
 
 // routes gives the way to a domain: our own mailboxes, a route of the
@@ -291,7 +291,8 @@ func (h *House) service(l config.Listener) (service, error) {
 	if l.TLS == "implicit" && cfg == nil {
 		return nil, fmt.Errorf("server: listener %s has implicit TLS and there is no certificate: add one as [[tls]]", l.Address)
 	}
-	verify := func(p mail.Peer) sasl.Verifier { return h.auth.For(p.Addr.Addr()) }
+	opens := map[string]directory.Protocols{"submission": directory.Submission, "imap": directory.IMAP, "pop3": directory.POP3}[l.Protocol]
+	verify := func(p mail.Peer) sasl.Verifier { return h.auth.For(p.Addr.Addr(), opens) }
 	implicit := l.TLS == "implicit"
 	size := int64(h.c.Limits.MessageSize)
 	switch l.Protocol {

@@ -152,7 +152,9 @@ func (s *site) boot() {
 	if err != nil {
 		s.w.t.Fatal(err)
 	}
-	h.Admin.Registrar.Hash = func(context.Context, string) (directory.Credentials, error) { return s.w.credentials, nil }
+	h.Admin.Registrar.Hash = func(context.Context, string, directory.Credentials) (directory.Credentials, error) {
+		return s.w.credentials, nil
+	}
 	if err := h.Recover(context.Background()); err != nil {
 		s.w.t.Fatal(err)
 	}

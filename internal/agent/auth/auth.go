@@ -22,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -94,10 +95,11 @@ func (a *Agent) prepare() {
 	})
 }
 
-// For gives the verifier for a session with a client at ip.
-func (a *Agent) For(ip netip.Addr) sasl.Verifier {
+// For gives the verifier for a session with a client at ip, over a protocol that
+// app passwords may be limited to.
+func (a *Agent) For(ip netip.Addr, protocol directory.Protocols) sasl.Verifier {
 	a.prepare()
-	v := &verifier{a: a, network: limit.Network(ip)}
+	v := &verifier{a: a, network: limit.Network(ip), protocol: protocol}
 	ip = ip.Unmap()
 	for _, p := range a.Trusted {
 		v.trusted = v.trusted || p.Contains(ip)
@@ -107,13 +109,12 @@ func (a *Agent) For(ip netip.Addr) sasl.Verifier {
 
 // SetPassword gives an account a new password.
 func (a *Agent) SetPassword(ctx context.Context, id mail.AccountID, password string) error {
-	c, err := NewCredentials(password)
+	c, err := NewCredentials(password, directory.Credentials{})
 	if err != nil {
 		return err
 	}
 	err = a.Directory.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{directory.Lock}}, func(tx kv.Tx) error {
-		a.Directory.PutCredentials(tx, id, c)
-		return nil
+		return a.Directory.PutCredentials(tx, id, c)
 	})
 	if err != nil {
 		return fmt.Errorf("auth: set password: %w", err)
@@ -123,9 +124,10 @@ func (a *Agent) SetPassword(ctx context.Context, id mail.AccountID, password str
 
 // A verifier is the Agent as one session sees it.
 type verifier struct {
-	a       *Agent
-	network netip.Prefix
-	trusted bool
+	a        *Agent
+	network  netip.Prefix
+	trusted  bool
+	protocol directory.Protocols
 }
 
 // account is what the directory has under a name; the zero account is nobody.
@@ -185,7 +187,15 @@ func (v *verifier) Password(ctx context.Context, authzid, user, password string)
 	password, bad := sasl.PreparePassword(password)
 	mac := v.a.mac(acct, password)
 	if bad == nil && v.a.knownRight(acct, mac) {
-		return v.admit(authzid, acct)
+		return v.admit(authzid, acct, 0)
+	}
+	if bad == nil && acct.ID != 0 {
+		hash := appHash(password)
+		for i := range acct.Apps {
+			if hmac.Equal(hash, acct.Apps[i].Hash) {
+				return v.admit(authzid, acct, acct.Apps[i].Device)
+			}
+		}
 	}
 	p := pair{v.network, acct.login}
 	if err := v.pause(ctx, p); err != nil {
@@ -209,7 +219,7 @@ func (v *verifier) Password(ctx context.Context, authzid, user, password string)
 	}
 	v.a.pairs.Clear(p)
 	v.a.remember(acct, mac)
-	return v.admit(authzid, acct)
+	return v.admit(authzid, acct, 0)
 }
 
 // compare hashes the password when its turn has come, and tells whether it is
@@ -234,8 +244,17 @@ func (v *verifier) compare(ctx context.Context, acct account, password string, m
 }
 
 // admit lets somebody in who has proved who they are, unless they may not, or
-// want to be somebody else.
-func (v *verifier) admit(authzid string, acct account) (sasl.Identity, error) {
+// want to be somebody else. device tells which of their passwords it was.
+func (v *verifier) admit(authzid string, acct account, device directory.Device) (sasl.Identity, error) {
+	if device != 0 {
+		i := slices.IndexFunc(acct.Apps, func(p directory.AppPassword) bool { return p.Device == device })
+		switch {
+		case i < 0:
+			return sasl.Identity{}, no("app password gone meanwhile:", acct)
+		case !acct.Apps[i].Protocols.Opens(v.protocol):
+			return sasl.Identity{}, no(fmt.Sprintf("app password %q is not for this protocol:", acct.Apps[i].Name), acct)
+		}
+	}
 	if acct.Disabled {
 		return sasl.Identity{}, no("disabled:", acct)
 	}
@@ -245,7 +264,7 @@ func (v *verifier) admit(authzid string, acct account) (sasl.Identity, error) {
 			return sasl.Identity{}, no("wants to act as another:", acct)
 		}
 	}
-	return sasl.Identity{Account: acct.ID, Login: acct.Address}, nil
+	return sasl.Identity{Account: acct.ID, Login: acct.Address, Device: uint32(device)}, nil
 }
 
 // ScramKeys gives the keys of a user, or made-up ones.
@@ -258,13 +277,21 @@ func (v *verifier) ScramKeys(ctx context.Context, user string) (sasl.ScramKeys, 
 		return sasl.ScramKeys{}, err
 	}
 	made, err := v.a.madeUp(ctx, acct.login)
-	if err != nil || len(acct.StoredKey) == 0 || len(acct.ServerKey) == 0 {
+	if err != nil || acct.ID == 0 || len(acct.Salt) == 0 {
 		return made, err
 	}
-	return sasl.ScramKeys{
-		Salt: acct.Salt, Iterations: acct.Iterations, StoredKey: acct.StoredKey, ServerKey: acct.ServerKey,
-		Identity: sasl.Identity{Account: acct.ID, Login: acct.Address},
-	}, nil
+	keys := sasl.ScramKeys{Salt: acct.Salt, Iterations: acct.Iterations, StoredKey: made.StoredKey, ServerKey: made.ServerKey}
+	if len(acct.StoredKey) > 0 && len(acct.ServerKey) > 0 {
+		keys.StoredKey, keys.ServerKey = acct.StoredKey, acct.ServerKey
+		keys.Identity = sasl.Identity{Account: acct.ID, Login: acct.Address}
+	}
+	for _, p := range acct.Apps {
+		keys.Others = append(keys.Others, sasl.ScramKeys{
+			Salt: acct.Salt, Iterations: acct.Iterations, StoredKey: p.StoredKey, ServerKey: p.ServerKey,
+			Identity: sasl.Identity{Account: acct.ID, Login: acct.Address, Device: uint32(p.Device)},
+		})
+	}
+	return keys, nil
 }
 
 // ScramProved lets in who has proved to know the password.
@@ -277,7 +304,7 @@ func (v *verifier) ScramProved(ctx context.Context, authzid, user string, k sasl
 		return sasl.Identity{}, no("gone meanwhile:", acct)
 	}
 	v.a.pairs.Clear(pair{v.network, acct.login})
-	return v.admit(authzid, acct)
+	return v.admit(authzid, acct, directory.Device(k.Identity.Device))
 }
 
 // ScramFailed counts a failure.

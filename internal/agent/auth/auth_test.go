@@ -73,7 +73,7 @@ func TestPassword(t *testing.T) {
 		{"", "joe@b.example", "pencil", "no such account joe@b.example"},
 		{"", "\"", "pencil", "no such account"},
 	} {
-		id, err := a.For(netip.MustParseAddr("10.0.0.1")).Password(t.Context(), c.authzid, c.user, c.password)
+		id, err := a.For(netip.MustParseAddr("10.0.0.1"), directory.IMAP).Password(t.Context(), c.authzid, c.user, c.password)
 		if c.reason == "" {
 			if err != nil || id.Account == 0 || directory.Canonical(id.Login) != ada {
 				t.Errorf("%+v: %v, %v", c, id, err)
@@ -91,7 +91,7 @@ func TestPassword(t *testing.T) {
 // when it has changed.
 func TestCache(t *testing.T) {
 	a := house(t)
-	v := a.For(home)
+	v := a.For(home, directory.IMAP)
 	id, err := v.Password(t.Context(), "", "ada", "pencil")
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func TestGuessing(t *testing.T) {
 			a := house(t)
 			try := func(ip netip.Addr, user, password string) (time.Duration, error) {
 				began := time.Now()
-				_, err := a.For(ip).Password(t.Context(), "", user, password)
+				_, err := a.For(ip, directory.IMAP).Password(t.Context(), "", user, password)
 				return time.Since(began), err
 			}
 			var delays []time.Duration
@@ -158,7 +158,7 @@ func TestRepeats(t *testing.T) {
 		a := house(t)
 		for range 100 {
 			began := time.Now()
-			_, err := a.For(home).Password(t.Context(), "", "ada", "old password")
+			_, err := a.For(home, directory.IMAP).Password(t.Context(), "", "ada", "old password")
 			if err == nil || time.Since(began) > 0 {
 				t.Fatalf("%v after %v", err, time.Since(began))
 			}
@@ -172,7 +172,7 @@ func TestParallel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := house(t)
 		a.prepare()
-		v := a.For(home).(*verifier)
+		v := a.For(home, directory.IMAP).(*verifier)
 		for range 20 {
 			v.failed(pair{v.network, ada})
 		}
@@ -192,7 +192,7 @@ func TestParallel(t *testing.T) {
 		if away != 50-slowPair {
 			t.Errorf("%d of 50 were turned away", away)
 		}
-		trusted := a.For(netip.MustParseAddr("::ffff:10.1.2.3")).(*verifier)
+		trusted := a.For(netip.MustParseAddr("::ffff:10.1.2.3"), directory.IMAP).(*verifier)
 		began := time.Now()
 		for range 20 {
 			trusted.failed(pair{trusted.network, ada})
@@ -233,7 +233,7 @@ func talk(t *testing.T, v sasl.Verifier, user, password string) error {
 
 func TestScram(t *testing.T) {
 	a := house(t)
-	v := a.For(home)
+	v := a.For(home, directory.IMAP)
 	if err := talk(t, v, "ada@a.example", "pencil"); err != nil {
 		t.Error(err)
 	}
@@ -252,7 +252,7 @@ func TestScram(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := &Agent{Directory: a.Directory, Domain: "a.example"}
-	two, err := again.For(away).ScramKeys(t.Context(), "NOBODY@a.example")
+	two, err := again.For(away, directory.IMAP).ScramKeys(t.Context(), "NOBODY@a.example")
 	if err != nil || fmt.Sprint(one) != fmt.Sprint(two) {
 		t.Errorf("%v, then %v, %v", one, two, err)
 	}
@@ -266,10 +266,10 @@ func TestScram(t *testing.T) {
 }
 
 func TestHash(t *testing.T) {
-	if c, err := NewCredentials("pencil"); err != nil || c.Iterations < 4096 || c.Iterations > 1<<16 {
+	if c, err := NewCredentials("pencil", directory.Credentials{}); err != nil || c.Iterations < 4096 || c.Iterations > 1<<16 {
 		t.Errorf("%d SCRAM iterations (%v), not between what RFC 7677 and what Cyrus SASL demands", c.Iterations, err)
 	}
-	c, err := NewCredentials("pencil")
+	c, err := NewCredentials("pencil", directory.Credentials{})
 	if err != nil || !strings.HasPrefix(c.Argon2id, "$argon2id$v=19$m=19456,t=2,p=1$") {
 		t.Fatal(c, err)
 	}
@@ -285,14 +285,14 @@ func TestHash(t *testing.T) {
 		}
 	}
 	for _, p := range []string{"", "a\nb", strings.Repeat("x", 2000)} {
-		if _, err := NewCredentials(p); err == nil {
+		if _, err := NewCredentials(p, directory.Credentials{}); err == nil {
 			t.Errorf("%q is a password", p)
 		}
 	}
 }
 
 func BenchmarkReconnect(b *testing.B) {
-	v := house(b).For(home)
+	v := house(b).For(home, directory.IMAP)
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := v.Password(b.Context(), "", "ada@a.example", "pencil"); err != nil {

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
@@ -31,15 +32,17 @@ const (
 
 var errHash = errors.New("not a hash of argon2id within bounds")
 
-// NewCredentials makes what the directory keeps of a password.
-func NewCredentials(password string) (directory.Credentials, error) {
+// NewCredentials makes what the directory keeps of a password. keep is what the
+// account has now: with app passwords, SCRAM's salt and rounds stay.
+func NewCredentials(password string, keep directory.Credentials) (directory.Credentials, error) {
 	p, err := sasl.PreparePassword(password)
 	if err != nil {
 		return directory.Credentials{}, fmt.Errorf("auth: the password is empty, too long, or has characters that cannot be typed everywhere")
 	}
 	var salt [2 * saltLen]byte
 	rand.Read(salt[:])
-	keys, err := sasl.NewScramKeys(p, salt[saltLen:], scramIterations)
+	keep = scramSalt(keep, salt[saltLen:])
+	keys, err := sasl.NewScramKeys(p, keep.Salt, keep.Iterations)
 	if err != nil {
 		return directory.Credentials{}, fmt.Errorf("auth: new credentials: %w", err)
 	}
@@ -50,6 +53,55 @@ func NewCredentials(password string) (directory.Credentials, error) {
 			b64.EncodeToString(salt[:saltLen]), b64.EncodeToString(sum)),
 		Salt: keys.Salt, Iterations: keys.Iterations, StoredKey: keys.StoredKey, ServerKey: keys.ServerKey,
 	}, nil
+}
+
+// scramSalt gives the salt and the rounds for a new password of an account.
+func scramSalt(now directory.Credentials, fresh []byte) directory.Credentials {
+	if len(now.Apps) > 0 {
+		return directory.Credentials{Salt: now.Salt, Iterations: now.Iterations}
+	}
+	return directory.Credentials{Salt: fresh, Iterations: scramIterations}
+}
+
+// NewAppPassword makes a password for one device or program of an account that
+// has the credentials now, what the directory keeps of it, and the salt and
+// rounds that go with it. What we make is so long that nobody guesses it, and a
+// plain hash is enough.
+func NewAppPassword(now directory.Credentials) (password string, p directory.AppPassword, c directory.Credentials, err error) {
+	password = newSecret()
+	c = directory.Credentials{Salt: now.Salt, Iterations: now.Iterations}
+	if len(c.Salt) == 0 {
+		salt := make([]byte, saltLen)
+		rand.Read(salt)
+		c = directory.Credentials{Salt: salt, Iterations: scramIterations}
+	}
+	keys, err := sasl.NewScramKeys(password, c.Salt, c.Iterations)
+	if err != nil {
+		return "", p, c, fmt.Errorf("auth: new app password: %w", err)
+	}
+	return password, directory.AppPassword{Hash: appHash(password), StoredKey: keys.StoredKey, ServerKey: keys.ServerKey}, c, nil
+}
+
+// letters are those that are not taken for one another.
+const letters = "abcdefghijkmnpqrstuvwxyz23456789"
+
+// newSecret gives 80 bits as four groups of four.
+func newSecret() string {
+	var b [16]byte
+	rand.Read(b[:])
+	out := make([]byte, 0, 19)
+	for i, c := range b {
+		if i > 0 && i%4 == 0 {
+			out = append(out, '-')
+		}
+		out = append(out, letters[c%32])
+	}
+	return string(out)
+}
+
+func appHash(password string) []byte {
+	sum := sha256.Sum256([]byte("posthaste app password " + password))
+	return sum[:]
 }
 
 // verify tells whether password has the hash, which is in PHC string form. With

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"posthaste/internal/base/mail"
@@ -21,8 +23,11 @@ type Registrar struct {
 	Directory *directory.Directory
 	Mailboxes *mailbox.Store
 	Keys      *keyring.Keyring
-	// Hash makes what is kept of a password.
-	Hash func(ctx context.Context, password string) (directory.Credentials, error)
+	// Hash makes what is kept of a password, in place of what there is now.
+	Hash func(ctx context.Context, password string, now directory.Credentials) (directory.Credentials, error)
+	// AppPassword makes an app password for an account that has the credentials
+	// now, what is kept of it, and the salt and rounds it was made with.
+	AppPassword func(now directory.Credentials) (string, directory.AppPassword, directory.Credentials, error)
 	// Quota is how many bytes a new account may take; 0 is no limit.
 	Quota int64
 }
@@ -62,7 +67,7 @@ func (r *Registrar) AddAccount(ctx context.Context, n NewAccount) (directory.Acc
 	var cred directory.Credentials
 	if n.Password != "" {
 		var err error
-		if cred, err = r.hash(ctx, n.Password); err != nil {
+		if cred, err = r.hash(ctx, n.Password, directory.Credentials{}); err != nil {
 			return directory.Account{}, err
 		}
 	}
@@ -86,7 +91,9 @@ func (r *Registrar) AddAccount(ctx context.Context, n NewAccount) (directory.Acc
 	plan := kv.Plan{Locks: []kv.Lock{directory.Lock, mailbox.Lock(a.ID)}}
 	err = r.DB.Update(ctx, plan, func(tx kv.Tx) error {
 		if n.Password != "" {
-			r.Directory.PutCredentials(tx, a.ID, cred)
+			if err := r.Directory.PutCredentials(tx, a.ID, cred); err != nil {
+				return err
+			}
 		}
 		return r.Mailboxes.Create(tx, a.ID, n.Quota, 0)
 	})
@@ -128,25 +135,57 @@ func (r *Registrar) RemoveAccount(ctx context.Context, addr mail.Address) error 
 
 // SetPassword sets an account's password.
 func (r *Registrar) SetPassword(ctx context.Context, addr mail.Address, password string) error {
+	a, now, err := r.Directory.Credentials(ctx, addr)
+	if err != nil {
+		return err
+	}
+	cred, err := r.hash(ctx, password, now)
+	if err != nil {
+		return err
+	}
+	return r.DB.Update(ctx, locked, func(tx kv.Tx) error { return r.Directory.PutCredentials(tx, a.ID, cred) })
+}
+
+// ErrAppName: what an app password is called is empty, too long, or no text.
+var ErrAppName = fmt.Errorf("an app password's name has 1 to %d letters, such as phone", directory.MaxAppName)
+
+// AddAppPassword makes a password for one device or program of an account, which
+// opens the given protocols only, and gives it: nobody can see it again.
+// mail.ErrExists if the account has one of that name.
+func (r *Registrar) AddAppPassword(ctx context.Context, addr mail.Address, name string, opens directory.Protocols) (string, error) {
+	if name == "" || len(name) > directory.MaxAppName || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
+		return "", ErrAppName
+	}
+	a, now, err := r.Directory.Credentials(ctx, addr)
+	if err != nil {
+		return "", err
+	}
+	password, p, salt, err := r.AppPassword(now)
+	if err != nil {
+		return "", err
+	}
+	p.Name, p.Protocols = name, opens
+	err = r.DB.Update(ctx, locked, func(tx kv.Tx) error {
+		_, err := r.Directory.PutAppPassword(tx, a.ID, p, salt)
+		return err
+	})
+	return password, err
+}
+
+// RemoveAppPassword removes an app password by its name.
+func (r *Registrar) RemoveAppPassword(ctx context.Context, addr mail.Address, name string) error {
 	a, err := r.Directory.AccountOf(ctx, addr)
 	if err != nil {
 		return err
 	}
-	cred, err := r.hash(ctx, password)
-	if err != nil {
-		return err
-	}
-	return r.DB.Update(ctx, locked, func(tx kv.Tx) error {
-		r.Directory.PutCredentials(tx, a.ID, cred)
-		return nil
-	})
+	return r.DB.Update(ctx, locked, func(tx kv.Tx) error { return r.Directory.DeleteAppPassword(tx, a.ID, name) })
 }
 
-func (r *Registrar) hash(ctx context.Context, password string) (directory.Credentials, error) {
+func (r *Registrar) hash(ctx context.Context, password string, now directory.Credentials) (directory.Credentials, error) {
 	if !utf8.ValidString(password) || utf8.RuneCountInString(password) < MinPassword {
 		return directory.Credentials{}, ErrPassword
 	}
-	return r.Hash(ctx, password)
+	return r.Hash(ctx, password, now)
 }
 
 // AddAlias adds an alias; mail.ErrExists if the address is taken.

@@ -46,6 +46,7 @@ var (
 type Identity struct {
 	Account mail.AccountID
 	Login   mail.Address
+	Device  uint32 // which of the account's passwords it was; 0 is the main one
 }
 
 // ScramKeys is what SCRAM needs to know of a password. RFC 5802 §3
@@ -55,6 +56,9 @@ type ScramKeys struct {
 	StoredKey  []byte
 	ServerKey  []byte
 	Identity   Identity // zero if there is no such user
+	// Others are further passwords of the same user, with the same Salt and
+	// Iterations: which one the client has, its proof tells.
+	Others []ScramKeys
 }
 
 // A Verifier knows who is who, for one session. Its ErrFailed is for the peer;

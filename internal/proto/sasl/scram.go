@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/xdg-go/scram"
 )
@@ -17,10 +19,11 @@ type scramServer struct {
 	cb   ChannelBinding
 	plus bool // the mechanism is SCRAM-SHA-256-PLUS
 
-	conv *scram.ServerConversation
-	keys ScramKeys
-	step int
-	id   Identity
+	conv   *scram.ServerConversation // of the first password
+	others []*scram.ServerConversation
+	keys   ScramKeys
+	step   int
+	id     Identity
 }
 
 // Identity gives who has logged in.
@@ -74,11 +77,7 @@ func (s *scramServer) first(ctx context.Context, response []byte) ([]byte, bool,
 	if err != nil {
 		return nil, false, err
 	}
-	if cb, ok := s.binding(response); ok {
-		s.conv = srv.NewConversationWithChannelBinding(cb)
-	} else {
-		s.conv = srv.NewConversation()
-	}
+	s.conv = s.begin(srv, response)
 	challenge, err := s.conv.Step(string(response))
 	switch {
 	case ours != nil:
@@ -88,7 +87,42 @@ func (s *scramServer) first(ctx context.Context, response []byte) ([]byte, bool,
 	case err != nil:
 		return nil, false, ErrMalformed
 	}
-	return []byte(challenge), false, nil
+	return []byte(challenge), false, s.rest(response, challenge)
+}
+
+func (s *scramServer) begin(srv *scram.Server, response []byte) *scram.ServerConversation {
+	if cb, ok := s.binding(response); ok {
+		return srv.NewConversationWithChannelBinding(cb)
+	}
+	return srv.NewConversation()
+}
+
+// rest begins the same exchange for each of the user's other passwords: the
+// challenge is one and the same, since salt, rounds and nonce are.
+func (s *scramServer) rest(response []byte, challenge string) error {
+	nonce, _, _ := strings.Cut(strings.TrimPrefix(challenge, "r="), ",")
+	for _, k := range s.keys.Others {
+		srv, err := scram.SHA256.NewServer(func(string) (scram.StoredCredentials, error) {
+			return scram.StoredCredentials{KeyFactors: scram.KeyFactors{Salt: string(k.Salt), Iters: k.Iterations}, StoredKey: k.StoredKey, ServerKey: k.ServerKey}, nil
+		})
+		if err != nil {
+			return err
+		}
+		srv.WithNonceGenerator(func() string { return strings.TrimPrefix(nonce, clientNonce(response)) })
+		conv := s.begin(srv, response)
+		if same, err := conv.Step(string(response)); err != nil || same != challenge {
+			return fmt.Errorf("sasl: the challenges of two passwords differ: %q and %q: %w", challenge, same, err)
+		}
+		s.others = append(s.others, conv)
+	}
+	return nil
+}
+
+// clientNonce gives the nonce of client-first. RFC 5802 §7
+func clientNonce(response []byte) string {
+	_, rest, _ := strings.Cut(string(response), ",r=")
+	nonce, _, _ := strings.Cut(rest, ",")
+	return nonce
 }
 
 // binding gives the channel binding of the type that the client names, or else
@@ -103,12 +137,19 @@ func (s *scramServer) binding(response []byte) (scram.ChannelBinding, bool) {
 }
 
 func (s *scramServer) final(ctx context.Context, response []byte) ([]byte, bool, error) {
+	keys := s.keys
 	challenge, err := s.conv.Step(string(response))
-	if err != nil || !s.conv.Valid() || s.keys.Identity == (Identity{}) {
+	proved := err == nil && s.conv.Valid() && keys.Identity != (Identity{})
+	for i := 0; i < len(s.others) && !proved; i++ {
+		keys = s.keys.Others[i]
+		challenge, err = s.others[i].Step(string(response))
+		proved = err == nil && s.others[i].Valid() && keys.Identity != (Identity{})
+	}
+	if !proved {
 		s.v.ScramFailed(ctx, s.conv.Username())
 		return nil, false, ErrFailed
 	}
-	s.id, err = s.v.ScramProved(ctx, s.conv.AuthzID(), s.conv.Username(), s.keys)
+	s.id, err = s.v.ScramProved(ctx, s.conv.AuthzID(), s.conv.Username(), keys)
 	if err != nil {
 		return nil, false, err
 	}

@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -63,6 +64,7 @@ func (d *Directory) DeleteAccount(tx kv.Tx, id mail.AccountID) error {
 	tx.Delete(addressKey(a.Address))
 	tx.Delete(idKey(kindAccount, id))
 	tx.Delete(idKey(kindCredential, id))
+	tx.DeleteRange(idKey(kindAppPassword, id), kv.Next(idKey(kindAppPassword, id)))
 	return nil
 }
 
@@ -280,8 +282,22 @@ func decodeEntry(a mail.Address, raw []byte) (Target, error) {
 	return Target{}, fmt.Errorf("directory: address %s: %w", a, kv.ErrRow)
 }
 
-// PutCredentials sets what proves the account's password.
-func (d *Directory) PutCredentials(tx kv.Tx, id mail.AccountID, c Credentials) {
+// PutCredentials sets what proves the account's password. SCRAM has one salt for
+// all passwords of an account, so c must have the salt and rounds that the
+// account has if there are app passwords: else it is mail.ErrInUse.
+func (d *Directory) PutCredentials(tx kv.Tx, id mail.AccountID, c Credentials) error {
+	now, err := readCredentials(tx, id)
+	if err != nil {
+		return err
+	}
+	if len(now.Apps) > 0 && (!bytes.Equal(now.Salt, c.Salt) || now.Iterations != c.Iterations) {
+		return fmt.Errorf("directory: the passwords were changed at the same moment: %w", mail.ErrInUse)
+	}
+	d.writeCredentials(tx, id, c)
+	return nil
+}
+
+func (*Directory) writeCredentials(tx kv.Tx, id mail.AccountID, c Credentials) {
 	b := kv.AppendBytes(nil, c.Argon2id)
 	b = kv.AppendBytes(b, c.Salt)
 	b = binary.AppendUvarint(b, uint64(c.Iterations))
@@ -306,10 +322,18 @@ func (d *Directory) Credentials(ctx context.Context, login mail.Address) (a Acco
 		if a, err = readAccount(r, t.Account); err != nil {
 			return err
 		}
-		raw, err := r.Get(idKey(kindCredential, t.Account))
-		if err != nil || raw == nil {
-			return err
-		}
+		c, err = readCredentials(r, t.Account)
+		return err
+	})
+	return a, c, err
+}
+
+func readCredentials(r kv.Reader, id mail.AccountID) (c Credentials, err error) {
+	raw, err := r.Get(idKey(kindCredential, id))
+	if err != nil {
+		return c, err
+	}
+	if raw != nil {
 		dec := kv.Decode(raw)
 		c = Credentials{
 			Argon2id:   dec.String(),
@@ -319,7 +343,10 @@ func (d *Directory) Credentials(ctx context.Context, login mail.Address) (a Acco
 			ServerKey:  dec.Bytes(),
 			Changed:    time.Unix(0, dec.Varint()),
 		}
-		return dec.Err()
-	})
-	return a, c, err
+		if err := dec.Err(); err != nil {
+			return c, err
+		}
+	}
+	c.Apps, err = readApps(r, id)
+	return c, err
 }

@@ -25,12 +25,13 @@ var Lock = kv.Lock{Class: 'D'}
 
 // Kinds of rows under Lock.
 const (
-	kindCounter    = 0x00 // → next account id
-	kindDomain     = 0x01 // domain → Domain
-	kindAccount    = 0x02 // account id → Account
-	kindAddress    = 0x03 // domain 0x00 local → entry
-	kindCredential = 0x04 // account id → Credentials
-	kindSecret     = 0x05 // name → bytes
+	kindCounter     = 0x00 // → next account id
+	kindDomain      = 0x01 // domain → Domain
+	kindAccount     = 0x02 // account id → Account
+	kindAddress     = 0x03 // domain 0x00 local → entry
+	kindCredential  = 0x04 // account id → Credentials
+	kindSecret      = 0x05 // name → bytes
+	kindAppPassword = 0x10 // account id, device → AppPassword; device 0 → next device
 )
 
 // A Domain is one that we receive mail for.
@@ -70,6 +71,7 @@ type Credentials struct {
 	StoredKey  []byte
 	ServerKey  []byte
 	Changed    time.Time
+	Apps       []AppPassword // others that open the account
 }
 
 // A Directory reads and changes the rows. DB must be set.

@@ -172,7 +172,9 @@ func TestAccounts(t *testing.T) {
 	}
 	must(t, update(t, d, func(tx kv.Tx) error { return d.SetDisabled(tx, 2, false) }))
 	must(t, update(t, d, func(tx kv.Tx) error {
-		d.PutCredentials(tx, 1, Credentials{Argon2id: "x"})
+		if err := d.PutCredentials(tx, 1, Credentials{Argon2id: "x"}); err != nil {
+			return err
+		}
 		return d.DeleteAccount(tx, 1)
 	}))
 	if err := update(t, d, func(tx kv.Tx) error { return d.DeleteAccount(tx, 1) }); !errors.Is(err, mail.ErrNotFound) {
@@ -258,7 +260,7 @@ func TestCredentials(t *testing.T) {
 		t.Errorf("without a password: %+v %+v %v", a, c, err)
 	}
 	want := Credentials{Argon2id: "$argon2id$x", Salt: []byte("salt"), Iterations: 4096, StoredKey: []byte("stored"), ServerKey: []byte("server")}
-	must(t, update(t, d, func(tx kv.Tx) error { d.PutCredentials(tx, 1, want); return nil }))
+	must(t, update(t, d, func(tx kv.Tx) error { return d.PutCredentials(tx, 1, want) }))
 	_, got, err := d.Credentials(t.Context(), address("aDa@a.example"))
 	if got.Changed.IsZero() {
 		t.Error("no time of the change")

@@ -1,0 +1,90 @@
+package admind
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"posthaste/internal/agent/registrar"
+	"posthaste/internal/store/directory"
+)
+
+// An AppPassword opens an account for one device or program.
+type AppPassword struct {
+	Name      string    `json:"name"`
+	Protocols string    `json:"protocols"`          // "all", or names divided by commas
+	Password  string    `json:"password,omitempty"` // in the answer to adding it only
+	Created   time.Time `json:"created,omitzero"`
+}
+
+func (s *Server) appPasswords(r *http.Request) (any, error) {
+	a, err := s.account(r)
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.Directory.AppPasswords(r.Context(), a.ID)
+	out := []AppPassword{}
+	for _, p := range list {
+		out = append(out, AppPassword{Name: p.Name, Protocols: p.Protocols.String(), Created: p.Created})
+	}
+	return out, err
+}
+
+// account gives the account that the path names.
+func (s *Server) account(r *http.Request) (directory.Account, error) {
+	addr, err := address(r.PathValue("address"))
+	if err != nil {
+		return directory.Account{}, err
+	}
+	return s.Directory.AccountOf(r.Context(), addr)
+}
+
+func (s *Server) addAppPassword(r *http.Request) (any, error) {
+	addr, err := address(r.PathValue("address"))
+	if err != nil {
+		return nil, err
+	}
+	in, err := decode[AppPassword](r)
+	if err != nil {
+		return nil, err
+	}
+	opens, err := directory.ParseProtocols(in.Protocols)
+	if err != nil {
+		return nil, errRequest{err}
+	}
+	password, err := s.Registrar.AddAppPassword(r.Context(), addr, in.Name, opens)
+	if errors.Is(err, registrar.ErrAppName) {
+		err = errRequest{err}
+	}
+	return AppPassword{Name: in.Name, Protocols: opens.String(), Password: password}, err
+}
+
+func (s *Server) removeAppPassword(r *http.Request) (any, error) {
+	addr, err := address(r.PathValue("address"))
+	if err != nil {
+		return nil, err
+	}
+	name := r.PathValue("name")
+	return AppPassword{Name: name}, s.Registrar.RemoveAppPassword(r.Context(), addr, name)
+}
+
+func passwordsPath(address string) string {
+	return "/v1/accounts/" + url.PathEscape(address) + "/passwords"
+}
+
+// AppPasswords gives an account's app passwords.
+func (c *Client) AppPasswords(ctx context.Context, address string) (out []AppPassword, err error) {
+	return out, c.do(ctx, http.MethodGet, passwordsPath(address), nil, &out)
+}
+
+// AddAppPassword makes an app password and gives it.
+func (c *Client) AddAppPassword(ctx context.Context, address, name, protocols string) (p AppPassword, err error) {
+	return p, c.do(ctx, http.MethodPost, passwordsPath(address), AppPassword{Name: name, Protocols: protocols}, &p)
+}
+
+// RemoveAppPassword removes an app password.
+func (c *Client) RemoveAppPassword(ctx context.Context, address, name string) error {
+	return c.do(ctx, http.MethodDelete, passwordsPath(address)+"/"+url.PathEscape(name), nil, nil)
+}
