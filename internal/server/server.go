@@ -298,7 +298,7 @@ func (h *House) service(l config.Listener) (service, error) {
 	switch l.Protocol {
 	case "imap":
 		return &imapd.Server{
-			Mail: h.mailboxes, Auth: verify, TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log,
+			Mail: h.mailboxes, People: h.directory, Auth: verify, TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log,
 			Limits: imapd.Limits{Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress, Trusted: h.c.Limits.TrustedNetworks, PerAccount: h.c.Limits.SessionsPerAccount, Message: size},
 		}, nil
 	case "pop3":

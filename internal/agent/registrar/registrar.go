@@ -119,6 +119,9 @@ func (r *Registrar) RemoveAccount(ctx context.Context, addr mail.Address) error 
 	if err != nil {
 		return err
 	}
+	if err := r.Mailboxes.Retire(ctx, a.ID); err != nil {
+		return err
+	}
 	// Nobody logs in and no mail comes any more before the bodies are let go.
 	err = r.DB.Update(ctx, locked, func(tx kv.Tx) error { return r.Directory.DeleteAccount(tx, a.ID) })
 	if err != nil {

@@ -250,6 +250,9 @@ func (d *Decoder) mailbox() string {
 // mailboxes that do not exist.
 const noName = "\xff"
 
+// IsBadName tells whether a mailbox name came in a wrong encoding.
+func IsBadName(name string) bool { return strings.HasPrefix(name, noName) }
+
 // name7 undoes modified UTF-7 unless the client speaks UTF-8. A name with bytes
 // outside of ASCII is taken to be UTF-8 in either case; it may be none.
 func (d *Decoder) name7(name string) string {

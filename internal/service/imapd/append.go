@@ -22,10 +22,11 @@ const maxAppends = 200
 // for. RFC 9051 §6.3.12, RFC 4315 §3, RFC 7889, RFC 3502, RFC 4469
 func (s *session) append(ctx context.Context, c *imap.Command) error {
 	a := c.Args.(*imap.Append)
-	if _, err := s.target(ctx, a.Mailbox); err != nil {
+	to, err := s.target(ctx, a.Mailbox)
+	if err != nil {
 		return err
 	}
-	in, err := s.incoming(ctx, c.Tag, &a.Message)
+	in, err := s.incoming(ctx, c.Tag, to.owner, &a.Message)
 	if err != nil {
 		return err
 	}
@@ -35,7 +36,8 @@ func (s *session) append(ctx context.Context, c *imap.Command) error {
 	if err != nil {
 		return err
 	}
-	done, err := s.srv.Mail.AppendMessages(ctx, s.peer.Account, box.ID, in...)
+	box.strip(in)
+	done, err := s.srv.Mail.AppendMessages(ctx, box.owner, box.ID, in...)
 	if err != nil {
 		return tryCreate(err)
 	}
@@ -43,16 +45,19 @@ func (s *session) append(ctx context.Context, c *imap.Command) error {
 	for i := range done {
 		uids.Add(done[i].UID)
 	}
-	s.made(box.ID, uids, done[0].ModSeq)
+	s.made(box.box(), uids, done[0].ModSeq)
 	s.code = imap.CodeAppendUID(done[0].UIDValidity, uids)
 	return nil
 }
 
 // target gives the mailbox that messages are to go to.
-func (s *session) target(ctx context.Context, name string) (mailbox.Mailbox, error) {
-	box, err := s.lookup(ctx, name)
-	if err != nil {
+func (s *session) target(ctx context.Context, name string) (place, error) {
+	box, err := s.lookup(ctx, name, mailbox.RightInsert)
+	if err != nil && box.prefix == "" {
 		return box, tryCreate(err)
+	}
+	if err != nil {
+		return box, err
 	}
 	if box.Placeholder {
 		return box, no(imap.CodeTryCreate, "this name only holds other mailboxes")
@@ -60,15 +65,28 @@ func (s *session) target(ctx context.Context, name string) (mailbox.Mailbox, err
 	return box, nil
 }
 
-// incoming takes all messages of a command from the client.
-func (s *session) incoming(ctx context.Context, tag string, m *imap.AppendMessage) ([]mailbox.Incoming, error) {
+// strip takes those flags off new messages that the person may not set there.
+// RFC 4314 §4
+func (p *place) strip(in []mailbox.Incoming) {
+	may := p.rights.Flags()
+	for i := range in {
+		in[i].Flags &= may
+		if p.rights&mailbox.RightWrite == 0 {
+			in[i].Keywords = nil
+		}
+	}
+}
+
+// incoming takes all messages of a command from the client, for mailboxes of an
+// account.
+func (s *session) incoming(ctx context.Context, tag string, owner mail.AccountID, m *imap.AppendMessage) ([]mailbox.Incoming, error) {
 	var in []mailbox.Incoming
 	var bytes int64
 	for m != nil {
 		if len(in) == maxAppends {
 			return nil, no(imap.CodeLimit, "too many messages at once")
 		}
-		if err := s.refuseEarly(ctx, m, int64(len(in)), bytes); err != nil {
+		if err := s.refuseEarly(ctx, owner, m, int64(len(in)), bytes); err != nil {
 			return nil, err
 		}
 		flags, keywords, err := splitFlags(m.Flags)
@@ -99,7 +117,7 @@ func (s *session) incoming(ctx context.Context, tag string, m *imap.AppendMessag
 
 // refuseEarly says no before a message comes, if that is sure already. Before it
 // come count messages of so many bytes, by the same command.
-func (s *session) refuseEarly(ctx context.Context, m *imap.AppendMessage, count, bytes int64) error {
+func (s *session) refuseEarly(ctx context.Context, owner mail.AccountID, m *imap.AppendMessage, count, bytes int64) error {
 	if body := m.Body; body != nil {
 		if body.UTF8 && !s.has(utf8Accept|rev2) {
 			return bad(imap.CodeClientBug, "ENABLE UTF8=ACCEPT first")
@@ -112,7 +130,7 @@ func (s *session) refuseEarly(ctx context.Context, m *imap.AppendMessage, count,
 		}
 		bytes += body.Size
 	}
-	u, err := s.srv.Mail.Usage(ctx, s.peer.Account)
+	u, err := s.srv.Mail.Usage(ctx, owner)
 	if err != nil {
 		return err
 	}

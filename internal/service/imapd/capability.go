@@ -125,8 +125,12 @@ func (s *session) condStore() {
 	s.enabled |= condStore
 }
 
-// namespace is NAMESPACE: all that is here is the account's own. RFC 9051 §6.3.10
+// namespace is NAMESPACE. RFC 9051 §6.3.10
 func (s *session) namespace(context.Context, *imap.Command) error {
-	s.enc.Raw(`* NAMESPACE (("" "/")) NIL NIL`).CRLF()
+	if s.srv.People == nil {
+		s.enc.Raw(`* NAMESPACE (("" "/")) NIL NIL`).CRLF()
+		return nil
+	}
+	s.enc.Raw(`* NAMESPACE (("" "/")) (("` + othersPrefix + `" "/")) NIL`).CRLF()
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/imap"
 	"posthaste/internal/proto/message"
+	"posthaste/internal/store/mailbox"
 )
 
 // joined reads a message that APPEND puts together of pieces, each when its turn
@@ -102,19 +103,19 @@ func (s *session) fragment(ctx context.Context, url string) (*fragment, error) {
 // openURL opens what a parsed URL names; mail.ErrNotFound if there is no such
 // thing.
 func (s *session) openURL(ctx context.Context, u *imap.URL) (*fragment, error) {
-	var box mail.MailboxID
+	var box mailbox.Box
 	if u.Mailbox != "" {
-		m, err := s.lookup(ctx, u.Mailbox)
+		m, err := s.lookup(ctx, u.Mailbox, mailbox.RightRead)
 		if err != nil {
 			return nil, err
 		}
-		box = m.ID
+		box = m.box()
 	} else if s.box != nil {
-		box = s.box.id
+		box = s.box.Box
 	} else {
 		return nil, mail.ErrNotFound
 	}
-	snap, err := s.srv.Mail.Open(ctx, s.peer.Account, box)
+	snap, err := s.srv.Mail.Open(ctx, box.Account, box.Mailbox)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +123,7 @@ func (s *session) openURL(ctx context.Context, u *imap.URL) (*fragment, error) {
 	if row == nil || u.UIDValidity != 0 && u.UIDValidity != snap.Mailbox.UIDValidity {
 		return nil, mail.ErrNotFound
 	}
-	records, err := s.srv.Mail.Records(ctx, s.peer.Account, []mail.EmailID{row.Email})
+	records, err := s.srv.Mail.Records(ctx, box.Account, []mail.EmailID{row.Email})
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +131,7 @@ func (s *session) openURL(ctx context.Context, u *imap.URL) (*fragment, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := s.srv.Mail.OpenEmail(ctx, s.peer.Account, row.Email)
+	b, err := s.srv.Mail.OpenEmail(ctx, box.Account, row.Email)
 	if err != nil {
 		return nil, err
 	}

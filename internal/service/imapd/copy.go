@@ -3,14 +3,13 @@ package imapd
 import (
 	"context"
 
-	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/imap"
 	"posthaste/internal/store/mailbox"
 )
 
 // copy is COPY and UID COPY. RFC 9051 §6.4.7
 func (s *session) copy(ctx context.Context, c *imap.Command) error {
-	done, err := s.transfer(ctx, c, s.srv.Mail.Copy)
+	done, err := s.transfer(ctx, c, s.srv.Mail.CopyBetween)
 	if err == nil && !done.To.IsEmpty() {
 		s.code = imap.CodeCopyUID(done.UIDValidity, done.From, done.To)
 	}
@@ -23,7 +22,10 @@ func (s *session) move(ctx context.Context, c *imap.Command) error {
 	if err := s.writable(); err != nil {
 		return err
 	}
-	done, err := s.transfer(ctx, c, s.srv.Mail.Move)
+	if err := s.may(mailbox.RightMark | mailbox.RightExpunge); err != nil {
+		return err
+	}
+	done, err := s.transfer(ctx, c, s.srv.Mail.MoveBetween)
 	if !done.To.IsEmpty() { // even if not all could be moved
 		s.enc.Status("*", imap.OK, imap.CodeCopyUID(done.UIDValidity, done.From, done.To), "moved")
 	}
@@ -40,17 +42,14 @@ func (s *session) transfer(ctx context.Context, c *imap.Command, do transferFunc
 	if err != nil {
 		return mailbox.Copied{}, err
 	}
-	to, err := s.lookup(ctx, a.Mailbox)
+	to, err := s.target(ctx, a.Mailbox)
 	if err != nil {
-		return mailbox.Copied{}, tryCreate(err)
+		return mailbox.Copied{}, err
 	}
-	if to.Placeholder {
-		return mailbox.Copied{}, no(imap.CodeTryCreate, "this name only holds other mailboxes")
-	}
-	done, err := do(ctx, s.peer.Account, s.box.id, to.ID, uids)
-	s.made(to.ID, done.To, done.ModSeq)
+	done, err := do(ctx, mailbox.Transfer{From: s.box.Box, To: to.box(), UIDs: uids, Keep: to.rights.Flags()})
+	s.made(to.box(), done.To, done.Filed)
 	return done, tryCreate(err)
 }
 
-// transferFunc is Copy or Move of the store.
-type transferFunc func(ctx context.Context, a mail.AccountID, from, to mail.MailboxID, set mail.UIDSet) (mailbox.Copied, error)
+// transferFunc is CopyBetween or MoveBetween of the store.
+type transferFunc func(context.Context, mailbox.Transfer) (mailbox.Copied, error)

@@ -21,6 +21,9 @@ func (s *session) expunge(ctx context.Context, c *imap.Command) error {
 	if err := s.writable(); err != nil {
 		return err
 	}
+	if err := s.may(mailbox.RightExpunge); err != nil {
+		return err
+	}
 	uids := s.box.view.UIDs()
 	if a, ok := c.Args.(*imap.UIDExpunge); ok {
 		var err error
@@ -28,7 +31,7 @@ func (s *session) expunge(ctx context.Context, c *imap.Command) error {
 			return err
 		}
 	}
-	gone, seq, err := s.srv.Mail.Expunge(ctx, s.peer.Account, s.box.id, uids, mailbox.ExpungeDeleted)
+	gone, seq, err := s.srv.Mail.Expunge(ctx, s.box.Account, s.box.Mailbox, uids, mailbox.ExpungeDeleted)
 	if err != nil {
 		return err
 	}

@@ -161,7 +161,7 @@ func (f *fetcher) prepare(a *imap.Fetch) {
 		case imap.ItemBodySection, imap.ItemBinary, imap.ItemBinarySize, imap.ItemRFC822, imap.ItemRFC822Header, imap.ItemRFC822Text:
 			f.needs(&it)
 		}
-		f.seen = f.seen || it.SetsSeen() && !f.s.box.readOnly
+		f.seen = f.seen || it.SetsSeen() && !f.s.box.readOnly && f.s.box.rights&mailbox.RightSeen != 0
 		f.items = append(f.items, it)
 	}
 }
@@ -248,17 +248,17 @@ func (f *fetcher) page(ctx context.Context, rows []*mailbox.Row) error {
 	var messages []mailbox.Message
 	var err error
 	if f.records {
-		if f.known, err = s.srv.Mail.AppendRecords(ctx, f.known[:0], s.peer.Account, f.ids); err != nil {
+		if f.known, err = s.srv.Mail.AppendRecords(ctx, f.known[:0], s.box.Account, f.ids); err != nil {
 			return err
 		}
 	}
 	if f.heads && !f.tree {
-		if f.sizes, err = s.srv.Mail.AppendDerived(ctx, f.sizes[:0], s.peer.Account, f.ids, "header size", noteHeaderSize); err != nil {
+		if f.sizes, err = s.srv.Mail.AppendDerived(ctx, f.sizes[:0], s.box.Account, f.ids, "header size", noteHeaderSize); err != nil {
 			return err
 		}
 	}
 	if f.bodies {
-		if messages, err = s.srv.Mail.Messages(ctx, s.peer.Account, f.ids); err != nil {
+		if messages, err = s.srv.Mail.Messages(ctx, s.box.Account, f.ids); err != nil {
 			return err
 		}
 	}
@@ -309,7 +309,7 @@ func (f *fetcher) markSeen(ctx context.Context, rows []*mailbox.Row) (*mailbox.S
 		return f.texts.snap, nil
 	}
 	s := f.s
-	done, err := s.srv.Mail.StoreFlags(ctx, s.peer.Account, s.box.id, unseen, mailbox.FlagChange{Mode: mailbox.AddFlags, Flags: mailbox.Seen})
+	done, err := s.srv.Mail.StoreFlags(ctx, s.box.Account, s.box.Mailbox, unseen, mailbox.FlagChange{Mode: mailbox.AddFlags, Flags: mailbox.Seen})
 	if err != nil {
 		return nil, err
 	}

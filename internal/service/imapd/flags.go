@@ -88,13 +88,14 @@ func (t *flagTexts) text(r *mailbox.Row) []byte {
 }
 
 // claim notes which messages of the mailbox are recent in this session, from UID
-// first on: those that no other has been told of. RFC 3501 §2.3.2
+// first on: those that no other has been told of. Who looks into somebody else's
+// mailbox takes nothing from its owner. RFC 3501 §2.3.2
 func (s *session) claim(snap *mailbox.Snapshot, first mail.UID) {
 	store, m := s.srv.Mail, &snap.Mailbox
-	if s.box.readOnly {
-		first = max(first, store.FirstRecent(s.peer.Account, m))
+	if s.box.readOnly || s.box.Account != s.peer.Account {
+		first = max(first, store.FirstRecent(s.box.Account, m))
 	} else {
-		first = max(first, store.ClaimRecent(s.peer.Account, snap))
+		first = max(first, store.ClaimRecent(s.box.Account, snap))
 	}
 	if first < m.UIDNext {
 		s.box.recent.AddRange(first, m.UIDNext-1)
@@ -116,10 +117,13 @@ func (s *session) tellRecent() {
 func (s *session) tellFlags(snap *mailbox.Snapshot) {
 	all := flagNames(snap, ^mailbox.Flags(0))
 	s.enc.Raw("* FLAGS ").Flags(all).CRLF()
-	permanent := append(all, `\*`)
-	if s.box.readOnly {
-		permanent = nil
+	var permanent []string
+	if !s.box.readOnly {
+		permanent = flagNames(snap, s.box.rights.Flags())
+		if s.box.rights&mailbox.RightWrite != 0 {
+			permanent = append(permanent, `\*`)
+		}
 	}
 	s.enc.Status("*", imap.OK, imap.CodePermanentFlags(permanent), "flags that can be changed")
-	s.box.keywords = len(snap.Keywords)
+	s.box.keywords, s.box.told = len(snap.Keywords), s.box.rights
 }

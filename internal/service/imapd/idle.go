@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/imap"
 )
 
@@ -26,23 +27,53 @@ func (s *session) idle(ctx context.Context, c *imap.Command) error {
 func (s *session) attend() {
 	if s.idling != nil || s.notify != nil && (len(s.notify.groups) > 0 || s.notify.selected.Events != 0) {
 		s.listen()
-	} else if s.news != nil {
-		s.deafen()
-		s.news, s.deafen = nil, nil
+	} else {
+		s.ignore()
 	}
 }
 
-// listen begins to listen for news.
-func (s *session) listen() {
+// listen begins to listen for news: of the account, and of the one that owns the
+// selected mailbox. It tells whether there may be some already.
+func (s *session) listen() (fresh bool) {
 	if s.news == nil {
 		s.news, s.deafen = s.srv.Mail.Watch(s.peer.Account)
+		fresh = true
+	}
+	owner := mail.AccountID(0)
+	if s.box != nil && s.box.Account != s.peer.Account {
+		owner = s.box.Account
+	}
+	if owner == s.host {
+		return fresh
+	}
+	if s.leaveHost != nil {
+		s.leaveHost()
+		s.hostNews, s.leaveHost = nil, nil
+	}
+	if s.host = owner; owner != 0 {
+		s.hostNews, s.leaveHost = s.srv.Mail.Watch(owner)
+		fresh = true
+	}
+	return fresh
+}
+
+// ignore ceases to listen.
+func (s *session) ignore() {
+	if s.news != nil {
+		s.deafen()
+		s.news, s.deafen = nil, nil
+	}
+	if s.leaveHost != nil {
+		s.leaveHost()
+		s.host, s.hostNews, s.leaveHost = 0, nil, nil
 	}
 }
 
 // waitForNews tells a client what happens, until it says something. One
 // goroutine waits for that, while this one waits for it and for news.
 func (s *session) waitForNews(ctx context.Context) error {
-	if s.box != nil && s.box.behind && s.rest() == tellAll && s.wants()&imap.MessageExpunge != 0 {
+	fresh := s.listen() // the client may have gone to another mailbox
+	if fresh || s.box != nil && s.box.behind && s.rest() == tellAll && s.wants()&imap.MessageExpunge != 0 {
 		// What the last command was not allowed to tell.
 		if err := s.apart(func() error { return s.tellNews(ctx) }); err != nil {
 			return err
@@ -58,6 +89,8 @@ func (s *session) waitForNews(ctx context.Context) error {
 		case err = <-input:
 			return err
 		case <-s.news:
+			err = s.apart(func() error { return s.tellNews(ctx) })
+		case <-s.hostNews:
 			err = s.apart(func() error { return s.tellNews(ctx) })
 		case <-alive.C:
 			s.enc.Status("*", imap.OK, "", "still here")

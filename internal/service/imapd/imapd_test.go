@@ -26,20 +26,41 @@ import (
 	"posthaste/internal/proto/imap"
 	"posthaste/internal/proto/sasl"
 	"posthaste/internal/store/body"
+	"posthaste/internal/store/directory"
 	"posthaste/internal/store/mailbox"
 	"posthaste/test/script"
 )
 
-const ada mail.AccountID = 7
+const (
+	ada mail.AccountID = 7
+	bob mail.AccountID = 8
+	eve mail.AccountID = 9
+)
 
-// people is a sasl.Verifier that knows ada, whose password is "sesame".
+// people is a sasl.Verifier that knows ada, bob and eve, whose password is
+// "sesame".
 type people struct{}
 
+var accounts = map[mail.AccountID]string{ada: "ada", bob: "bob", eve: "eve"}
+
 func (people) who(user string) sasl.Identity {
-	if user != "ada@example.org" {
-		return sasl.Identity{}
+	for id, name := range accounts {
+		if user == name+"@example.org" {
+			return sasl.Identity{Account: id, Login: mail.Address{Local: name, Domain: "example.org"}}
+		}
 	}
-	return sasl.Identity{Account: ada, Login: mail.Address{Local: "ada", Domain: "example.org"}}
+	return sasl.Identity{}
+}
+
+func (people) Account(_ context.Context, id mail.AccountID) (directory.Account, error) {
+	if accounts[id] == "" {
+		return directory.Account{}, mail.ErrNotFound
+	}
+	return directory.Account{ID: id, Address: mail.Address{Local: accounts[id], Domain: "example.org"}}, nil
+}
+
+func (p people) AccountOf(ctx context.Context, a mail.Address) (directory.Account, error) {
+	return p.Account(ctx, p.who(strings.ToLower(a.String())).Account)
 }
 
 func (p people) Password(_ context.Context, authzid, user, password string) (sasl.Identity, error) {
@@ -64,29 +85,34 @@ func (people) ScramProved(_ context.Context, _, _ string, k sasl.ScramKeys) (sas
 
 func (people) ScramFailed(context.Context, string) {}
 
-// newServer gives a server with one account; the store is checked at the end.
+// newServer gives a server with three accounts; the store is checked at the end.
 func newServer(t testing.TB) *Server {
 	t.Helper()
 	db := kv.Strict(memkv.New())
 	st := &mailbox.Store{DB: db, Bodies: &body.Store{DB: db, Blobs: memblob.New()}}
-	err := db.Update(t.Context(), kv.Plan{Locks: []kv.Lock{mailbox.Lock(ada)}}, func(tx kv.Tx) error {
-		return st.Create(tx, ada, 4<<20, 1000)
-	})
-	if err != nil {
-		t.Fatal(err)
+	for id := range accounts {
+		err := db.Update(t.Context(), kv.Plan{Locks: []kv.Lock{mailbox.Lock(id)}}, func(tx kv.Tx) error {
+			return st.Create(tx, id, 4<<20, 1000)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	t.Cleanup(func() {
-		wrong, err := st.Check(context.Background(), ada, func(context.Context, *body.Reader) error { return nil })
-		if err != nil {
-			t.Error(err)
-		}
-		for _, w := range wrong {
-			t.Error(w)
+		for id := range accounts {
+			wrong, err := st.Check(context.Background(), id, func(context.Context, *body.Reader) error { return nil })
+			if err != nil {
+				t.Error(err)
+			}
+			for _, w := range wrong {
+				t.Error(w)
+			}
 		}
 	})
 	return &Server{
 		Mail:      st,
 		Auth:      func(mail.Peer) sasl.Verifier { return people{} },
+		People:    people{},
 		ClearAuth: true,
 		Log:       slog.New(slog.NewTextHandler(testLog{t}, nil)),
 		Limits:    Limits{Message: 1 << 20},
@@ -209,12 +235,14 @@ type client struct {
 	tag  int
 }
 
-func newClient(t testing.TB, srv *Server) *client {
+func newClient(t testing.TB, srv *Server) *client { return clientOf(t, srv, "ada") }
+
+func clientOf(t testing.TB, srv *Server, who string) *client {
 	t.Helper()
 	c := &client{t: t, conn: dial(t, srv)}
 	c.r = bufio.NewReader(c.conn)
 	c.line()
-	c.do("LOGIN ada@example.org sesame")
+	c.do("LOGIN " + who + "@example.org sesame")
 	return c
 }
 

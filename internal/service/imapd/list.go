@@ -12,10 +12,13 @@ import (
 	"posthaste/internal/store/mailbox"
 )
 
-// A listed is a name that LIST may show: a mailbox, or only a subscription.
+// A listed is a name that LIST may show: a mailbox, or only a subscription, or a
+// level above others.
 type listed struct {
-	mailbox.Mailbox
+	place
+	text       string // the name as the client has it
 	exists     bool
+	level      bool // no mailbox, but the way to one that somebody shares
 	subscribed bool
 	children   bool // there are mailboxes below it
 	selected   bool // the selection options want it
@@ -24,7 +27,13 @@ type listed struct {
 	old string // name that it had, if that is to be told; RFC 5465 §5.4
 }
 
-// names gives all names of the account in order, INBOX first.
+// A listing is all names that a session can see, in order, INBOX first.
+type listing struct {
+	all []listed
+	at  map[string]int
+}
+
+// names gives all names that the person can see.
 func (s *session) names(ctx context.Context) ([]listed, error) {
 	boxes, _, err := s.srv.Mail.Mailboxes(ctx, s.peer.Account)
 	if err != nil {
@@ -34,32 +43,94 @@ func (s *session) names(ctx context.Context) ([]listed, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := make([]listed, 0, len(boxes)+4)
-	at := make(map[string]int, len(boxes))
+	l := listing{make([]listed, 0, len(boxes)+4), make(map[string]int, len(boxes))}
 	for _, m := range boxes {
-		at[m.Name] = len(all)
-		all = append(all, listed{Mailbox: m, exists: true})
+		l.add(listed{place: *s.own(&m), text: m.Name, exists: true})
+	}
+	if err := s.shared(ctx, &l); err != nil {
+		return nil, err
 	}
 	for _, n := range subs {
-		i, ok := at[n]
-		if !ok {
-			i = len(all)
-			all = append(all, listed{Mailbox: mailbox.Mailbox{Name: n}})
-		}
-		all[i].subscribed = true
-	}
-	for _, m := range boxes {
-		if i, ok := at[parent(m.Name)]; ok {
-			all[i].children = true
+		i := l.find(n)
+		l.all[i].subscribed = true
+		for p := parent(n); p != ""; p = parent(p) {
+			l.find(p)
 		}
 	}
-	slices.SortFunc(all, func(a, b listed) int {
-		if a.Name == mailbox.InboxName || b.Name == mailbox.InboxName {
-			return cmp.Compare(b2i(b.Name == mailbox.InboxName), b2i(a.Name == mailbox.InboxName))
+	for i := range l.all {
+		if j, ok := l.at[parent(l.all[i].text)]; ok && l.all[i].exists {
+			l.all[j].children = true
 		}
-		return cmp.Compare(a.Name, b.Name)
+	}
+	slices.SortFunc(l.all, func(a, b listed) int {
+		if a.text == mailbox.InboxName || b.text == mailbox.InboxName {
+			return cmp.Compare(b2i(b.text == mailbox.InboxName), b2i(a.text == mailbox.InboxName))
+		}
+		return cmp.Compare(a.text, b.text)
 	})
-	return all, nil
+	return l.all, nil
+}
+
+func (l *listing) add(n listed) {
+	l.at[n.text] = len(l.all)
+	l.all = append(l.all, n)
+}
+
+// find gives the number of a name, which is added if it is not there.
+func (l *listing) find(text string) int {
+	i, ok := l.at[text]
+	if !ok {
+		i = len(l.all)
+		l.add(listed{text: text})
+	}
+	return i
+}
+
+// shared adds what others share with the person, and the levels above it. A
+// mailbox that may not be seen is a level like one that does not exist.
+// RFC 4314 §4, LIST
+func (s *session) shared(ctx context.Context, l *listing) error {
+	if s.srv.People == nil {
+		return nil
+	}
+	list, err := s.srv.Mail.SharedWith(ctx, s.peer.Account)
+	if err != nil {
+		return err
+	}
+	prefixes := map[mail.AccountID]string{}
+	for i := range list {
+		m := &list[i]
+		rights := m.RightsOf(s.peer.Account, m.Owner)
+		if rights&mailbox.RightLookup == 0 {
+			continue
+		}
+		prefix, ok := prefixes[m.Owner]
+		if !ok {
+			a, err := s.srv.People.Account(ctx, m.Owner)
+			if errors.Is(err, mail.ErrNotFound) {
+				continue // it is being removed
+			}
+			if err != nil {
+				return err
+			}
+			prefix = prefixOf(&a)
+			prefixes[m.Owner] = prefix
+		}
+		p := place{spot{m.Owner, m.Name, prefix}, m.Mailbox, rights}
+		p.Role = mailbox.NoRole // where the owner's programs file, not the person's
+		l.add(listed{place: p, text: p.full(), exists: true})
+	}
+	for i := range l.all {
+		if l.all[i].prefix == "" {
+			continue
+		}
+		for p := parent(l.all[i].text); p != ""; p = parent(p) {
+			if j := l.find(p); !l.all[j].exists {
+				l.all[j].exists, l.all[j].level, l.all[j].Placeholder = true, true, true
+			}
+		}
+	}
+	return nil
 }
 
 func b2i(b bool) int {
@@ -89,11 +160,12 @@ func (s *session) list(ctx context.Context, c *imap.Command) error {
 		return err
 	}
 	matches := matcher(a.Reference, a.Patterns)
+	levels := matcher(a.Reference, slices.DeleteFunc(slices.Clone(a.Patterns), func(p string) bool { return strings.Contains(p, "*") }))
 	shown := make([]bool, len(all))
 	for i := range all {
 		l := &all[i]
 		l.selected = selects(a.Select, l)
-		shown[i] = matches(l.Name)
+		shown[i] = matches(l.text) && (!l.level || levels(l.text))
 	}
 	if a.Select&imap.SelectRecursiveMatch != 0 {
 		markBelow(all, shown)
@@ -107,8 +179,8 @@ func (s *session) list(ctx context.Context, c *imap.Command) error {
 		if a.Status&imap.StatusHighestModSeq != 0 {
 			s.condStore()
 		}
-		if a.Return&imap.ReturnStatus != 0 && l.exists && !l.Placeholder && l.selected {
-			if err := s.tellStatus(ctx, &l.Mailbox, a.Status); err != nil && !errors.Is(err, mail.ErrNotFound) {
+		if a.Return&imap.ReturnStatus != 0 && l.exists && !l.Placeholder && l.selected && l.rights&mailbox.RightRead != 0 {
+			if err := s.tellStatus(ctx, &l.place, a.Status); err != nil && !errors.Is(err, mail.ErrNotFound) {
 				return err
 			}
 		}
@@ -140,13 +212,13 @@ func selects(o imap.ListSelect, l *listed) bool {
 func markBelow(all []listed, shown []bool) {
 	at := make(map[string]int, len(all))
 	for i := range all {
-		at[all[i].Name] = i
+		at[all[i].text] = i
 	}
 	for i := range all {
 		if !all[i].selected || shown[i] {
 			continue
 		}
-		for p := parent(all[i].Name); p != ""; p = parent(p) {
+		for p := parent(all[i].text); p != ""; p = parent(p) {
 			if j, ok := at[p]; ok {
 				all[j].below = true
 			}
@@ -174,7 +246,7 @@ func (s *session) tellListed(a *imap.List, l *listed) {
 	if use := specialUses[l.Role]; use != "" {
 		attrs = append(attrs, use)
 	}
-	s.enc.Raw("* LIST ").Flags(attrs).Raw(` "/" `).Mailbox(l.Name)
+	s.enc.Raw("* LIST ").Flags(attrs).Raw(` "/" `).Mailbox(l.text)
 	if l.below {
 		s.enc.Raw(` ("CHILDINFO" (`)
 		sep := ""

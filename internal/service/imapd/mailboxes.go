@@ -22,29 +22,40 @@ var specialUses = map[mailbox.Role]string{
 // create is CREATE. RFC 9051 §6.3.4, RFC 6154 §3
 func (s *session) create(ctx context.Context, c *imap.Command) error {
 	a := c.Args.(*imap.Create)
-	n, err := name(a.Mailbox)
+	at, err := s.name(ctx, a.Mailbox)
 	if err != nil {
 		return err
 	}
-	role, err := s.role(ctx, a.Use)
+	if err := s.creatable(ctx, at); err != nil {
+		return err
+	}
+	role, err := s.role(ctx, at.owner, a.Use)
 	if err != nil {
 		return err
 	}
-	m, err := s.srv.Mail.CreateMailbox(ctx, s.peer.Account, n, role)
+	m, err := s.srv.Mail.CreateMailbox(ctx, at.owner, at.name, role)
 	if err == nil {
-		s.knowName(func(n *names) { n.boxes[m.ID] = m.Name })
+		s.knowName(at.owner, func(n *names) { n.boxes[m.ID] = m.Name })
 		s.code = imap.CodeMailboxID(mailboxID(m.ID))
 	}
 	return err
 }
 
+// creatable refuses to make a mailbox that the person may not.
+func (s *session) creatable(ctx context.Context, at spot) error {
+	if at.prefix == "" && (strings.HasPrefix(at.name, othersPrefix) || strings.HasPrefix(at.name, sharedPrefix)) {
+		return no(imap.CodeCannot, "the mailboxes of others are below this name")
+	}
+	return s.above(ctx, at)
+}
+
 // role gives the role that the client wants for a new mailbox. A mailbox has
 // one at most, and no two have the same.
-func (s *session) role(ctx context.Context, uses []string) (mailbox.Role, error) {
+func (s *session) role(ctx context.Context, owner mail.AccountID, uses []string) (mailbox.Role, error) {
 	if len(uses) == 0 {
 		return mailbox.NoRole, nil
 	}
-	list, _, err := s.srv.Mail.Mailboxes(ctx, s.peer.Account)
+	list, _, err := s.srv.Mail.Mailboxes(ctx, owner)
 	if err != nil {
 		return mailbox.NoRole, err
 	}
@@ -65,23 +76,26 @@ func (s *session) role(ctx context.Context, uses []string) (mailbox.Role, error)
 // delete is DELETE. A client that deletes the mailbox which it has open has it
 // closed first. RFC 9051 §6.3.5
 func (s *session) delete(ctx context.Context, c *imap.Command) error {
-	n, err := name(c.Args.(*imap.Delete).Mailbox)
+	at, err := s.name(ctx, c.Args.(*imap.Delete).Mailbox)
 	if err != nil {
 		return err
 	}
-	if n == mailbox.InboxName {
+	m, err := s.at(ctx, at, mailbox.RightRemove)
+	if err != nil {
+		return err
+	}
+	if at.name == mailbox.InboxName {
 		return no(imap.CodeCannot, "INBOX cannot be deleted")
 	}
-	m, err := s.srv.Mail.Lookup(ctx, s.peer.Account, n)
-	if err == nil && s.box != nil && m.ID == s.box.id {
+	if s.box != nil && m.box() == s.box.Box {
 		s.closed()
 	}
-	err = s.srv.Mail.DeleteMailbox(ctx, s.peer.Account, n)
+	err = s.srv.Mail.DeleteMailbox(ctx, at.owner, at.name)
 	if errors.Is(err, mail.ErrInUse) {
 		return no(imap.CodeHasChildren, "there are mailboxes below this name")
 	}
 	if err == nil {
-		s.knowName(func(n *names) { delete(n.boxes, m.ID) })
+		s.knowName(at.owner, func(n *names) { delete(n.boxes, m.ID) })
 	}
 	return err
 }
@@ -89,27 +103,45 @@ func (s *session) delete(ctx context.Context, c *imap.Command) error {
 // rename is RENAME. RFC 9051 §6.3.6
 func (s *session) rename(ctx context.Context, c *imap.Command) error {
 	a := c.Args.(*imap.Rename)
-	from, err := name(a.From)
+	from, err := s.name(ctx, a.From)
 	if err != nil {
 		return err
 	}
-	to, err := name(a.To)
+	if _, err := s.at(ctx, from, mailbox.RightRemove); err != nil {
+		return err
+	}
+	to, err := s.name(ctx, a.To)
 	if err != nil {
 		return err
 	}
-	err = s.srv.Mail.RenameMailbox(ctx, s.peer.Account, from, to)
+	if from.owner != to.owner || from.prefix != "" && from.name == mailbox.InboxName {
+		return no(imap.CodeCannot, "a mailbox stays with its owner: copy the messages")
+	}
+	if err := s.creatable(ctx, to); err != nil {
+		return err
+	}
+	err = s.srv.Mail.RenameMailbox(ctx, from.owner, from.name, to.name)
 	if errors.Is(err, mail.ErrInUse) {
 		return no(imap.CodeCannot, "a mailbox cannot go below itself")
 	}
-	if err == nil && from != mailbox.InboxName {
-		s.knowName(func(n *names) { n.rename(from, to) })
+	if err == nil && from.name != mailbox.InboxName {
+		s.knowName(from.owner, func(n *names) { n.rename(from.name, to.name) })
 	}
 	return err
 }
 
+// subscribable gives the name of a subscription, which need not lead anywhere.
+func (s *session) subscribable(ctx context.Context, clientName string) (string, error) {
+	at, err := s.name(ctx, clientName)
+	if errors.Is(err, mail.ErrNotFound) {
+		return mailbox.ParseName(clientName)
+	}
+	return at.full(), err
+}
+
 // subscribe is SUBSCRIBE and UNSUBSCRIBE. RFC 9051 §6.3.7, §6.3.8
 func (s *session) subscribe(ctx context.Context, c *imap.Command) error {
-	n, err := name(c.Args.(*imap.Subscribe).Mailbox)
+	n, err := s.subscribable(ctx, c.Args.(*imap.Subscribe).Mailbox)
 	if err != nil {
 		return err
 	}
@@ -119,7 +151,7 @@ func (s *session) subscribe(ctx context.Context, c *imap.Command) error {
 		err = s.srv.Mail.Unsubscribe(ctx, s.peer.Account, n)
 	}
 	if err == nil {
-		s.knowName(func(known *names) { known.subscribed[n] = c.Name == "SUBSCRIBE" })
+		s.knowName(s.peer.Account, func(known *names) { known.subscribed[n] = c.Name == "SUBSCRIBE" })
 	}
 	return err
 }

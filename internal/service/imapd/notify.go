@@ -77,11 +77,11 @@ func (s *session) setNotify(ctx context.Context, c *imap.Command) error {
 	}
 	for i := range all {
 		l := &all[i]
-		if !l.exists || l.Placeholder || s.box != nil && s.box.id == l.ID {
+		if !l.exists || l.Placeholder || l.prefix != "" || s.box != nil && s.box.Box == l.box() {
 			continue
 		}
-		if items := firstStatus(w.events(l.Name, l.subscribed)); items != 0 {
-			if err := s.tellStatus(ctx, &l.Mailbox, items); err != nil {
+		if items := firstStatus(w.events(l.text, l.subscribed)); items != 0 {
+			if err := s.tellStatus(ctx, &l.place, items); err != nil {
 				return err
 			}
 		}
@@ -102,11 +102,11 @@ func (s *session) namesAt(ctx context.Context) ([]listed, mail.ModSeq, error) {
 func namesOf(all []listed) *names {
 	n := &names{boxes: make(map[mail.MailboxID]string, len(all)), subscribed: map[string]bool{}}
 	for i := range all {
-		if l := &all[i]; l.exists {
-			n.boxes[l.ID] = l.Name
+		if l := &all[i]; l.exists && l.prefix == "" && !l.level {
+			n.boxes[l.ID] = l.text
 		}
 		if all[i].subscribed {
-			n.subscribed[all[i].Name] = true
+			n.subscribed[all[i].text] = true
 		}
 	}
 	return n
@@ -173,10 +173,10 @@ func (s *session) wants() imap.NotifyEvents {
 
 // made notes that the session itself has put messages into a mailbox, which it
 // need not be told then. RFC 5465 §5, §5.2
-func (s *session) made(box mail.MailboxID, uids mail.UIDSet, seq mail.ModSeq) {
-	if s.box != nil && s.box.id == box {
+func (s *session) made(box mailbox.Box, uids mail.UIDSet, seq mail.ModSeq) {
+	if s.box != nil && s.box.Box == box {
 		s.box.made = s.box.made.Union(uids)
-	} else if s.notify != nil && len(s.notify.groups) > 0 {
+	} else if box.Account == s.peer.Account && s.notify != nil && len(s.notify.groups) > 0 {
 		s.notify.own = append(s.notify.own, seq)
 	}
 }
@@ -206,12 +206,12 @@ func (s *session) tellElsewhere(ctx context.Context) error {
 	}
 	for i := range list {
 		t := &list[i]
-		if t.Box == nil || t.Box.Placeholder || s.box != nil && s.box.id == t.ID {
+		if t.Box == nil || t.Box.Placeholder || s.box != nil && s.box.Box == (mailbox.Box{Account: s.peer.Account, Mailbox: t.ID}) {
 			continue
 		}
 		subscribed := w.names != nil && w.names.subscribed[t.Box.Name]
 		if items := s.laterStatus(w.events(t.Box.Name, subscribed), t, since); items != 0 {
-			if err := s.tellStatus(ctx, t.Box, items); err != nil {
+			if err := s.tellStatus(ctx, s.own(t.Box), items); err != nil {
 				return err
 			}
 		}
@@ -251,7 +251,7 @@ func (s *session) tellNames(ctx context.Context) error {
 	affected, was := affected(old, now)
 	at := make(map[string]*listed, len(all))
 	for i := range all {
-		at[all[i].Name] = &all[i]
+		at[all[i].text] = &all[i]
 	}
 	for _, n := range slices.Sorted(maps.Keys(affected)) {
 		if w.events(n, old.subscribed[n] || now.subscribed[n])&affected[n] == 0 {
@@ -259,7 +259,7 @@ func (s *session) tellNames(ctx context.Context) error {
 		}
 		l := at[n]
 		if l == nil {
-			l = &listed{Mailbox: mailbox.Mailbox{Name: n}}
+			l = &listed{text: n}
 		}
 		l.old = was[n]
 		s.tellListed(&imap.List{Return: imap.ReturnSubscribed}, l)
@@ -312,8 +312,8 @@ func affected(old, now *names) (events map[string]imap.NotifyEvents, was map[str
 
 // knowName brings what the client knows of names up to date with what it has
 // done itself, which it need not be told.
-func (s *session) knowName(fn func(*names)) {
-	if s.notify != nil && s.notify.names != nil {
+func (s *session) knowName(owner mail.AccountID, fn func(*names)) {
+	if owner == s.peer.Account && s.notify != nil && s.notify.names != nil {
 		fn(s.notify.names)
 	}
 }

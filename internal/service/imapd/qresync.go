@@ -46,7 +46,7 @@ func (s *session) tellVanished(ctx context.Context, snap *mailbox.Snapshot, want
 	if snap.Mailbox.UIDNext == 1 {
 		return nil
 	}
-	gone, ok, err := s.srv.Mail.Vanished(ctx, s.peer.Account, snap.Mailbox.ID, since)
+	gone, ok, err := s.srv.Mail.Vanished(ctx, s.box.Account, snap.Mailbox.ID, since)
 	if err != nil {
 		return err
 	}

@@ -20,11 +20,11 @@ func (s *session) getQuota(ctx context.Context, c *imap.Command) error {
 
 // getQuotaRoot is GETQUOTAROOT. RFC 9208 §4.1.2
 func (s *session) getQuotaRoot(ctx context.Context, c *imap.Command) error {
-	m, err := s.lookup(ctx, c.Args.(*imap.GetQuotaRoot).Mailbox)
+	m, err := s.lookup(ctx, c.Args.(*imap.GetQuotaRoot).Mailbox, mailbox.RightRead)
 	if err != nil {
 		return err
 	}
-	s.enc.Raw("* QUOTAROOT ").Mailbox(m.Name).Raw(` ""`).CRLF()
+	s.enc.Raw("* QUOTAROOT ").Mailbox(m.full()).Raw(` ""`).CRLF()
 	return s.tellQuota(ctx)
 }
 
@@ -50,11 +50,11 @@ func (s *session) tellQuota(ctx context.Context) error {
 }
 
 // deletedStorage gives the bytes of the messages with \Deleted. RFC 9208 §4.1.4
-func (s *session) deletedStorage(ctx context.Context, m *mailbox.Mailbox) (uint64, error) {
+func (s *session) deletedStorage(ctx context.Context, m *place) (uint64, error) {
 	if m.Deleted == 0 {
 		return 0, nil
 	}
-	snap, err := s.srv.Mail.Open(ctx, s.peer.Account, m.ID)
+	snap, err := s.srv.Mail.Open(ctx, m.owner, m.ID)
 	if err != nil {
 		return 0, err
 	}

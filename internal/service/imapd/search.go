@@ -252,7 +252,7 @@ func (m *search) page(ctx context.Context, page []*mailbox.Row, match matchFunc,
 func (m *search) fill(ctx context.Context) (err error) {
 	for i := range m.columns {
 		col := &m.columns[i]
-		col.values, err = m.s.srv.Mail.AppendDerived(ctx, col.values[:0], m.s.peer.Account, m.ids, col.name, col.make)
+		col.values, err = m.s.srv.Mail.AppendDerived(ctx, col.values[:0], m.s.box.Account, m.ids, col.name, col.make)
 		if err != nil {
 			return err
 		}
@@ -270,10 +270,10 @@ func (m *search) readAll(ctx context.Context, page []*mailbox.Row, unsure []int,
 		ids[i] = m.ids[at]
 	}
 	var err error
-	if m.records, err = m.s.srv.Mail.AppendRecords(ctx, m.records[:0], m.s.peer.Account, ids); err != nil {
+	if m.records, err = m.s.srv.Mail.AppendRecords(ctx, m.records[:0], m.s.box.Account, ids); err != nil {
 		return err
 	}
-	messages, err := m.s.srv.Mail.Messages(ctx, m.s.peer.Account, ids)
+	messages, err := m.s.srv.Mail.Messages(ctx, m.s.box.Account, ids)
 	if err != nil {
 		return err
 	}

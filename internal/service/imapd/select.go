@@ -9,24 +9,9 @@ import (
 	"posthaste/internal/store/mailbox"
 )
 
-// name brings a mailbox name to the form of the store.
-func name(s string) (string, error) {
-	n, err := mailbox.ParseName(s)
-	if err != nil {
-		return "", no(imap.CodeCannot, err.Error())
-	}
-	return n, nil
-}
-
-// lookup finds a mailbox by what the client calls it. What cannot be a name is
-// the name of none.
-func (s *session) lookup(ctx context.Context, clientName string) (mailbox.Mailbox, error) {
-	n, err := mailbox.ParseName(clientName)
-	if err != nil {
-		return mailbox.Mailbox{}, mail.ErrNotFound
-	}
-	return s.srv.Mail.Lookup(ctx, s.peer.Account, n)
-}
+// writeRights are the rights of which one at least makes a mailbox READ-WRITE.
+// RFC 4314 §5.2
+const writeRights = mailbox.RightInsert | mailbox.RightExpunge | mailbox.RightSeen | mailbox.RightWrite | mailbox.RightMark
 
 // selectBox is SELECT and EXAMINE. RFC 9051 §6.3.2, §6.3.3
 func (s *session) selectBox(ctx context.Context, c *imap.Command) error {
@@ -37,14 +22,14 @@ func (s *session) selectBox(ctx context.Context, c *imap.Command) error {
 	if s.box != nil {
 		s.closed() // even if what follows fails
 	}
-	m, err := s.lookup(ctx, a.Mailbox)
+	m, err := s.lookup(ctx, a.Mailbox, mailbox.RightRead)
 	if err != nil {
 		return err
 	}
 	if m.Placeholder {
 		return no(imap.CodeNonExistent, "this name only holds other mailboxes")
 	}
-	snap, err := s.srv.Mail.Open(ctx, s.peer.Account, m.ID)
+	snap, err := s.srv.Mail.Open(ctx, m.owner, m.ID)
 	if err != nil {
 		return err
 	}
@@ -52,21 +37,22 @@ func (s *session) selectBox(ctx context.Context, c *imap.Command) error {
 		s.condStore()
 	}
 	s.box = &selected{
-		id:       m.ID,
+		Box:      m.box(),
+		rights:   m.rights,
 		readOnly: c.Name == "EXAMINE",
 		view:     imap.NewView(snap.UIDs()),
 		seq:      snap.ModSeq,
 		flags:    snap.Mailbox.ModSeq,
 		recents:  -1,
 	}
-	s.tellSelected(snap)
+	s.tellSelected(snap, m.full())
 	if a.Resync != nil {
 		if err := s.resync(ctx, snap, a.Resync); err != nil {
 			s.box = nil
 			return err
 		}
 	}
-	if s.code = imap.CodeReadWrite; s.box.readOnly {
+	if s.code = imap.CodeReadWrite; s.box.readOnly || s.box.rights&writeRights == 0 {
 		s.code = imap.CodeReadOnly
 	}
 	return nil
@@ -82,7 +68,7 @@ func (s *session) closed() {
 }
 
 // tellSelected tells what a client wants to know when it opens a mailbox.
-func (s *session) tellSelected(snap *mailbox.Snapshot) {
+func (s *session) tellSelected(snap *mailbox.Snapshot, name string) {
 	s.enc.Raw("* ").Num(uint64(snap.Len())).Raw(" EXISTS").CRLF()
 	s.claim(snap, 1)
 	s.tellRecent()
@@ -101,7 +87,7 @@ func (s *session) tellSelected(snap *mailbox.Snapshot) {
 	s.enc.Status("*", imap.OK, imap.CodeNumber("HIGHESTMODSEQ", uint64(m.ModSeq)), "highest mod-sequence")
 	s.enc.Status("*", imap.OK, imap.CodeMailboxID(mailboxID(m.ID)), "id of the mailbox")
 	if s.has(rev2) {
-		s.enc.Raw(`* LIST () "/" `).Mailbox(m.Name).CRLF()
+		s.enc.Raw(`* LIST () "/" `).Mailbox(name).CRLF()
 	}
 }
 
@@ -109,10 +95,10 @@ func (s *session) tellSelected(snap *mailbox.Snapshot) {
 func (s *session) close(ctx context.Context, _ *imap.Command) error {
 	b := s.box
 	s.box = nil
-	if b.readOnly {
+	if b.readOnly || b.rights&mailbox.RightExpunge == 0 {
 		return nil
 	}
-	_, _, err := s.srv.Mail.Expunge(ctx, s.peer.Account, b.id, b.view.UIDs(), mailbox.ExpungeDeleted)
+	_, _, err := s.srv.Mail.Expunge(ctx, b.Account, b.Mailbox, b.view.UIDs(), mailbox.ExpungeDeleted)
 	if errors.Is(err, mail.ErrNotFound) {
 		return nil // the mailbox went meanwhile
 	}

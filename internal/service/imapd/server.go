@@ -24,6 +24,8 @@ type Server struct {
 	Mail *mailbox.Store
 	// Auth gives who checks passwords for a session.
 	Auth func(peer mail.Peer) sasl.Verifier
+	// People knows the owners of mailboxes that are shared; nil: none are.
+	People People
 	// TLS is for STARTTLS or from the beginning; nil: there is none.
 	TLS         *tls.Config
 	ImplicitTLS bool // TLS from the first byte; RFC 8314

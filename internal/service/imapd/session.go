@@ -40,6 +40,10 @@ type session struct {
 	news   <-chan struct{} // that something has changed; nil if the session does not listen
 	deafen func()          // ends that
 
+	host      mail.AccountID  // who else owns the selected mailbox, if the session listens
+	hostNews  <-chan struct{} // of that account
+	leaveHost func()
+
 	// How the current command goes: what stands in its OK.
 	code imap.Code
 	text string
@@ -278,9 +282,7 @@ func (s *session) bye(code imap.Code, text string) {
 
 // leave lets go of what the session holds.
 func (s *session) leave() {
-	if s.news != nil {
-		s.deafen()
-	}
+	s.ignore()
 	if s.entered {
 		s.srv.accounts.Leave(s.peer.Account)
 	}
@@ -333,7 +335,10 @@ func (s *session) refuse(tag string, err error) error {
 // do does one command, tells what else has happened, and answers.
 func (s *session) do(ctx context.Context, c *imap.Command, cmd command) error {
 	s.code, s.text = "", c.Name+" completed"
-	err := cmd.run(s, ctx, c)
+	err := s.refreshRights(ctx)
+	if err == nil {
+		err = cmd.run(s, ctx, c)
+	}
 	if fatal(err) || err != nil && s.conn.lost.Load() {
 		return err
 	}

@@ -188,7 +188,7 @@ func (o *ordering) derived(ctx context.Context, name string, note func([]byte, *
 		for _, r := range rows {
 			ids = append(ids, r.Email)
 		}
-		if out, err = o.s.srv.Mail.AppendDerived(ctx, out, o.s.peer.Account, ids, name, note); err != nil {
+		if out, err = o.s.srv.Mail.AppendDerived(ctx, out, o.s.box.Account, ids, name, note); err != nil {
 			return nil, err
 		}
 		if ctx.Err() != nil {

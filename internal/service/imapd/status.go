@@ -10,7 +10,7 @@ import (
 // status is STATUS. RFC 9051 §6.3.11
 func (s *session) status(ctx context.Context, c *imap.Command) error {
 	a := c.Args.(*imap.Status)
-	m, err := s.lookup(ctx, a.Mailbox)
+	m, err := s.lookup(ctx, a.Mailbox, mailbox.RightRead)
 	if err != nil {
 		return err
 	}
@@ -24,10 +24,10 @@ func (s *session) status(ctx context.Context, c *imap.Command) error {
 }
 
 // tellStatus writes one STATUS response.
-func (s *session) tellStatus(ctx context.Context, m *mailbox.Mailbox, items imap.StatusItems) error {
+func (s *session) tellStatus(ctx context.Context, m *place, items imap.StatusItems) error {
 	recent := uint64(0)
-	if first := s.srv.Mail.FirstRecent(s.peer.Account, m); items&imap.StatusRecent != 0 && first < m.UIDNext {
-		snap, err := s.srv.Mail.Open(ctx, s.peer.Account, m.ID)
+	if first := s.srv.Mail.FirstRecent(m.owner, &m.Mailbox); items&imap.StatusRecent != 0 && first < m.UIDNext {
+		snap, err := s.srv.Mail.Open(ctx, m.owner, m.ID)
 		if err != nil {
 			return err
 		}
@@ -41,7 +41,7 @@ func (s *session) tellStatus(ctx context.Context, m *mailbox.Mailbox, items imap
 			return err
 		}
 	}
-	s.enc.Raw("* STATUS ").Mailbox(m.Name).Raw(" ").StatusItems(items, &imap.StatusValues{
+	s.enc.Raw("* STATUS ").Mailbox(m.full()).Raw(" ").StatusItems(items, &imap.StatusValues{
 		Messages:       uint64(m.Total),
 		UIDNext:        uint64(m.UIDNext),
 		UIDValidity:    uint64(m.UIDValidity),

@@ -22,13 +22,18 @@ func (s *session) store(ctx context.Context, c *imap.Command) error {
 	if err != nil {
 		return err
 	}
+	within, err := s.changeable(a.Op, bits, keywords)
+	if err != nil {
+		return err
+	}
 	if a.Conditional {
 		s.condStore()
 	}
-	done, err := s.srv.Mail.StoreFlags(ctx, s.peer.Account, s.box.id, uids, mailbox.FlagChange{
+	done, err := s.srv.Mail.StoreFlags(ctx, s.box.Account, s.box.Mailbox, uids, mailbox.FlagChange{
 		Mode:        storeModes[a.Op],
 		Flags:       bits,
 		Keywords:    keywords,
+		Within:      within,
 		Conditional: a.Conditional, UnchangedSince: a.Unchanged,
 	})
 	if err != nil {
@@ -38,6 +43,18 @@ func (s *session) store(ctx context.Context, c *imap.Command) error {
 		s.code = imap.CodeModified(s.numbers(done.Failed, a.Set.UID))
 	}
 	return s.tellStored(ctx, a, uids.Subtract(done.Failed), done)
+}
+
+// changeable gives the flags that a STORE may change. One that may change none
+// of those that it names is refused. RFC 4314 §4
+func (s *session) changeable(op imap.StoreOp, bits mailbox.Flags, keywords []string) (mailbox.Flags, error) {
+	may := s.box.rights.Flags()
+	named := may&bits != 0 || len(keywords) > 0 && s.box.rights&mailbox.RightWrite != 0
+	nothing := bits == 0 && len(keywords) == 0
+	if may == 0 || op != imap.ReplaceFlags && !named && !nothing {
+		return 0, errNoPerm
+	}
+	return may, nil
 }
 
 var storeModes = [...]mailbox.FlagMode{

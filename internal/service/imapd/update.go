@@ -12,7 +12,9 @@ import (
 // selected is the mailbox that a session has open, and how much of it the
 // client has been told.
 type selected struct {
-	id       mail.MailboxID
+	mailbox.Box
+	rights   mailbox.Rights // of the person, as the last snapshot gave them
+	told     mailbox.Rights // those that PERMANENTFLAGS told
 	readOnly bool
 	view     *imap.View
 	seq      mail.ModSeq      // of the account: told up to here
@@ -53,11 +55,18 @@ func (b *selected) knows(r *mailbox.Row) bool {
 // snapshot gives the selected mailbox as it is now. A mailbox that somebody has
 // deleted ends the session: there is no other way to say so.
 func (s *session) snapshot(ctx context.Context) (*mailbox.Snapshot, error) {
-	snap, err := s.srv.Mail.Open(ctx, s.peer.Account, s.box.id)
+	snap, err := s.srv.Mail.Open(ctx, s.box.Account, s.box.Mailbox)
 	if errors.Is(err, mail.ErrNotFound) {
 		return nil, &ending{imap.CodeNonExistent, "the mailbox was deleted"}
 	}
-	return snap, err
+	if err != nil {
+		return nil, err
+	}
+	s.box.rights = snap.Mailbox.RightsOf(s.peer.Account, s.box.Account)
+	if s.box.rights&mailbox.RightRead == 0 { // RFC 4314 §5.1.1
+		return nil, &ending{imap.CodeNoPerm, "you may no longer read this mailbox"}
+	}
+	return snap, nil
 }
 
 // update tells the client what has changed in its mailbox, as far as the rule
@@ -66,6 +75,9 @@ func (s *session) update(ctx context.Context, r rule) error {
 	snap, err := s.snapshot(ctx)
 	if err != nil {
 		return err
+	}
+	if s.box.rights != s.box.told {
+		s.tellFlags(snap)
 	}
 	first := s.box.view.MaxUID() + 1
 	s.tell(snap, r)

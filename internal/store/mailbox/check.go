@@ -53,7 +53,7 @@ func (c *checker) rows(r kv.Reader) (err error) {
 	if c.root, err = readRoot(r, c.a); err != nil {
 		return err
 	}
-	steps := []func(kv.Reader) error{c.mailboxes, c.emailRows, c.messages, c.names, c.log}
+	steps := []func(kv.Reader) error{c.mailboxes, c.emailRows, c.messages, c.names, c.shares, c.log}
 	for _, step := range steps {
 		if err := step(r); err != nil {
 			return err
@@ -193,6 +193,33 @@ func (c *checker) names(r kv.Reader) error {
 		c.say("%d names for %d mailboxes", n, len(c.boxes))
 	}
 	return err
+}
+
+// shares looks that who has rights is led to the mailbox, and nobody else is.
+func (c *checker) shares(r kv.Reader) error {
+	for id, m := range c.boxes {
+		for _, g := range m.ACL {
+			raw, err := r.Get(shareKey(g.To, c.a, id))
+			if err != nil {
+				return err
+			}
+			if raw == nil {
+				c.say("mailbox %q is shared with %d, who is not led to it", m.Name, g.To)
+			}
+		}
+	}
+	p := sharePrefix(GranteeOf(c.a))
+	for row, err := range r.Scan(kv.Prefix(p)) {
+		if err != nil {
+			return err
+		}
+		k := decodeShare(row.Key)
+		m, err := readMailbox(r, k.acct, k.box)
+		if err != nil || !m.ACL.names(GranteeOf(c.a)) {
+			c.say("is led to mailbox %d of account %d, which is not shared with it (%v)", k.box, k.acct, err)
+		}
+	}
+	return nil
 }
 
 func (c *checker) log(r kv.Reader) error {

@@ -11,7 +11,8 @@ import (
 type Copied struct {
 	UIDValidity uint32 // of the mailbox they went to
 	From, To    mail.UIDSet
-	ModSeq      mail.ModSeq
+	ModSeq      mail.ModSeq // of the account that they came from
+	Filed       mail.ModSeq // of the one that they went to
 }
 
 // Copy adds the messages of the set to another mailbox of the account, with
@@ -43,13 +44,18 @@ func (s *Store) transfer(ctx context.Context, a mail.AccountID, set mail.UIDSet,
 		if err != nil {
 			return all, fmt.Errorf("mailbox: copy: %w", err)
 		}
-		all.UIDValidity, all.ModSeq = part.UIDValidity, max(all.ModSeq, part.ModSeq)
-		all.From, all.To = all.From.Union(part.From), all.To.Union(part.To)
+		all.note(&part)
 		if !rest {
 			return all, nil
 		}
 		set = set.Subtract(mail.UIDSpan(1, part.From.Max()))
 	}
+}
+
+// note adds what one commit did.
+func (c *Copied) note(part *Copied) {
+	c.UIDValidity, c.ModSeq, c.Filed = part.UIDValidity, max(c.ModSeq, part.ModSeq), max(c.Filed, part.Filed)
+	c.From, c.To = c.From.Union(part.From), c.To.Union(part.To)
 }
 
 // Copy is Store.Copy within a transaction, for at most a few thousand messages.
@@ -71,11 +77,15 @@ func (e *Edit) Move(from, to mail.MailboxID, set mail.UIDSet) (Copied, error) {
 }
 
 func (e *Edit) copySome(from, to mail.MailboxID, set mail.UIDSet) (c Copied, rest bool, err error) {
+	return e.copyKeeping(from, to, set, ^Flags(0))
+}
+
+func (e *Edit) copyKeeping(from, to mail.MailboxID, set mail.UIDSet, keep Flags) (c Copied, rest bool, err error) {
 	t, err := e.selection(from, set)
 	if err != nil {
 		return c, false, err
 	}
-	if c, err = e.copyRows(&t, to); err == nil {
+	if c, err = e.copyRows(&t, to, keep); err == nil {
 		err = e.charge(0, 0)
 	}
 	return c, t.rest, err
@@ -83,11 +93,15 @@ func (e *Edit) copySome(from, to mail.MailboxID, set mail.UIDSet) (c Copied, res
 
 // moveSome asks no quota: a move takes no more room than there was.
 func (e *Edit) moveSome(from, to mail.MailboxID, set mail.UIDSet) (c Copied, rest bool, err error) {
+	return e.moveKeeping(from, to, set, ^Flags(0))
+}
+
+func (e *Edit) moveKeeping(from, to mail.MailboxID, set mail.UIDSet, keep Flags) (c Copied, rest bool, err error) {
 	t, err := e.selection(from, set)
 	if err != nil {
 		return c, false, err
 	}
-	if c, err = e.copyRows(&t, to); err == nil && len(t.rows) > 0 {
+	if c, err = e.copyRows(&t, to, keep); err == nil && len(t.rows) > 0 {
 		e.remove(t.box, t.rows, t.at, t.uids)
 	}
 	return c, t.rest, err
@@ -121,13 +135,14 @@ func (e *Edit) selection(box mail.MailboxID, set mail.UIDSet) (t selection, err 
 	return t, nil
 }
 
-// copyRows adds the selected messages to another mailbox.
-func (e *Edit) copyRows(t *selection, to mail.MailboxID) (Copied, error) {
+// copyRows adds the selected messages to another mailbox, with those of their
+// flags that are to be kept.
+func (e *Edit) copyRows(t *selection, to mail.MailboxID, keep Flags) (Copied, error) {
 	dst, err := e.messages(to)
 	if err != nil {
 		return Copied{}, err
 	}
-	c := Copied{UIDValidity: dst.UIDValidity, ModSeq: e.root.modseq, From: t.uids}
+	c := Copied{UIDValidity: dst.UIDValidity, ModSeq: e.root.modseq, Filed: e.root.modseq, From: t.uids}
 	if len(t.rows) == 0 {
 		return c, nil
 	}
@@ -141,11 +156,11 @@ func (e *Edit) copyRows(t *selection, to mail.MailboxID) (Copied, error) {
 	for _, r := range t.rows {
 		n := *r
 		n.UID, n.ModSeq, n.saved = dst.UIDNext, e.root.modseq, saved
-		keywords, err := bits.translate(r.Flags)
+		keywords, err := bits.translate(r.Flags & keep)
 		if err != nil {
 			return c, err
 		}
-		n.Flags = r.Flags.System() | keywords
+		n.Flags = r.Flags.System()&keep | keywords
 		buf = n.append(buf[:0])
 		e.tx.Set(messageKey(e.acct, dst.ID, n.UID), buf)
 		dst.UIDNext++

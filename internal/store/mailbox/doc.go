@@ -20,12 +20,17 @@
 //	09 name            a subscription; the mailbox need not exist
 //	0a time modseq     emails that left a mailbox then, for the reaper
 //
+// Under kv.Free, written only under the owner's lock:
+//
+//	S grantee owner mailbox   leads whom a mailbox is shared with to it
+//
 // # Invariants (Check verifies them)
 //
 // A UID is given once, in ascending order, and below the mailbox's UIDNEXT. The
 // counters of row 01 are those of its rows 02. The use in row 00 is the sum of
 // the sizes of all rows 02. Every row 02 has its rows 03 and 04; a blob in row
-// 03 has its reference row.
+// 03 has its reference row. Whoever an ACL (in row 01) names is led to the mailbox by a
+// row S, and by such rows to no other.
 //
 // # Flags are a log
 //

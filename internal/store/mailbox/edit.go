@@ -56,7 +56,9 @@ func (s *Store) Create(tx kv.Tx, a mail.AccountID, maxBytes, maxCount int64) err
 	e := &Edit{s: s, tx: tx, acct: a, boxes: map[mail.MailboxID]*editBox{}}
 	e.root = root{modseq: 1, nextMailbox: Inbox, nextEmail: 1, nextThread: 1, maxBytes: maxBytes, maxCount: maxCount}
 	for _, f := range firstMailboxes {
-		e.add(f.name, f.role)
+		if _, err := e.add(f.name, f.role); err != nil {
+			return err
+		}
 		e.tx.Set(nameKey(a, kindSubscribed, f.name), []byte{})
 	}
 	return e.Done()
@@ -185,33 +187,39 @@ func (e *Edit) Append(box mail.MailboxID, m Incoming) (Appended, error) {
 	if err != nil {
 		return Appended{}, err
 	}
-	if b.UIDNext == ^mail.UID(0) {
-		return Appended{}, fmt.Errorf("mailbox: %q has no UIDs left: %w", b.Name, mail.ErrLimit)
-	}
-	id := e.root.nextEmail
-	e.root.nextEmail++
-	thread, err := e.thread(m.Prepared)
-	if err != nil {
-		return Appended{}, err
-	}
 	now := e.tx.Now()
 	if m.Date.IsZero() {
 		m.Date = now
 	}
 	_, zone := m.Date.Zone()
-	r := Row{
-		UID: b.UIDNext, Flags: m.Flags.System() | bits, ModSeq: e.root.modseq, Email: id, Thread: thread,
-		Size: m.Size, date: m.Date.Unix(), zone: int16(zone / 60), saved: now.Unix(), ends: m.ends, ascii: m.ascii,
+	r := Row{Flags: m.Flags.System() | bits, date: m.Date.Unix(), zone: int16(zone / 60), saved: now.Unix(), ends: m.ends, ascii: m.ascii}
+	if err := e.file(b, m.Prepared, &r); err != nil {
+		return Appended{}, err
 	}
-	em := email{trace: m.Trace, prefix: m.Prefix, ref: m.Ref}
+	return Appended{Mailbox: box, UIDValidity: b.UIDValidity, UID: r.UID, Email: r.Email, Thread: r.Thread, ModSeq: r.ModSeq}, nil
+}
+
+// file adds a message to a mailbox that has been charged. It fills in what is
+// new in the row.
+func (e *Edit) file(b *editBox, p *Prepared, r *Row) error {
+	if b.UIDNext == ^mail.UID(0) {
+		return fmt.Errorf("mailbox: %q has no UIDs left: %w", b.Name, mail.ErrLimit)
+	}
+	thread, err := e.thread(p)
+	if err != nil {
+		return err
+	}
+	r.UID, r.ModSeq, r.Email, r.Thread, r.Size = b.UIDNext, e.root.modseq, e.root.nextEmail, thread, p.Size
+	e.root.nextEmail++
+	em := email{trace: p.Trace, prefix: p.Prefix, ref: p.Ref}
 	buf := scratch.Get().(*[]byte)
 	*buf = em.append((*buf)[:0])
-	e.tx.Set(key64(e.acct, kindEmail, uint64(id)), *buf)
+	e.tx.Set(key64(e.acct, kindEmail, uint64(r.Email)), *buf)
 	scratch.Put(buf) // tx has a copy
-	e.tx.Set(key64(e.acct, kindRecord, uint64(id)), m.record)
-	body.Hold(e.tx, m.Ref, holder(e.acct, id))
-	e.put(b, r)
-	return Appended{Mailbox: box, UIDValidity: b.UIDValidity, UID: r.UID, Email: id, Thread: thread, ModSeq: r.ModSeq}, nil
+	e.tx.Set(key64(e.acct, kindRecord, uint64(r.Email)), p.record)
+	body.Hold(e.tx, p.Ref, holder(e.acct, r.Email))
+	e.put(b, *r)
+	return nil
 }
 
 // charge counts messages of that many bytes. What would be over a limit is

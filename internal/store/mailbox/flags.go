@@ -23,6 +23,8 @@ type FlagChange struct {
 	Mode     FlagMode
 	Flags    Flags // system flags
 	Keywords []string
+	// Within are the flags that may be changed, others stay as they are; 0 is all.
+	Within Flags
 	// UnchangedSince leaves messages alone that were changed after it, if
 	// Conditional. RFC 7162 §3.1.3
 	Conditional    bool
@@ -101,6 +103,12 @@ func (e *Edit) StoreFlags(box mail.MailboxID, set mail.UIDSet, c FlagChange) (St
 		return Stored{}, err
 	}
 	names := c.Keywords
+	within := c.Within
+	if within == 0 {
+		within = ^Flags(0)
+	} else if within&^systemFlags == 0 {
+		names = nil // the mailbox must not learn what may not be set
+	}
 	if c.Mode == RemoveFlags {
 		names = known(now, names)
 	}
@@ -118,6 +126,7 @@ func (e *Edit) StoreFlags(box mail.MailboxID, set mail.UIDSet, c FlagChange) (St
 	case RemoveFlags:
 		o.remove = bits
 	}
+	o.add, o.remove = o.add&within, o.remove&within
 	out := Stored{ModSeq: e.root.modseq}
 	for _, r := range now.In(set) {
 		if c.Conditional && r.ModSeq > c.UnchangedSince {

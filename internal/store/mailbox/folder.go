@@ -143,7 +143,11 @@ func (e *Edit) CreateMailbox(name string, role Role) (Mailbox, error) {
 		// Ids are never reused; this many were made and deleted by a runaway.
 		return Mailbox{}, fmt.Errorf("mailbox: too many mailboxes made: %w", mail.ErrLimit)
 	}
-	return e.add(name, role).Mailbox, nil
+	b, err := e.add(name, role)
+	if err != nil {
+		return Mailbox{}, err
+	}
+	return b.Mailbox, nil
 }
 
 // parents makes the mailboxes above name that are missing.
@@ -151,16 +155,22 @@ func (e *Edit) parents(name string) error {
 	for _, p := range parents(name) {
 		_, err := lookup(e.tx, e.acct, p)
 		if errors.Is(err, mail.ErrNotFound) {
-			e.add(p, NoRole)
-		} else if err != nil {
+			_, err = e.add(p, NoRole)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// add writes a new mailbox under a name that is free.
-func (e *Edit) add(name string, role Role) *editBox {
+// add writes a new mailbox under a name that is free. Who may do what with it is
+// as in the mailbox above. RFC 4314 §4, CREATE
+func (e *Edit) add(name string, role Role) (*editBox, error) {
+	above, err := e.above(name)
+	if err != nil {
+		return nil, err
+	}
 	id := e.root.nextMailbox
 	e.root.nextMailbox++
 	e.root.uidValidity = max(e.root.uidValidity+1, uint32(e.tx.Now().Unix()))
@@ -171,12 +181,36 @@ func (e *Edit) add(name string, role Role) *editBox {
 	e.boxes[id] = b
 	e.tx.Set(nameKey(e.acct, kindName, name), binary.BigEndian.AppendUint64(nil, uint64(id)))
 	e.note(op{kind: opMailbox, box: id})
-	return b
+	if above != nil && len(above.ACL) > 0 {
+		e.setACL(b, above.ACL)
+	}
+	return b, nil
+}
+
+// above gives the nearest mailbox above a name, nil if there is none.
+func (e *Edit) above(name string) (*editBox, error) {
+	for i := strings.LastIndexByte(name, Separator); i >= 0; i = strings.LastIndexByte(name, Separator) {
+		name = name[:i]
+		id, err := lookup(e.tx, e.acct, name)
+		if errors.Is(err, mail.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if b, err := e.box(id); err != nil || !b.Placeholder {
+			return b, err
+		}
+	}
+	return nil, nil
 }
 
 // erase takes a mailbox that holds no messages away.
 func (e *Edit) erase(b *editBox) {
 	e.tx.Delete(nameKey(e.acct, kindName, b.Name))
+	if len(b.ACL) > 0 {
+		e.setACL(b, nil)
+	}
 	b.gone, b.dirty = true, true
 	e.note(op{kind: opGone, box: b.ID})
 }
@@ -228,7 +262,10 @@ func (e *Edit) deleteSome(name string) (rest bool, err error) {
 	}
 	e.erase(b)
 	if below {
-		p := e.add(name, NoRole)
+		p, err := e.add(name, NoRole)
+		if err != nil {
+			return false, err
+		}
 		p.Placeholder = true
 	}
 	return false, nil

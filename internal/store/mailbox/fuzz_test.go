@@ -29,7 +29,7 @@ func FuzzRows(f *testing.F) {
 			}
 		}
 		if m, err := decodeMailbox(1, raw); err == nil {
-			if again, err := decodeMailbox(1, m.append(nil)); err != nil || again != m {
+			if again, err := decodeMailbox(1, m.append(nil)); err != nil || !reflect.DeepEqual(again, m) {
 				t.Errorf("%+v became %+v, %v", m, again, err)
 			}
 		}

@@ -66,6 +66,7 @@ type Mailbox struct {
 	folded      mail.ModSeq // flags in rows 02 are right up to here
 	vanished    mail.ModSeq // of the last expunge
 	recent      mail.UID    // from here on no session has been told, see ClaimRecent
+	ACL         ACL         // who may do what beside the owner; it must not be changed
 }
 
 // Flags are the system flags (bits 0 to 4) and a mailbox's keywords (bits 5 to

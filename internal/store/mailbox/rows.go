@@ -111,6 +111,9 @@ func (m *Mailbox) append(b []byte) []byte {
 	} {
 		b = binary.AppendUvarint(b, v)
 	}
+	if len(m.ACL) > 0 {
+		b = m.ACL.append(b)
+	}
 	return b
 }
 
@@ -131,6 +134,9 @@ func decodeMailbox(id mail.MailboxID, raw []byte) (Mailbox, error) {
 	m.vanished = mail.ModSeq(d.Uvarint())
 	if d.More() {
 		m.recent = mail.UID(d.Uvarint())
+	}
+	if d.More() {
+		m.ACL = decodeACL(d)
 	}
 	return m, d.Err()
 }
