@@ -30,6 +30,7 @@ var commands = map[string]func(*Decoder) any{
 	"CREATE":         parseCreate,
 	"DELETE":         parseDelete,
 	"ENABLE":         parseEnable,
+	"ESEARCH":        parseMultiSearch,
 	"EXAMINE":        parseSelect,
 	"EXPUNGE":        parseNothing,
 	"FETCH":          parseFetch,

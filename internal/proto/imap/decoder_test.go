@@ -173,6 +173,11 @@ var commandTests = []struct {
 	}}}},
 	{`a SEARCH MODSEQ "/flags/\\draft" all 620162338 MODSEQ 0`, "SEARCH", &Search{Key: And{[]Key{ChangedSince{620162338}, ChangedSince{0}}}}},
 	{"a SEARCH ON 31-Feb-2020", "", "not a date"},
+	{"a ESEARCH IN (subtree x) RETURN (COUNT) ALL", "ESEARCH", &MultiSearch{
+		Search: Search{UID: true, Return: ReturnCount, Key: All{}}, Sources: []MailboxSource{{FilterSubtree, []string{"x"}}},
+	}},
+	{"a NOTIFY NONE", "NOTIFY", &Notify{}},
+	{"a SEARCH RETURN (UPDATE (UID FLAGS) COUNT) ALL", "SEARCH", &Search{Return: ReturnUpdate | ReturnCount, Fetch: kinds(ItemUID, ItemFlags), Key: All{}}},
 	{"a SEARCH NOPE", "", "unknown search key"},
 	{"a SEARCH ()", "", "expected a word"},
 	{"a XYZZY", "", "unknown command"},

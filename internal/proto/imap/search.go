@@ -245,6 +245,12 @@ func parseSearch(d *Decoder) any {
 	c := &Search{UID: d.isUID()}
 	d.sp()
 	d.searchReturn(c)
+	d.searchProgram(c)
+	return c
+}
+
+// searchProgram takes the charset, if one comes, and the keys.
+func (d *Decoder) searchProgram(c *Search) {
 	if d.word("CHARSET") {
 		d.sp()
 		c.Charset = upper([]byte(d.astring()))
@@ -252,7 +258,6 @@ func parseSearch(d *Decoder) any {
 	}
 	d.keys = 0
 	c.Key = d.keyList()
-	return c
 }
 
 // searchReturn takes RETURN and its options, if they come.

@@ -42,9 +42,6 @@ func parseSort(d *Decoder) any {
 	c := &Sort{Search: Search{UID: d.isUID()}}
 	d.sp()
 	d.searchReturn(&c.Search)
-	if c.Return&ReturnUpdate != 0 {
-		d.fail("UPDATE is for SEARCH only")
-	}
 	d.list(func() {
 		by := SortBy{}
 		word := d.keyword()

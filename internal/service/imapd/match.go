@@ -193,9 +193,9 @@ func (m *search) either(k imap.Or) (matchFunc, error) {
 // messages gives the UIDs of a set. In a SEARCH a number that no message has is
 // no error: it matches nothing.
 func (m *search) messages(set imap.Set) (mail.UIDSet, error) {
-	highest := m.s.box.view.Len()
+	highest := m.box.view.Len()
 	if set.UID || set.Saved {
-		return m.s.resolve(set)
+		return m.box.resolve(set)
 	}
 	if m.s.has(uidOnly) {
 		return mail.UIDSet{}, errUIDRequired
@@ -215,7 +215,7 @@ func (m *search) messages(set imap.Set) (mail.UIDSet, error) {
 	if highest == 0 {
 		return mail.UIDSet{}, nil
 	}
-	return m.s.resolve(there)
+	return m.box.resolve(there)
 }
 
 // flag matches messages with a flag or keyword.
@@ -226,7 +226,7 @@ func (m *search) flag(name string) matchFunc {
 		}
 	}
 	if name == imap.FlagRecent {
-		recent := m.s.box.recent
+		recent := m.box.recent
 		return func(c *candidate) verdict { return verdictOf(recent.Contains(c.row.UID)) }
 	}
 	bit := m.snap.Keyword(name)

@@ -14,6 +14,7 @@ const progressEvery = 10 * time.Second
 // A progress is how far a long command is.
 type progress struct {
 	tag  string
+	box  *selected // in which
 	next time.Time // when to tell
 }
 
@@ -25,6 +26,6 @@ func (s *session) tellProgress(p *progress, at mail.UID) error {
 		return nil
 	}
 	p.next = now.Add(progressEvery)
-	s.enc.Status("*", imap.OK, imap.CodeInProgress(p.tag, s.box.view.Seq(at), s.box.view.Len()), "still searching")
+	s.enc.Status("*", imap.OK, imap.CodeInProgress(p.tag, p.box.view.Seq(at), p.box.view.Len()), "still searching")
 	return s.enc.Flush()
 }

@@ -15,8 +15,8 @@ import (
 func TestProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b bytes.Buffer
-		s := &session{enc: imap.NewEncoder(&b), box: &selected{view: imap.NewView(mail.UIDSpan(11, 60))}}
-		p := progress{tag: "a1", next: time.Now().Add(progressEvery)}
+		s := &session{enc: imap.NewEncoder(&b)}
+		p := progress{tag: "a1", box: &selected{view: imap.NewView(mail.UIDSpan(11, 60))}, next: time.Now().Add(progressEvery)}
 		for u := range mail.UIDSpan(11, 60).All() {
 			time.Sleep(progressEvery / 20)
 			if err := s.tellProgress(&p, u); err != nil {

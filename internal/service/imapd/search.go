@@ -15,6 +15,9 @@ import (
 // search is SEARCH and UID SEARCH. RFC 9051 §6.4.4, RFC 4731, RFC 5182
 func (s *session) search(ctx context.Context, c *imap.Command) error {
 	a := c.Args.(*imap.Search)
+	if s.keeps(c.Tag, a) {
+		return errTagReuse
+	}
 	m, found, err := s.find(ctx, c.Tag, a)
 	if err != nil {
 		return s.unsaved(a, err)
@@ -27,30 +30,36 @@ func (s *session) search(ctx context.Context, c *imap.Command) error {
 	if ret&imap.ReturnSave != 0 {
 		s.box.saved = saved(found, ret, a.Partial)
 	}
+	h := correlator(c.Tag, a.UID)
 	if ret&imap.ReturnUpdate != 0 {
-		defer s.keep(c.Tag, a, m, found)
+		defer s.keep(&searchContext{tag: c.Tag, head: h, uid: a.UID, items: a.Fetch, key: a.Key, search: m, found: found})
 	}
 	if ret == 0 {
 		s.tellSearch(snap, a, found, m.modSeq)
 	} else if ret != imap.ReturnSave {
-		s.tellESearch(snap, c.Tag, a, ret, found, m.modSeq)
+		s.tellESearch(m, h, a, ret, found)
 	}
 	return nil
 }
 
 // find gives the messages that a SEARCH, SORT or THREAD asks for.
 func (s *session) find(ctx context.Context, tag string, a *imap.Search) (*search, mail.UIDSet, error) {
+	snap, err := s.snapshot(ctx)
+	if err != nil {
+		return nil, mail.UIDSet{}, err
+	}
+	return s.findIn(ctx, tag, a, s.box, snap)
+}
+
+// findIn is find in any mailbox.
+func (s *session) findIn(ctx context.Context, tag string, a *imap.Search, box *selected, snap *mailbox.Snapshot) (*search, mail.UIDSet, error) {
 	if _, known := message.TextIn(a.Charset, ""); !known && a.Charset != "" {
 		return nil, mail.UIDSet{}, no(imap.CodeBadCharset, "nobody knows this charset")
 	}
 	if a.Charset != "" && s.has(utf8Accept|rev2) && a.Charset != "UTF-8" && a.Charset != "US-ASCII" {
 		return nil, mail.UIDSet{}, bad(imap.CodeBadCharset, "you have enabled UTF-8") // RFC 6855 §3
 	}
-	snap, err := s.snapshot(ctx)
-	if err != nil {
-		return nil, mail.UIDSet{}, err
-	}
-	m := &search{s: s, snap: snap, charset: a.Charset, progress: progress{tag: tag, next: time.Now().Add(progressEvery)}}
+	m := &search{s: s, box: box, snap: snap, charset: a.Charset, progress: progress{tag: tag, box: box, next: time.Now().Add(progressEvery)}}
 	match, err := m.compile(a.Key)
 	if err != nil {
 		return nil, mail.UIDSet{}, err
@@ -59,7 +68,7 @@ func (s *session) find(ctx context.Context, tag string, a *imap.Search) (*search
 		s.condStore()
 	}
 	m.match = match
-	found, err := m.run(ctx, snap, s.box.view.UIDs())
+	found, err := m.run(ctx, snap, box.view.UIDs())
 	return m, found, err
 }
 
@@ -104,12 +113,18 @@ func (s *session) tellSearch(snap *mailbox.Snapshot, a *imap.Search, found mail.
 	s.enc.CRLF()
 }
 
-// tellESearch writes the answer that RFC 9051 §7.3.4 has.
-func (s *session) tellESearch(snap *mailbox.Snapshot, tag string, a *imap.Search, ret imap.SearchReturn, found mail.UIDSet, modSeq bool) {
-	s.enc.Raw("* ESEARCH (TAG ").String(tag).Raw(")")
-	if a.UID {
-		s.enc.Raw(" UID")
+// correlator gives what an ESEARCH response begins with.
+func correlator(tag string, uid bool) []byte {
+	b := append(imap.AppendString([]byte("* ESEARCH (TAG "), tag), ')')
+	if uid {
+		b = append(b, " UID"...)
 	}
+	return b
+}
+
+// tellESearch writes the answer that RFC 9051 §7.3.4 has.
+func (s *session) tellESearch(m *search, head []byte, a *imap.Search, ret imap.SearchReturn, found mail.UIDSet) {
+	s.enc.Bytes(head)
 	nums := s.numbers(found, a.UID)
 	told := found
 	if !nums.IsEmpty() {
@@ -134,8 +149,8 @@ func (s *session) tellESearch(snap *mailbox.Snapshot, tag string, a *imap.Search
 	if ret&imap.ReturnCount != 0 {
 		s.enc.Raw(" COUNT ").Num(uint64(nums.Len()))
 	}
-	if modSeq && !told.IsEmpty() {
-		s.enc.Raw(" MODSEQ ").Num(uint64(highest(snap, told)))
+	if m.modSeq && !told.IsEmpty() {
+		s.enc.Raw(" MODSEQ ").Num(uint64(highest(m.snap, told)))
 	}
 	s.enc.CRLF()
 }
@@ -175,6 +190,7 @@ func highest(snap *mailbox.Snapshot, uids mail.UIDSet) (seq mail.ModSeq) {
 // store has noted of each message; and for the rest by reading them.
 type search struct {
 	s       *session
+	box     *selected // which the client need not have selected
 	snap    *mailbox.Snapshot
 	modSeq  bool   // a key asks for mod-sequences
 	charset string // of the texts to look for; empty is UTF-8
@@ -252,7 +268,7 @@ func (m *search) page(ctx context.Context, page []*mailbox.Row, match matchFunc,
 func (m *search) fill(ctx context.Context) (err error) {
 	for i := range m.columns {
 		col := &m.columns[i]
-		col.values, err = m.s.srv.Mail.AppendDerived(ctx, col.values[:0], m.s.box.Account, m.ids, col.name, col.make)
+		col.values, err = m.s.srv.Mail.AppendDerived(ctx, col.values[:0], m.box.Account, m.ids, col.name, col.make)
 		if err != nil {
 			return err
 		}
@@ -270,10 +286,10 @@ func (m *search) readAll(ctx context.Context, page []*mailbox.Row, unsure []int,
 		ids[i] = m.ids[at]
 	}
 	var err error
-	if m.records, err = m.s.srv.Mail.AppendRecords(ctx, m.records[:0], m.s.box.Account, ids); err != nil {
+	if m.records, err = m.s.srv.Mail.AppendRecords(ctx, m.records[:0], m.box.Account, ids); err != nil {
 		return err
 	}
-	messages, err := m.s.srv.Mail.Messages(ctx, m.s.box.Account, ids)
+	messages, err := m.s.srv.Mail.Messages(ctx, m.box.Account, ids)
 	if err != nil {
 		return err
 	}

@@ -122,6 +122,7 @@ var commands = map[string]command{
 	"UNSUBSCRIBE":  {loggedIn, tellAll, (*session).subscribe},
 	"LIST":         {loggedIn, tellAll, (*session).list},
 	"LSUB":         {loggedIn, tellAll, (*session).lsub},
+	"ESEARCH":      {loggedIn, tellAll, (*session).multiSearch},
 	"NOTIFY":       {loggedIn, tellAll, (*session).setNotify},
 	"NAMESPACE":    {loggedIn, tellAll, (*session).namespace},
 	"STATUS":       {loggedIn, tellAll, (*session).status},

@@ -16,23 +16,27 @@ import (
 // sort is SORT and UID SORT. RFC 5256 §3, RFC 5267 §3, RFC 5957
 func (s *session) sort(ctx context.Context, c *imap.Command) error {
 	a := c.Args.(*imap.Sort)
+	if s.keeps(c.Tag, &a.Search) {
+		return errTagReuse
+	}
 	m, found, err := s.find(ctx, c.Tag, &a.Search)
 	if err != nil {
 		return s.unsaved(&a.Search, err)
 	}
-	o := &ordering{s: s, rows: rowsOf(m.snap, found)}
-	if err := o.prepare(ctx, a.By); err != nil {
+	o := &ordering{s: s, box: s.box, rows: rowsOf(m.snap, found)}
+	uids, err := o.sorted(ctx, a.By)
+	if err != nil {
 		return s.unsaved(&a.Search, err)
-	}
-	order := o.order()
-	uids := make([]mail.UID, len(order))
-	for i, at := range order {
-		uids[i] = o.rows[at].UID
 	}
 	if a.Return&imap.ReturnSave != 0 {
 		s.box.saved = savedSorted(uids, a)
 	}
 	s.tellSorted(c.Tag, a, m, found, uids)
+	if a.Return&imap.ReturnUpdate != 0 {
+		s.keep(&searchContext{
+			tag: c.Tag, head: correlator(c.Tag, a.UID), uid: a.UID, items: a.Fetch, key: a.Key, search: m, found: found, by: a.By, order: uids,
+		})
+	}
 	return nil
 }
 
@@ -83,10 +87,7 @@ func (s *session) tellSorted(tag string, a *imap.Sort, m *search, found mail.UID
 	if a.Return == imap.ReturnSave {
 		return
 	}
-	s.enc.Raw("* ESEARCH (TAG ").String(tag).Raw(")")
-	if a.UID {
-		s.enc.Raw(" UID")
-	}
+	s.enc.Bytes(correlator(tag, a.UID))
 	if len(uids) > 0 {
 		if a.Return&imap.ReturnMin != 0 {
 			s.enc.Raw(" MIN ").Num(uint64(s.number(uids[0], a.UID)))
@@ -138,8 +139,22 @@ func rowsOf(snap *mailbox.Snapshot, set mail.UIDSet) []*mailbox.Row {
 // An ordering is messages and what they are to be ordered by.
 type ordering struct {
 	s    *session
+	box  *selected // where they are
 	rows []*mailbox.Row
 	by   []criterion
+}
+
+// sorted gives the UIDs in order.
+func (o *ordering) sorted(ctx context.Context, by []imap.SortBy) ([]mail.UID, error) {
+	if err := o.prepare(ctx, by); err != nil {
+		return nil, err
+	}
+	order := o.order()
+	uids := make([]mail.UID, len(order))
+	for i, at := range order {
+		uids[i] = o.rows[at].UID
+	}
+	return uids, nil
 }
 
 // A criterion has a value for each message: numbers or texts.
@@ -188,7 +203,7 @@ func (o *ordering) derived(ctx context.Context, name string, note func([]byte, *
 		for _, r := range rows {
 			ids = append(ids, r.Email)
 		}
-		if out, err = o.s.srv.Mail.AppendDerived(ctx, out, o.s.box.Account, ids, name, note); err != nil {
+		if out, err = o.s.srv.Mail.AppendDerived(ctx, out, o.box.Account, ids, name, note); err != nil {
 			return nil, err
 		}
 		if ctx.Err() != nil {

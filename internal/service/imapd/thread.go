@@ -18,7 +18,7 @@ func (s *session) thread(ctx context.Context, c *imap.Command) error {
 	if err != nil {
 		return err
 	}
-	o := &ordering{s: s, rows: rowsOf(m.snap, found)}
+	o := &ordering{s: s, box: s.box, rows: rowsOf(m.snap, found)}
 	t := &threader{}
 	if t.sent, err = o.sent(ctx); err != nil {
 		return err

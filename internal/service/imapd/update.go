@@ -190,11 +190,13 @@ func (s *session) tellMessage(texts *flagTexts, seq uint32, row *mailbox.Row) {
 }
 
 // resolve turns what the client wrote into UIDs that it knows.
-func (s *session) resolve(set imap.Set) (mail.UIDSet, error) {
+func (s *session) resolve(set imap.Set) (mail.UIDSet, error) { return s.box.resolve(set) }
+
+func (b *selected) resolve(set imap.Set) (mail.UIDSet, error) {
 	if set.Saved {
-		return s.box.view.Known(s.box.saved), nil
+		return b.view.Known(b.saved), nil
 	}
-	return s.box.view.Resolve(set)
+	return b.view.Resolve(set)
 }
 
 // numbers gives UIDs as the client wants them: as they are, or as sequence
