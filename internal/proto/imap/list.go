@@ -19,7 +19,8 @@ const (
 	ReturnSubscribed ListReturn = 1 << iota
 	ReturnChildren
 	ReturnSpecialUse
-	ReturnStatus // with the items of List.Status
+	ReturnStatus   // with the items of List.Status
+	ReturnMyRights // RFC 8440
 )
 
 // List is LIST. RFC 9051 §6.3.9
@@ -46,6 +47,7 @@ var listReturns = map[string]func(*Decoder, *List){
 	"SUBSCRIBED":  func(_ *Decoder, c *List) { c.Return |= ReturnSubscribed },
 	"CHILDREN":    func(_ *Decoder, c *List) { c.Return |= ReturnChildren },
 	"SPECIAL-USE": func(_ *Decoder, c *List) { c.Return |= ReturnSpecialUse },
+	"MYRIGHTS":    func(_ *Decoder, c *List) { c.Return |= ReturnMyRights },
 	"STATUS": func(d *Decoder, c *List) { // RFC 5819 §2
 		d.sp()
 		c.Return |= ReturnStatus

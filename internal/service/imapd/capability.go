@@ -23,10 +23,14 @@ const (
 // capabilities gives what the session can do now.
 func (s *session) capabilities() string {
 	if s.peer.Account != 0 {
+		first := always
 		if !s.compressed {
-			return always + " COMPRESS=DEFLATE" + afterLogin + strconv.FormatInt(s.srv.limits.Message, 10)
+			first += " COMPRESS=DEFLATE"
 		}
-		return always + afterLogin + strconv.FormatInt(s.srv.limits.Message, 10)
+		if s.srv.People != nil {
+			first += " ACL RIGHTS=texk LIST-MYRIGHTS"
+		}
+		return first + afterLogin + strconv.FormatInt(s.srv.limits.Message, 10)
 	}
 	var b strings.Builder
 	b.WriteString(always)

@@ -233,13 +233,14 @@ type client struct {
 	conn net.Conn
 	r    *bufio.Reader
 	tag  int
+	box  string // what the client calls ada's INBOX
 }
 
 func newClient(t testing.TB, srv *Server) *client { return clientOf(t, srv, "ada") }
 
 func clientOf(t testing.TB, srv *Server, who string) *client {
 	t.Helper()
-	c := &client{t: t, conn: dial(t, srv)}
+	c := &client{t: t, conn: dial(t, srv), box: "INBOX"}
 	c.r = bufio.NewReader(c.conn)
 	c.line()
 	c.do("LOGIN " + who + "@example.org sesame")

@@ -176,6 +176,9 @@ func (s *session) list(ctx context.Context, c *imap.Command) error {
 			continue
 		}
 		s.tellListed(a, l)
+		if a.Return&imap.ReturnMyRights != 0 && l.exists && !l.Placeholder && l.rights&anyRight != 0 {
+			s.tellRights(&l.place) // RFC 8440 §3
+		}
 		if a.Status&imap.StatusHighestModSeq != 0 {
 			s.condStore()
 		}

@@ -101,7 +101,8 @@ func (c *cache) hear(t *testing.T, lines []string) {
 	}
 }
 
-// TestModel runs random commands in several sessions against a model, and looks
+// TestModel runs random commands in several sessions, one of them of somebody
+// with whom the mailbox is shared, against a model, and looks
 // that a client which was away knows, after QRESYNC in any of its forms, just
 // what a client knows that fetches everything. RFC 7162
 func TestModel(t *testing.T) {
@@ -127,6 +128,11 @@ func modelRun(t *testing.T, rnd *rand.Rand) {
 		c.do("SELECT INBOX")
 		sessions = append(sessions, c)
 	}
+	grant(t, srv, "INBOX", "lrswite")
+	b := clientOf(t, srv, "bob")
+	b.box = adasInbox
+	b.do("SELECT " + b.box)
+	sessions = append(sessions, b)
 	away := &cache{model: model{flags: map[int][]string{}}}
 	for range 60 {
 		for range rnd.IntN(8) {
@@ -197,7 +203,7 @@ func modelStep(t *testing.T, rnd *rand.Rand, s *client, m *model) {
 	command := ""
 	switch k := rnd.IntN(8); {
 	case k < 2 && len(m.flags) < 30 || len(uids) == 0:
-		command = fmt.Sprintf("APPEND INBOX (%s) {5+}\r\na: b\n", strings.Join(flags, " "))
+		command = fmt.Sprintf("APPEND %s (%s) {5+}\r\na: b\n", s.box, strings.Join(flags, " "))
 		m.add(flags)
 	case k < 5:
 		op := []string{"", "+", "-"}[rnd.IntN(3)]
@@ -210,9 +216,9 @@ func modelStep(t *testing.T, rnd *rand.Rand, s *client, m *model) {
 		command = "UID EXPUNGE " + set.String()
 		m.expunge(uids)
 	default:
-		command = "UID COPY " + set.String() + " INBOX"
+		command = "UID COPY " + set.String() + " " + s.box
 		if len(m.flags) > 30 || rnd.IntN(2) == 0 {
-			command = "UID MOVE " + set.String() + " INBOX"
+			command = "UID MOVE " + set.String() + " " + s.box
 		}
 		for _, u := range uids {
 			m.add(m.flags[u])

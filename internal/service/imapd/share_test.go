@@ -267,3 +267,29 @@ func TestNotifyShared(t *testing.T) {
 		t.Error(l)
 	}
 }
+
+// TestShareOverIMAP shares a mailbox as people do, and takes it back.
+func TestShareOverIMAP(t *testing.T) {
+	srv := newServer(t)
+	a, b, e := newClient(t, srv), clientOf(t, srv, "bob"), clientOf(t, srv, "eve")
+	const drafts = `"Other Users/ada@example.org/Drafts"`
+	b.want("GETACL "+drafts, "NO [NONEXISTENT] no such mailbox")
+	b.want("MYRIGHTS "+drafts, "NO [NONEXISTENT] no such mailbox")
+	a.do("SETACL Drafts anyone lr")
+	a.do("SETACL Drafts bob@example.org swa")
+	a.do("SETACL Drafts -bob@example.org w")
+	b.want("MYRIGHTS "+drafts, "* MYRIGHTS "+drafts+" lrsa", "OK MYRIGHTS completed")
+	e.want("MYRIGHTS "+drafts, "* MYRIGHTS "+drafts+" lr", "OK MYRIGHTS completed")
+	e.want("GETACL "+drafts, "NO [NOPERM] you may not do this with this mailbox")
+	e.want("SETACL "+drafts+" eve@example.org a", "NO [NOPERM] you may not do this with this mailbox")
+	e.want("LISTRIGHTS "+drafts+" eve@example.org", "NO [NOPERM] you may not do this with this mailbox")
+	b.want("SETACL "+drafts+" eve@example.org t", "OK SETACL completed")
+	b.want("SETACL "+drafts+" ada@example.org r", "NO [CANNOT] owners keep all rights")
+	e.want("MYRIGHTS "+drafts, "* MYRIGHTS "+drafts+" lrtd", "OK MYRIGHTS completed")
+	e.want(`LIST "" "Other Users/*" RETURN (MYRIGHTS)`, `* LIST (\HasNoChildren) "/" `+drafts, "* MYRIGHTS "+drafts+" lrtd", "OK LIST completed")
+	a.do("DELETEACL Drafts anyone")
+	a.do("DELETEACL Drafts eve@example.org")
+	e.want(`LIST "" "Other Users/*"`, "OK LIST completed")
+	a.do("DELETE Drafts")
+	b.want(`LIST "" "Other Users/*"`, "OK LIST completed")
+}
