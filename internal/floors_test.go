@@ -37,6 +37,7 @@ var siblings = map[string][]string{
 	"server":               {"server/config", "server/listen", "server/resolver"},
 	"server/demo":          {"server", "server/config", "server/listen"},
 	"server/listen":        {"server/config"},
+	"server/resolver":      {"server/resolver/dnssec"},
 	"engine/kv/kvtest":     {"engine/kv"},
 	"engine/kv/local":      {"engine/kv"},
 	"engine/kv/memkv":      {"engine/kv", "engine/kv/local"},

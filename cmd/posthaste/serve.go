@@ -16,11 +16,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"posthaste/internal/base/dns"
 	"posthaste/internal/server"
 	"posthaste/internal/server/config"
 	"posthaste/internal/server/listen"
-	"posthaste/internal/server/resolver"
 )
 
 func (t *tool) serve() *cobra.Command {
@@ -206,24 +204,13 @@ func (d *daemon) build(c config.Config) (*server.House, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := newResolver(c.DNS)
+	r, err := newResolver(c.DNS, d.log)
 	if err != nil {
 		return nil, err
 	}
 	return server.Build(c, server.Outside{
 		DB: d.st.DB, Blobs: d.st.Blobs, Failed: d.st.Failed, DNS: r, Dial: new(net.Dialer).DialContext, Log: d.log, TLS: cfg, Listen: d.sockets.Listen, Version: version,
 	})
-}
-
-func newResolver(c config.DNS) (dns.Resolver, error) {
-	servers := c.Servers
-	if len(servers) == 0 {
-		var err error
-		if servers, err = resolver.System(); err != nil {
-			return nil, err
-		}
-	}
-	return &resolver.Resolver{Servers: servers}, nil
 }
 
 // A swap is a handler that can be another.

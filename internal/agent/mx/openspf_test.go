@@ -35,6 +35,11 @@ type suite struct {
 }
 
 // all gives the values of a type at a name, after CNAMEs.
+// TLSA is not asked for by SPF.
+func (s suite) TLSA(_ context.Context, name string) (dns.Answer[dns.TLSA], error) {
+	return dns.Answer[dns.TLSA]{}, &dns.Error{Name: name, Type: "TLSA", Err: dns.ErrNoData}
+}
+
 func (s suite) all(name, typ string) ([]any, error) {
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	for range 10 {

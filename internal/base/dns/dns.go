@@ -58,6 +58,12 @@ type MX struct {
 // NullMX is the host of an MX record that says: no mail here. RFC 7505 §3
 const NullMX = mail.Domain(".")
 
+// A TLSA record says what certificate a service has. RFC 6698 §2.1
+type TLSA struct {
+	Usage, Selector, Matching uint8
+	Data                      []byte
+}
+
 // A Resolver asks. Its answers have at least one record: an empty set is an
 // error for which IsAbsent holds.
 type Resolver interface {
@@ -65,6 +71,8 @@ type Resolver interface {
 	// Addresses gives A and AAAA records, in the order they should be tried.
 	Addresses(ctx context.Context, host mail.Domain) (Answer[netip.Addr], error)
 	TXT(ctx context.Context, name string) (Answer[string], error)
+	// TLSA gives the records of a service, "_25._tcp.mail.example.org".
+	TLSA(ctx context.Context, name string) (Answer[TLSA], error)
 	// PTR gives the names of an address.
 	PTR(ctx context.Context, ip netip.Addr) (Answer[mail.Domain], error)
 }

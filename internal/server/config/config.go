@@ -56,6 +56,13 @@ type DNS struct {
 	// Servers are addresses, with or without a port; none means those that the
 	// system uses.
 	Servers []string `toml:"servers"`
+	// Recursive: ask no such servers, but those of the root and of each zone.
+	Recursive bool `toml:"recursive"`
+	// DNSSEC is auto, always or never: whether answers are validated.
+	DNSSEC string `toml:"dnssec"`
+	// RootServers and TrustAnchors (DS records) are those of another root.
+	RootServers  []netip.Addr `toml:"root_servers"`
+	TrustAnchors []string     `toml:"trust_anchors"`
 }
 
 // A Listener is a port that is listened on.
@@ -169,6 +176,7 @@ func Default() Config {
 			{Address: ":110", Protocol: "pop3", TLS: "starttls"},
 			{Address: ":995", Protocol: "pop3", TLS: "implicit"},
 		},
+		DNS:     DNS{DNSSEC: "auto"},
 		Receive: Receive{TrustedNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}},
 		Limits:  Limits{MessageSize: 50 << 20, Recipients: 100, Connections: 10_000, ConnectionsPerAddress: 100, SessionsPerAccount: 100},
 		Queue: Queue{
@@ -257,18 +265,34 @@ func (c *Config) check() error {
 			return err
 		}
 	}
-	for i, s := range c.DNS.Servers {
-		if _, err := netip.ParseAddr(s); err == nil {
-			c.DNS.Servers[i] = net.JoinHostPort(s, "53")
-		} else if _, err := netip.ParseAddrPort(s); err != nil {
-			return fmt.Errorf("dns.servers: %q is no IP address, with or without a port", s)
-		}
+	if err := c.DNS.check(); err != nil {
+		return err
 	}
 	if c.Limits.MessageSize < 64<<10 || c.Limits.Recipients < 1 || c.Limits.Connections < 1 || c.Limits.ConnectionsPerAddress < 1 || c.Limits.SessionsPerAccount < 1 {
 		return errors.New("limits: message_size must be at least 64KB, the others at least 1")
 	}
 	if c.Queue.Workers < 1 || c.Queue.PerDomain < 1 || c.Queue.FirstRetry > c.Queue.LastRetry {
 		return errors.New("queue: workers and per_domain must be at least 1, first_retry no longer than last_retry")
+	}
+	return nil
+}
+
+func (d *DNS) check() error {
+	for i, s := range d.Servers {
+		if _, err := netip.ParseAddr(s); err == nil {
+			d.Servers[i] = net.JoinHostPort(s, "53")
+		} else if _, err := netip.ParseAddrPort(s); err != nil {
+			return fmt.Errorf("dns.servers: %q is no IP address, with or without a port", s)
+		}
+	}
+	if !oneOf(d.DNSSEC, "auto", "always", "never") {
+		return fmt.Errorf("dns.dnssec is auto, always or never, not %q", d.DNSSEC)
+	}
+	if d.Recursive && len(d.Servers) > 0 {
+		return errors.New("dns: recursive asks the servers of the root and of each zone, and no others: leave out servers, or recursive")
+	}
+	if len(d.RootServers) > 0 && (!d.Recursive || len(d.TrustAnchors) == 0 && d.DNSSEC != "never") {
+		return errors.New("dns.root_servers needs recursive = true, and trust_anchors of that root or dnssec = \"never\"")
 	}
 	return nil
 }

@@ -81,23 +81,27 @@ give_up = "2d"
 
 func TestRefusals(t *testing.T) {
 	for text, want := range map[string]string{
-		`hostnam = "x"`:                     "do not exist",
-		`hostname = `:                       "",
-		`hostname = "a b"`:                  "no domain name",
-		`data = ""`:                         "must name a folder",
-		"[log]\nlevel = \"loud\"":           "log.level",
-		"[[tls]]\ncertificate = \"c\"":      "a certificate and a key",
-		"[[listener]]\naddress = \"25\"":    "host:port",
-		"[[listener]]\naddress = \":25\"":   "protocol is",
-		"[dns]\nservers = [\"ns.example\"]": "no IP address",
-		"[limits]\nmessage_size = \"big\"":  "no size",
-		"[limits]\nmessage_size = \"1KB\"":  "at least 64KB",
-		"[queue]\nfirst_retry = \"soon\"":   "no time span",
-		"[queue]\nfirst_retry = \"9h\"":     "no longer than",
-		"[[route]]\ndomain = \"x y\"":       "no domain name",
-		"[[route]]\ndomain = \"*\"":         "host:port",
-		"[[listener]]\naddress = \":25\"\nprotocol = \"smtp\"\ntls = \"maybe\"":              "tls is",
-		"[[route]]\ndomain = \"*\"\nhost = \"a:1\"\nusername = \"u\"":                        "belong together",
+		`hostnam = "x"`:                                                         "do not exist",
+		`hostname = `:                                                           "",
+		`hostname = "a b"`:                                                      "no domain name",
+		`data = ""`:                                                             "must name a folder",
+		"[log]\nlevel = \"loud\"":                                               "log.level",
+		"[[tls]]\ncertificate = \"c\"":                                          "a certificate and a key",
+		"[[listener]]\naddress = \"25\"":                                        "host:port",
+		"[[listener]]\naddress = \":25\"":                                       "protocol is",
+		"[dns]\nservers = [\"ns.example\"]":                                     "no IP address",
+		"[dns]\ndnssec = \"perhaps\"":                                           "always or never",
+		"[dns]\nrecursive = true\nservers = [\"127.0.0.1\"]":                    "leave out",
+		"[dns]\nrecursive = true\nroot_servers = [\"127.0.0.1\"]":               "trust_anchors",
+		"[dns]\nroot_servers = [\"127.0.0.1\"]\ndnssec = \"never\"":             "recursive = true",
+		"[limits]\nmessage_size = \"big\"":                                      "no size",
+		"[limits]\nmessage_size = \"1KB\"":                                      "at least 64KB",
+		"[queue]\nfirst_retry = \"soon\"":                                       "no time span",
+		"[queue]\nfirst_retry = \"9h\"":                                         "no longer than",
+		"[[route]]\ndomain = \"x y\"":                                           "no domain name",
+		"[[route]]\ndomain = \"*\"":                                             "host:port",
+		"[[listener]]\naddress = \":25\"\nprotocol = \"smtp\"\ntls = \"maybe\"": "tls is",
+		"[[route]]\ndomain = \"*\"\nhost = \"a:1\"\nusername = \"u\"":           "belong together",
 		"[[route]]\ndomain = \"*\"\nhost = \"a:1\"\nusername = \"u\"\npassword_file = \"p\"": "required or implicit",
 	} {
 		_, err := Parse([]byte(text))
@@ -146,6 +150,7 @@ func TestExample(t *testing.T) {
 	}
 	want := Default()
 	want.Hostname = "mail.example.org"
+	want.DNS.RootServers, want.DNS.TrustAnchors = []netip.Addr{}, []string{}
 	want.DNS.Servers, want.Limits.TrustedNetworks = []string{}, []netip.Prefix{}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("the example is\n%+v\nthe defaults are\n%+v", c, want)

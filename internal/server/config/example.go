@@ -25,6 +25,11 @@ hostname = "mail.example.org"
 
 [dns]
 # servers = []                     # "127.0.0.1", "[::1]:5353"; none: the system's
+# recursive = false                # ask nobody else: go from the root servers down
+# dnssec = "auto"                  # validate what DNSSEC has signed: always, never, or auto: if the
+#                                  # servers pass signatures on. DANE needs it
+# root_servers = []                # addresses of another root than the Internet's; needs recursive
+# trust_anchors = []               # its keys: ". DS 12345 13 2 ab12...", as many as there are
 
 # The ports. If there is one [[listener]] here, these defaults no longer apply.
 # [[listener]]

@@ -1,64 +1,43 @@
-// Package resolver is the dns.Resolver on the wire: a stub that asks recursive
-// servers, by UDP and, where an answer does not fit, by TCP, and remembers
-// answers for as long as they say.
-//
-// An answer counts as validated by DNSSEC only if a server on a loopback
-// address says so: on any other way the word of a stranger could have changed
-// it.
+// Package resolver is the dns.Resolver on the wire. It asks recursive servers, or
+// finds answers by itself (recursor), checks what the owners of names have signed
+// (dnssec), and remembers answers for as long as they say.
 package resolver
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
 
 	ours "posthaste/internal/base/dns"
 	"posthaste/internal/base/mail"
+	"posthaste/internal/server/resolver/dnssec"
 )
 
-const (
-	askTime   = 4 * time.Second // one question to one server
-	rounds    = 2               // over all servers
-	maxCNAMEs = 10
-)
+const maxCNAMEs = 10
 
-// A Resolver asks the servers in turn. Servers must be set; a Resolver must not
-// be copied after first use.
+// A Resolver asks its source. It must not be copied after first use.
 type Resolver struct {
-	Servers []string // address:port
+	// Source must be set. What it says to be authenticated is believed.
+	Source dnssec.Source
+	// Validator checks all else; nil: nothing is secure that the source does not
+	// say to be.
+	Validator *dnssec.Validator
+	// Probe: the source may be one that does not pass signatures on, and then it
+	// is used as it is. (Whoever can forge its answers can also make it seem so.)
+	Probe bool
+	Log   *slog.Logger // may be nil
 
-	cache cache
-}
-
-// System gives the servers that the system's own resolver uses.
-func System() ([]string, error) {
-	b, err := os.ReadFile("/etc/resolv.conf")
-	if errors.Is(err, os.ErrNotExist) {
-		return []string{"127.0.0.1:53"}, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("resolver: %w", err)
-	}
-	var out []string
-	for line := range strings.Lines(string(b)) {
-		f := strings.Fields(line)
-		if len(f) >= 2 && f[0] == "nameserver" {
-			out = append(out, net.JoinHostPort(f[1], "53"))
-		}
-	}
-	if len(out) == 0 {
-		out = []string{"127.0.0.1:53"}
-	}
-	return out, nil
+	cache  cache
+	probed probed
 }
 
 // MX gives a domain's MX records.
@@ -84,6 +63,18 @@ func (r *Resolver) TXT(ctx context.Context, name string) (ours.Answer[string], e
 			return "", false
 		}
 		return strings.Join(t.Txt, ""), true
+	})
+}
+
+// TLSA gives the certificates that a service is known by. RFC 6698 §2
+func (r *Resolver) TLSA(ctx context.Context, name string) (ours.Answer[ours.TLSA], error) {
+	return ask(ctx, r, name, dns.TypeTLSA, func(rr dns.RR) (ours.TLSA, bool) {
+		t, ok := rr.(*dns.TLSA)
+		if !ok {
+			return ours.TLSA{}, false
+		}
+		data, err := hex.DecodeString(t.Certificate)
+		return ours.TLSA{Usage: t.Usage, Selector: t.Selector, Matching: t.MatchingType, Data: data}, err == nil
 	})
 }
 
@@ -193,86 +184,77 @@ func ask[T any](ctx context.Context, r *Resolver, name string, typ uint16, pick 
 	return out, nil
 }
 
-// message gives the answer to a question, from memory or from a server, and how
+// message gives the answer to a question, from memory or from the source, and how
 // long it is good for.
 func (r *Resolver) message(ctx context.Context, name string, typ uint16) (*dns.Msg, time.Duration, error) {
 	now := time.Now()
 	if m, left := r.cache.get(name, typ, now); m != nil {
 		return m, left, nil
 	}
-	q := new(dns.Msg)
-	q.SetQuestion(name, typ)
-	q.SetEdns0(1232, true)
-	q.AuthenticatedData = true
-	var last error = ours.ErrTemporary
-	for range rounds {
-		for _, server := range r.Servers {
-			m, err := exchange(ctx, q, server)
-			if ctx.Err() != nil {
-				return nil, 0, errors.Join(ours.ErrTemporary, ctx.Err())
-			}
-			if err != nil {
-				last = fmt.Errorf("%w: %w", ours.ErrTemporary, err)
-				continue
-			}
-			switch m.Rcode {
-			case dns.RcodeSuccess, dns.RcodeNameError:
-				m.AuthenticatedData = m.AuthenticatedData && loopback(server)
-				left := ttl(m)
-				r.cache.put(name, typ, m, now, left)
-				return m, left, nil
-			case dns.RcodeServerFailure:
-				last = r.why(m)
-			default:
-				last = fmt.Errorf("%w: %s answered %s", ours.ErrTemporary, server, dns.RcodeToString[m.Rcode])
-			}
-		}
-	}
-	return nil, 0, last
-}
-
-// why tells a failed validation from other failures, by the extended error of
-// RFC 8914.
-func (r *Resolver) why(m *dns.Msg) error {
-	if opt := m.IsEdns0(); opt != nil {
-		for _, o := range opt.Option {
-			if e, ok := o.(*dns.EDNS0_EDE); ok {
-				switch e.InfoCode {
-				case dns.ExtendedErrorCodeDNSBogus, dns.ExtendedErrorCodeSignatureExpired, dns.ExtendedErrorCodeSignatureNotYetValid,
-					dns.ExtendedErrorCodeDNSKEYMissing, dns.ExtendedErrorCodeRRSIGsMissing, dns.ExtendedErrorCodeNSECMissing:
-					return ours.ErrBogus
-				}
-			}
-		}
-	}
-	return fmt.Errorf("%w: SERVFAIL", ours.ErrTemporary)
-}
-
-func loopback(server string) bool {
-	a, err := netip.ParseAddrPort(server)
-	return err == nil && a.Addr().Unmap().IsLoopback()
-}
-
-func exchange(ctx context.Context, q *dns.Msg, server string) (*dns.Msg, error) {
-	q = q.Copy()
-	var id [2]byte
-	rand.Read(id[:])
-	q.Id = binary.BigEndian.Uint16(id[:])
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
-	c := dns.Client{Net: "udp", Timeout: askTime, UDPSize: 1232}
-	m, _, err := c.ExchangeContext(ctx, q, server)
-	if err == nil && m.Truncated {
-		c.Net = "tcp"
-		m, _, err = c.ExchangeContext(ctx, q, server)
+	m, err := r.validated(ctx, name, typ)
+	if errors.Is(err, ours.ErrBogus) && ctx.Err() == nil {
+		// It may have been one server among many, or one datagram.
+		m, err = r.validated(ctx, name, typ)
 	}
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	if len(m.Question) != 1 || !strings.EqualFold(m.Question[0].Name, q.Question[0].Name) || m.Question[0].Qtype != q.Question[0].Qtype {
-		return nil, errors.New("the answer is to another question")
+	left := ttl(m)
+	r.cache.put(name, typ, m, now, left)
+	return m, left, nil
+}
+
+func (r *Resolver) validated(ctx context.Context, name string, typ uint16) (*dns.Msg, error) {
+	m, err := r.Source.Message(ctx, name, typ)
+	if err != nil || m.AuthenticatedData || r.Validator == nil {
+		return m, err
 	}
-	return m, nil
+	if r.Probe {
+		ok, err := r.signs(ctx)
+		if err != nil || !ok {
+			return m, err
+		}
+	}
+	m.AuthenticatedData, err = r.Validator.Validate(ctx, m)
+	return m, err
+}
+
+// probed is what is known of whether the source passes signatures on.
+type probed struct {
+	mu    sync.Mutex
+	ok    bool
+	until time.Time
+}
+
+// How long that is believed.
+const (
+	probeKept   = 6 * time.Hour
+	probeFailed = 10 * time.Minute
+)
+
+// signs tells whether the source passes on the root's signatures.
+func (r *Resolver) signs(ctx context.Context) (bool, error) {
+	p := &r.probed
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if now.Before(p.until) {
+		return p.ok, nil
+	}
+	m, err := r.Source.Message(ctx, ".", dns.TypeDNSKEY)
+	if err != nil {
+		return false, err
+	}
+	p.ok, p.until = false, now.Add(probeFailed)
+	for _, rr := range m.Answer {
+		if _, ok := rr.(*dns.RRSIG); ok {
+			p.ok, p.until = true, now.Add(probeKept)
+		}
+	}
+	if !p.ok && r.Log != nil {
+		r.Log.Warn("the DNS servers leave out DNSSEC's signatures: nothing can be validated, and there is no DANE; name other servers in the configuration, or let this server find answers itself (dns.recursive)")
+	}
+	return p.ok, nil
 }
 
 const (

@@ -87,7 +87,7 @@ func TestAnswers(t *testing.T) {
 	for i := range 60 {
 		lines = append(lines, fmt.Sprintf("big.example. 60 MX %d a-rather-long-name-%d.example.org.", i, i))
 	}
-	r := &Resolver{Servers: []string{serve(t, zone(t, &asked, lines...))}}
+	r := &Resolver{Source: &Forward{Servers: []string{serve(t, zone(t, &asked, lines...))}}}
 	ctx := t.Context()
 	mx, err := r.MX(ctx, "example.org")
 	if err != nil || len(mx.Records) != 1 || mx.Records[0] != (ours.MX{Preference: 10, Host: "mail.example.org"}) || !mx.Secure {

@@ -21,6 +21,8 @@ type Zone struct {
 	ips  map[mail.Domain][]netip.Addr
 	txt  map[string][]string
 	ptr  map[netip.Addr][]mail.Domain
+	tlsa map[string][]dns.TLSA
+	safe map[string]bool
 	fail map[string]error
 }
 
@@ -53,6 +55,27 @@ func (z *Zone) Text(name, text string) *Zone {
 	return z
 }
 
+// Certificate adds a TLSA record of a service, "_25._tcp.mail.example.org".
+func (z *Zone) Certificate(name string, r dns.TLSA) *Zone {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	add(&z.tlsa, name, r)
+	return z
+}
+
+// Secure makes answers about the names count as validated.
+func (z *Zone) Secure(names ...string) *Zone {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if z.safe == nil {
+		z.safe = map[string]bool{}
+	}
+	for _, n := range names {
+		z.safe[n] = true
+	}
+	return z
+}
+
 // Fail makes every question about a name fail; nil ends that.
 func (z *Zone) Fail(name string, err error) {
 	z.mu.Lock()
@@ -76,7 +99,7 @@ func answer[T any](z *Zone, name, typ string, records []T) (dns.Answer[T], error
 	switch {
 	case err != nil:
 	case len(records) > 0:
-		return dns.Answer[T]{Records: append([]T(nil), records...), TTL: ttl}, nil
+		return dns.Answer[T]{Records: append([]T(nil), records...), Secure: z.safe[name], TTL: ttl}, nil
 	case z.known(name):
 		err = dns.ErrNoData
 	default:
@@ -87,7 +110,7 @@ func answer[T any](z *Zone, name, typ string, records []T) (dns.Answer[T], error
 
 func (z *Zone) known(name string) bool {
 	d := mail.Domain(name)
-	return z.mx[d] != nil || z.ips[d] != nil || z.txt[name] != nil
+	return z.mx[d] != nil || z.ips[d] != nil || z.txt[name] != nil || z.tlsa[name] != nil
 }
 
 // MX answers as a dns.Resolver.
@@ -109,6 +132,13 @@ func (z *Zone) TXT(_ context.Context, name string) (dns.Answer[string], error) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	return answer(z, name, "TXT", z.txt[name])
+}
+
+// TLSA answers as a dns.Resolver.
+func (z *Zone) TLSA(_ context.Context, name string) (dns.Answer[dns.TLSA], error) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	return answer(z, name, "TLSA", z.tlsa[name])
 }
 
 // PTR answers as a dns.Resolver.
