@@ -24,7 +24,8 @@ var floor = map[string]int{"base": 0, "proto": 1, "engine": 1, "store": 2, "agen
 var siblings = map[string][]string{
 	"base/dns":             {"base/mail"},
 	"base/dns/zone":        {"base/dns", "base/mail"},
-	"base/trace":           {"base/mail"},
+	"base/remedy":          {"base/mail"},
+	"base/trace":           {"base/mail", "base/remedy"},
 	"proto/dkim":           {"proto/message"},
 	"proto/imap":           {"proto/message"},
 	"proto/dsn":            {"proto/message"},

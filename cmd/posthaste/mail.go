@@ -96,6 +96,8 @@ func reason(it admind.Item) string {
 	switch {
 	case it.Reason == "" && it.Attempts == 0:
 		return "not tried yet"
+	case it.Words != "":
+		return it.Words
 	case it.Remote != "":
 		return it.Remote + ": " + it.Reason
 	}

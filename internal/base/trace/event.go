@@ -81,6 +81,9 @@ func (e Event) Log(l *slog.Logger) {
 	if e.Status != (mail.Status{}) {
 		add("status", e.Status.String())
 	}
+	if r, ok := e.Remedy(); ok {
+		add("reason", r.Name)
+	}
 	add("text", e.Text)
 	add("remote", e.Remote)
 	add("tls", e.TLS)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"posthaste/internal/base/remedy"
 )
 
 // Story tells what happened to a message, a sentence an event, in words that
@@ -49,12 +51,11 @@ func (e Event) sentence(loc *time.Location) string {
 	case Delivered:
 		return fmt.Sprintf("%s took it for %s.", host(e.Remote), who)
 	case Deferred:
-		s := fmt.Sprintf("It could not be delivered to %s yet: %s.", who, clause(e.Text))
-		if !e.Next.IsZero() {
-			s += " We try again at " + e.Next.In(loc).Format("2006-01-02 15:04") + "; there is nothing to do."
-		}
-		return s
+		return e.deferred(who, loc)
 	case Failed:
+		if r, ok := e.Remedy(); ok {
+			return fmt.Sprintf("It could not be delivered to %s, and we gave up. %s %s", who, r.What, r.Do)
+		}
 		return fmt.Sprintf("It could not be delivered to %s, and we gave up: %s.", who, clause(e.Text))
 	case Reported:
 		return fmt.Sprintf("We told %s what became of it.", who)
@@ -66,6 +67,36 @@ func (e Event) sentence(loc *time.Location) string {
 		return "Something went wrong on our side, and we asked the sender to try again later."
 	}
 	return "Something happened that this version does not know."
+}
+
+func (e Event) deferred(who string, loc *time.Location) string {
+	r, known := e.Remedy()
+	s := fmt.Sprintf("It could not be delivered to %s yet", who)
+	if known {
+		s += ". " + r.What
+	} else {
+		s += ": " + clause(e.Text) + "."
+	}
+	nothing := !known || r.Do == remedy.Wait
+	if !e.Next.IsZero() {
+		s += " We try again at " + e.Next.In(loc).Format("2006-01-02 15:04")
+		if nothing {
+			return s + "; there is nothing to do."
+		}
+		s += "."
+	}
+	if !nothing {
+		s += " " + r.Do
+	}
+	return s
+}
+
+// Remedy gives what the answer means that held the message up, if that is known.
+func (e Event) Remedy() (remedy.Remedy, bool) {
+	if e.Kind != Deferred && e.Kind != Failed {
+		return remedy.Remedy{}, false
+	}
+	return remedy.Of(remedy.Answer{Status: e.Status, Text: e.Text, Remote: e.Remote})
 }
 
 // clause makes what somebody said fit into a sentence.
@@ -96,8 +127,12 @@ func (e Event) proof() string {
 	if e.TLS != "" {
 		parts = append(parts, e.TLS)
 	}
-	if e.Kind == Delivered && e.Text != "" {
-		parts = append(parts, fmt.Sprintf("it answered %q", e.Text))
+	if _, known := e.Remedy(); (known || e.Kind == Delivered) && e.Text != "" {
+		how := "it answered"
+		if e.Remote == "" && e.Kind != Delivered {
+			how = "in our log"
+		}
+		parts = append(parts, how+fmt.Sprintf(" %q", e.Text))
 	}
 	if e.Size > 0 {
 		parts = append(parts, fmt.Sprintf("%d bytes", e.Size))

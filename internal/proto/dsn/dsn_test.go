@@ -108,7 +108,7 @@ func TestReport(t *testing.T) {
 	if want := sent[:strings.Index(sent, "\r\n\r\n")+2]; bodies[2] != want {
 		t.Errorf("returned header: %q", bodies[2])
 	}
-	for _, want := range []string{"Grüße", "<bob@example.com>, to whom mail for <robert@example.org> goes", "mx.example.com said:\r\n        550 5.1.1 no such user", "look whether the address", "tried again until Fri, 5 Jan", "0123456789abcdef", "tried until the time was over"} {
+	for _, want := range []string{"Grüße", "<bob@example.com>, to whom mail for <robert@example.org> goes", "mx.example.com said:\r\n        550 5.1.1 no such user", "Look whether the address", "tried again until Fri, 5 Jan", "0123456789abcdef", "tried until the time was over"} {
 		if !strings.Contains(bodies[0], want) {
 			t.Errorf("people do not read %q in\n%s", want, bodies[0])
 		}
@@ -320,4 +320,50 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestWords: people read what an answer means, and what they themselves can do;
+// what only an administrator can do is said to be for him.
+func TestWords(t *testing.T) {
+	for _, c := range []struct {
+		action       Action
+		status, text string
+		remote       string
+		want, never  []string
+	}{
+		{Failed, "5.7.26", "550 5.7.26 This mail has been blocked because the sender is unauthenticated.", "gmail-smtp-in.l.google.com", []string{"550 5.7.26 This mail", "What that means: Gmail takes no mail", "send this report to the one who looks after your mail system", "posthaste domain dns"}, nil},
+		{Failed, "5.1.1", "550 5.1.1 User unknown", "mx.example.com", []string{"What that means: There is no such address", "What you can do: Look whether the address"}, nil},
+		{Failed, "4.4.1", "tried for 5 days; the last answer was: no host could be reached; the last one: mx.example.com [192.0.2.1]: 192.0.2.1:25: connect: connection refused", "", []string{"tried until the time was over", "no mail server runs on"}, nil},
+		{Failed, "4.2.0", "450 4.2.0 Greylisted", "mx.example.com", []string{again}, []string{"It is tried again"}},
+		{Delayed, "4.2.2", "452 4.2.2 Mailbox full", "mx.example.com", []string{"mailbox is full", "What you can do: The recipient must delete something"}, nil},
+		{Delayed, "4.2.0", "450 4.2.0 Greylisted", "mx.example.com", []string{"turns a sender that it does not"}, []string{"What you can do"}},
+		{Failed, "5.9.9", "599 xyzzy", "mx.example.com", []string{"What you can do: send it again later"}, []string{"What that means"}},
+	} {
+		r := sample(t)
+		st, err := mail.ParseStatus(c.status)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Recipients = []Recipient{{Action: c.action, Outcome: mail.Outcome{Recipient: mail.Recipient{Address: addr(t, "bob@example.com")}, Status: st, Text: c.text, Remote: c.remote}}}
+		msg, err := r.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, bodies := parts(t, msg)
+		said := strings.Join(strings.Fields(bodies[0]), " ")
+		for _, w := range c.want {
+			if !strings.Contains(said, w) {
+				t.Errorf("%s: people do not read %q in\n%s", c.text, w, bodies[0])
+			}
+		}
+		for _, w := range c.never {
+			if strings.Contains(said, w) {
+				t.Errorf("%s: people read %q in\n%s", c.text, w, bodies[0])
+			}
+		}
+		in, err := Read(message.ParseBytes(msg), bytes.NewReader(msg))
+		if err != nil || len(in.Recipients) != 1 || in.Recipients[0].Action != c.action || in.Recipients[0].Outcome.Status != st {
+			t.Errorf("%s: read back as %+v, %v", c.text, in, err)
+		}
+	}
 }

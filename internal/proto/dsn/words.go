@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"posthaste/internal/base/mail"
+	"posthaste/internal/base/remedy"
 	"posthaste/internal/proto/message"
 )
 
@@ -85,10 +86,22 @@ func (r *Report) recipientWords(b *bytes.Buffer, rc *Recipient) {
 		fmt.Fprintf(b, "        %s\n", line)
 	}
 	fmt.Fprintf(b, "    (status %s)\n", o.Status)
-	if rc.action() == Failed {
+	rm, known := remedy.Of(remedy.Answer{Status: o.Status, Text: o.Text, Remote: o.Remote})
+	if known {
+		fmt.Fprintf(b, "    What that means: %s\n", wrap(rm.What, 56))
+	}
+	switch {
+	case known && rm.Who == remedy.Postmaster:
+		fmt.Fprintf(b, "    What you can do: %s\n", wrap("send this report to the one who looks after your mail system. For him: "+rm.Do, 56))
+	case known && (rc.action() == Failed || rm.Who != remedy.Nobody):
+		fmt.Fprintf(b, "    What you can do: %s\n", wrap(strings.ReplaceAll(rm.Do, remedy.Wait, again), 56))
+	case rc.action() == Failed:
 		fmt.Fprintf(b, "    What you can do: %s\n", wrap(advice(o.Status), 56))
 	}
 }
+
+// again is what can be done when nothing was to be done and it failed.
+const again = "Send it again later, or reach the recipient another way."
 
 // advice says what a sender can do about a status. RFC 3463 §3
 func advice(s mail.Status) string {

@@ -20,6 +20,7 @@ import (
 	"posthaste/internal/agent/postmaster"
 	"posthaste/internal/agent/registrar"
 	"posthaste/internal/base/mail"
+	"posthaste/internal/base/remedy"
 	"posthaste/internal/base/trace"
 	"posthaste/internal/store/directory"
 	"posthaste/internal/store/journal"
@@ -86,8 +87,10 @@ type (
 		Next       time.Time `json:"next"`
 		Attempts   int       `json:"attempts"`
 		Active     bool      `json:"active"`
-		Reason     string    `json:"reason,omitempty"`
-		Remote     string    `json:"remote,omitempty"`
+		Reason     string    `json:"reason,omitempty"` // what was answered
+		Remote     string    `json:"remote,omitempty"` // by whom
+		Why        string    `json:"why,omitempty"`    // a word for it, if it is known
+		Words      string    `json:"words,omitempty"`  // what it means, in a sentence
 	}
 	// A Story is what happened to a message.
 	Story struct {
@@ -379,6 +382,9 @@ func item(it queue.Item) Item {
 	}
 	for _, r := range it.Envelope.Recipients {
 		out.Recipients = append(out.Recipients, r.Address.String())
+	}
+	if r, ok := remedy.Of(remedy.Answer{Status: it.Status, Text: it.Text, Remote: it.Remote}); ok && it.Attempts > 0 {
+		out.Why, out.Words = r.Name, r.What
 	}
 	return out
 }

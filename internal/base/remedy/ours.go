@@ -1,0 +1,32 @@
+package remedy
+
+// What we found out without an answer, or say ourselves.
+var ours = []rule{
+	{"no-domain", Names, Sender, "", "!&there is no domain called", "The domain does not exist.", "Look whether the part behind the @ is written as it should be."},
+	{"null-mx", Names, Sender, "", "!&takes no mail", "The domain says that it takes no mail at all.", "Look for another address of the recipient."},
+	{"no-address", Names, Theirs, "", "!&have no address", "The servers that should take the domain's mail do not exist in the DNS.", "The domain's administrator has to mend his MX records; reach the recipient another way."},
+	{"bogus-dns", Names, Theirs, "", "!&not properly signed", "The DNS of the domain is signed, and the signature is wrong: the answer may be forged.", "It is tried again. If it goes on, the domain's administrator has to mend his DNSSEC."},
+	{"dns-silent", Names, Nobody, "", "!&cannot be found out just now", "The DNS servers of the domain do not answer.", "It is tried again. If it happens for many domains, look at the [dns] servers of this machine."},
+	{"loop-here", Loop, Postmaster, "", "!&comes back to us|!&runs in a circle|!&lead in a circle", "Mail for this address leads back to this server, which does not serve it.", "Add the domain (\"posthaste domain add\"), mend the alias, or mend the MX record."},
+	{"refused-connection", Unreachable, Nobody, "", "!&connection refused", "The recipient's server is reached, and no mail server runs on it at this moment.", "It is tried again. If it goes on, its administrator should be told another way."},
+	{"port-blocked", Unreachable, Postmaster, "", "!&i/o timeout|!&deadline exceeded|!&timed out|!&timeout", "The recipient's server does not answer.", "It is tried again. If no server anywhere answers, your provider blocks port 25: ask him to open it, or send through a relay."},
+	{"no-route", Unreachable, Postmaster, "", "!&no route to host|!&network is unreachable|!&host is down|!&cannot assign requested address", "There is no way in the network from this server to the recipient's.", "It is tried again. If it happens for many domains, look at the network of this machine (IPv6 too)."},
+	{"reset", Unreachable, Nobody, "", "!&reset by peer|!&broken pipe|!&eof", "The recipient's server hung up.", "It is tried again; there is nothing to do."},
+	{"certificate", Crypto, Theirs, "", "!&certificate|!&x509", "The next server's certificate is not valid, and the way to it must be secure.", "It is tried again. If it goes on, the administrator of that server has to renew it."},
+	{"no-starttls", Crypto, Theirs, "", "!&starttls is not offered|!&requiretls", "The next server cannot do what was asked for: the message must travel protected.", "Send it without that condition, or ask the administrator of the other server."},
+	{"tls-failed", Crypto, Theirs, "", "!&tls:", "No secure connection with the next server came about.", "It is tried again. If it goes on, its administrator should be told."},
+	{"full-here", Full, Recipient, "", "!&mailbox full", "The recipient's mailbox on this server is full.", "The recipient must delete something, or the administrator gives more room."},
+	{"nobody-here", NoUser, Sender, "", "!&nobody called", "There is no such address on this server.", "Look whether the address is written as it should be."},
+	{"size-here", Size, Sender, "", "!&too large for the next host", "The message is larger than the next server takes.", "Send it with less in it, or a link to the files."},
+	{"utf8-here", Form, Sender, "", "!&needs smtputf8", "The next server does not know addresses that have other than plain ASCII letters.", "Use another address, of yours or of the recipient."},
+	{"eightbit-here", Form, Sender, "", "!&needs 8bitmime|!&needs binarymime", "The next server cannot take the message as it is.", "Send it as plain text, or with another program."},
+	{"returned", Policy, Postmaster, "", "!&administrator", "An administrator of this server returned the message.", "Ask him why."},
+	{"suppressed", NoUser, Sender, "", "!&bounced before", "Mail to this address came back before, because it does not exist; this server does not send to it for a while.", "Look whether the address is right. The administrator can take it off the list: \"posthaste suppression remove\"."},
+	{"trouble-here", Busy, Postmaster, "", "!&local error|!&no room on this server", "This server has a difficulty of its own.", "It is tried again. The log of this server says what it is."},
+}
+
+// What is left to say where nothing else is known.
+var rest = []rule{
+	{"cut-off", Busy, Nobody, "", "!&session ended|!&no host would speak to us", "The recipient's server broke off.", "It is tried again; there is nothing to do."},
+	{"nobody-answered", Unreachable, Nobody, "", "!&no host could be reached", "None of the domain's mail servers could be reached.", "It is tried again; there is nothing to do."},
+}

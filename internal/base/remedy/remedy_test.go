@@ -1,0 +1,135 @@
+package remedy
+
+import (
+	_ "embed"
+	"strings"
+	"testing"
+
+	"posthaste/internal/base/mail"
+)
+
+//go:embed testdata/answers.txt
+var answers string
+
+type answer struct {
+	name string
+	Answer
+}
+
+func known(t testing.TB) (out []answer) {
+	for line := range strings.Lines(answers) {
+		line = strings.TrimSuffix(line, "\n")
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		f := strings.SplitN(line, "|", 4)
+		if len(f) != 4 {
+			t.Fatalf("%q", line)
+		}
+		st, err := mail.ParseStatus(f[2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := answer{f[0], Answer{Status: st, Text: f[3]}}
+		if f[1] != "" {
+			a.Remote = f[1] + " [192.0.2.9]"
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// TestAnswers: what servers say is found under its name, and every line of the
+// table is what some server says: none stands in the shadow of another.
+func TestAnswers(t *testing.T) {
+	found := map[string]bool{}
+	for _, a := range known(t) {
+		r, ok := Of(a.Answer)
+		if !ok || r.Name != a.name {
+			t.Errorf("%s: %q is taken for %q", a.name, a.Text, r.Name)
+		}
+		found[r.Name] = true
+	}
+	names := map[string]bool{}
+	for _, table := range [][]rule{giants, houses, lists, everybody, ours, rest} {
+		for _, r := range table {
+			if names[r.name] {
+				t.Errorf("%s is there twice", r.name)
+			}
+			names[r.name] = true
+			if !found[r.name] {
+				t.Errorf("%s: nobody says that, or it stands in the shadow of another", r.name)
+			}
+			if !strings.HasSuffix(r.what, ".") || !strings.HasSuffix(r.do, ".") || r.match != strings.ToLower(r.match) || strings.ContainsAny(r.name, " |") {
+				t.Errorf("%s: %q %q", r.name, r.what, r.do)
+			}
+			for alt := range strings.SplitSeq(r.match, "|") {
+				for f := range strings.SplitSeq(alt, "&") {
+					if f == "" {
+						t.Errorf("%s: %q", r.name, r.match)
+					}
+				}
+			}
+			if r.at != "" && !isSite(r.at) {
+				t.Errorf("%s: nothing is at %s", r.name, r.at)
+			}
+		}
+	}
+	if len(names) < 150 {
+		t.Errorf("only %d answers are known", len(names))
+	}
+}
+
+func isSite(name string) bool {
+	for _, s := range sites {
+		if s.site == name {
+			return true
+		}
+	}
+	return false
+}
+
+// TestUnknown: what nobody has heard of gets no words.
+func TestUnknown(t *testing.T) {
+	for _, a := range []Answer{{}, {Status: mail.Status{Class: 5}, Text: "550 xyzzy", Remote: "mx.example.net"}, {Status: mail.Status{Class: 5}, Text: "download marbles"}} {
+		if r, ok := Of(a); ok || Words(a) != "" {
+			t.Errorf("%+v is taken for %s", a, r.Name)
+		}
+	}
+}
+
+func TestSite(t *testing.T) {
+	for host, want := range map[string]string{
+		"Gmail-SMTP-In.l.Google.COM.": "google", "google.com": "google", "notgoogle.com": "", "": "", "mx.example.net": "",
+		"example-org.mail.protection.outlook.com": "microsoft", "mx00.emig.gmx.net": "gmx",
+	} {
+		if got := Site(host); got != want {
+			t.Errorf("%q: %q, want %q", host, got, want)
+		}
+	}
+}
+
+// FuzzOf: whatever is said, it is looked up in bounded time, and the same way in
+// any case.
+func FuzzOf(f *testing.F) {
+	for _, a := range known(f) {
+		f.Add(a.Text, a.Remote)
+	}
+	f.Fuzz(func(t *testing.T, text, remote string) {
+		a := Answer{Status: mail.Status{Class: 5, Subject: 1, Detail: 1}, Text: text, Remote: remote}
+		r, ok := Of(a)
+		if ok != (r.Name != "") || ok == (Words(a) == "") {
+			t.Errorf("%q: %+v, %v", text, r, ok)
+		}
+	})
+}
+
+func BenchmarkOf(b *testing.B) {
+	a := Answer{Status: mail.Status{Class: 5}, Text: strings.Repeat("550 xyzzy and nothing that is known ", 25), Remote: "mx.example.net [192.0.2.1]"}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, ok := Of(a); ok {
+			b.Fatal("known")
+		}
+	}
+}
