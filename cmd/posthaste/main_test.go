@@ -68,6 +68,24 @@ func mustFail(t *testing.T, want string, in string, args ...string) {
 	}
 }
 
+// TestDeleted is about mail that nobody deleted: how it comes back is tested with
+// the store and with real clients.
+func TestDeleted(t *testing.T) {
+	data := "--data=" + filepath.Join(t.TempDir(), "data")
+	must(t, "", "domain", "add", "example.org", data)
+	must(t, "secret password", "account", "add", "ada@example.org", "--password-stdin", data)
+	if out := must(t, "", "mailbox", "deleted", "list", "ada@example.org", data); out != "No deleted mail.\n" {
+		t.Errorf("deleted is %q", out)
+	}
+	mustFail(t, "no id of a deleted", "", "mailbox", "deleted", "restore", "ada@example.org", "x", data)
+	mustFail(t, "of 1 messages 0 were", "", "mailbox", "deleted", "restore", "ada@example.org", "1.1", data)
+	mustFail(t, "or say --all", "", "mailbox", "deleted", "restore", "ada@example.org", data)
+	mustFail(t, "no time span", "", "mailbox", "deleted", "list", "ada@example.org", "--since", "x", data)
+	if out := must(t, "", "mailbox", "deleted", "restore", "ada@example.org", "--all", "--since", "2d", data); out != "restored 0 messages\n" {
+		t.Errorf("restored: %q", out)
+	}
+}
+
 // TestAppPasswords makes them, lists them and takes them away.
 func TestAppPasswords(t *testing.T) {
 	data := "--data=" + filepath.Join(t.TempDir(), "data")

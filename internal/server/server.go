@@ -109,7 +109,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 		GiveUp: time.Duration(c.Queue.GiveUp), WarnAfter: time.Duration(c.Queue.WarnAfter),
 		FirstRetry: time.Duration(c.Queue.FirstRetry), LastRetry: time.Duration(c.Queue.LastRetry),
 	}
-	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Bodies: bodies, Queue: q, Journal: h.journal, Log: o.Log}
+	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Bodies: bodies, Queue: q, Journal: h.journal, Log: o.Log, KeepDead: time.Duration(c.Deleted.Keep), MaxDead: int64(c.Deleted.Limit)}
 	h.Admin = &admind.Server{
 		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: keys, Quota: int64(c.Limits.AccountQuota), Hash: hash, AppPassword: auth.NewAppPassword},
 		Directory: h.directory, Mailboxes: h.mailboxes, Queue: q, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Version: o.Version, Log: o.Log,

@@ -308,7 +308,7 @@ func (v *life) maintain() error {
 	var errs []error
 	for a := mail.AccountID(1); a <= accounts; a++ {
 		errs = append(errs, v.mda.Mailboxes.Fold(ctx, a))
-		_, err := v.mda.Mailboxes.Reap(ctx, a, time.Now().Add(time.Hour))
+		_, err := v.mda.Mailboxes.Reap(ctx, a, mailbox.Keep{Since: time.Now().Add(time.Hour)})
 		errs = append(errs, err)
 	}
 	_, err := v.mda.Bodies.Sweep(ctx)

@@ -1,5 +1,5 @@
 // Package postmaster does what must be done from time to time: flags are folded
-// into their rows, expunged mail is let go, bodies that nobody holds give back
+// into their rows, expunged mail is let go when its time is over, bodies that nobody holds give back
 // their space, old stories are forgotten. And it checks the store when asked.
 package postmaster
 
@@ -28,10 +28,12 @@ type Agent struct {
 	Journal   *journal.Journal
 	Log       *slog.Logger
 
-	// Every is how often the round is made, KeepDead how long expunged mail is
-	// kept before its space is given back, KeepStories how long stories are; 0
-	// is an hour, an hour and 30 days.
+	// Every is how often the round is made, KeepDead how long expunged mail can be
+	// restored, KeepStories how long stories are kept; 0 is an hour, 30 days and
+	// 30 days.
 	Every, KeepDead, KeepStories time.Duration
+	// MaxDead is how many bytes of expunged mail an account keeps, 0 is no limit.
+	MaxDead int64
 }
 
 func or(d, def time.Duration) time.Duration {
@@ -65,7 +67,8 @@ func (a *Agent) Round(ctx context.Context) error {
 	errs = append(errs, err)
 	now := time.Now()
 	for _, ac := range accts {
-		if _, err := a.Mailboxes.Reap(ctx, ac.ID, now.Add(-or(a.KeepDead, time.Hour))); err != nil {
+		keep := mailbox.Keep{Since: now.Add(-or(a.KeepDead, 30*24*time.Hour)), Bytes: a.MaxDead}
+		if _, err := a.Mailboxes.Reap(ctx, ac.ID, keep); err != nil {
 			errs = append(errs, err)
 		}
 	}

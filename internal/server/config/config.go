@@ -36,6 +36,7 @@ type Config struct {
 	Receive   Receive    `toml:"receive"`
 	Limits    Limits     `toml:"limits"`
 	Queue     Queue      `toml:"queue"`
+	Deleted   Deleted    `toml:"deleted"`
 }
 
 // Log says what is written to standard error, and how.
@@ -116,6 +117,12 @@ type Queue struct {
 	PerDomain  int      `toml:"per_domain"`
 }
 
+// Deleted says how long deleted mail can be restored. It counts as nobody's use.
+type Deleted struct {
+	Keep  Duration `toml:"keep"`
+	Limit Size     `toml:"limit"` // of an account; what went first goes for good; 0 is none
+}
+
 // Size is a number of bytes, written "50MB", "1GB" or as a plain number.
 type Size int64
 
@@ -183,6 +190,7 @@ func Default() Config {
 			FirstRetry: Duration(time.Minute), LastRetry: Duration(4 * time.Hour), WarnAfter: Duration(4 * time.Hour), GiveUp: Duration(5 * 24 * time.Hour),
 			Workers: 100, PerDomain: 10,
 		},
+		Deleted: Deleted{Keep: Duration(30 * 24 * time.Hour), Limit: 5 << 30},
 	}
 }
 

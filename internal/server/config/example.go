@@ -92,4 +92,8 @@ hostname = "mail.example.org"
 # give_up = "5d"                   # when the sender hears that it failed
 # workers = 100                    # messages that are sent at a time,
 # per_domain = 10                  # and to one domain
+
+[deleted]                          # mail that was deleted for good can be restored
+# keep = "30d"                     # for so long,
+# limit = "5GB"                    # but no more than that of an account; 0 is no limit
 `

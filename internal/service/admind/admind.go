@@ -131,6 +131,8 @@ func (s *Server) Handler() http.Handler {
 	m.HandleFunc("GET /v1/accounts/{address}/passwords", s.answer(s.appPasswords))
 	m.HandleFunc("POST /v1/accounts/{address}/passwords", s.answer(s.addAppPassword))
 	m.HandleFunc("DELETE /v1/accounts/{address}/passwords/{name}", s.answer(s.removeAppPassword))
+	m.HandleFunc("GET /v1/accounts/{address}/deleted", s.answer(s.deleted))
+	m.HandleFunc("POST /v1/accounts/{address}/deleted/restore", s.answer(s.restoreDeleted))
 	m.HandleFunc("GET /v1/aliases", s.answer(s.aliases))
 	m.HandleFunc("POST /v1/aliases", s.answer(s.addAlias))
 	m.HandleFunc("DELETE /v1/aliases/{address}", s.answer(s.removeAlias))

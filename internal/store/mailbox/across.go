@@ -50,6 +50,7 @@ func leave(*Edit, *selection) {}
 func takeOut(e *Edit, t *selection) {
 	if len(t.rows) > 0 {
 		e.remove(t.box, t.rows, t.at, t.uids)
+		e.bury(t.box, t.now.Keywords, t.rows) // its email is this account's, and must be reaped
 	}
 }
 
@@ -135,7 +136,7 @@ func (s *Store) prepared(ctx context.Context, a mail.AccountID, r *Row) (*Prepar
 	if err != nil {
 		return nil, err
 	}
-	p := &Prepared{Trace: em.trace, Prefix: em.prefix, Ref: em.ref, Size: r.Size, ends: r.ends, record: rows[1]}
+	p := &Prepared{Trace: em.trace, Prefix: em.prefix, Ref: em.ref, Size: r.Size, ends: r.ends, ascii: r.ascii, record: rows[1]}
 	if len(rows[1]) == 1 && rows[1][0] == recordAbsent {
 		body, err := s.Bodies.Open(ctx, em.ref, em.prefix)
 		if err != nil {

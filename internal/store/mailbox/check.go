@@ -53,7 +53,7 @@ func (c *checker) rows(r kv.Reader) (err error) {
 	if c.root, err = readRoot(r, c.a); err != nil {
 		return err
 	}
-	steps := []func(kv.Reader) error{c.mailboxes, c.emailRows, c.messages, c.names, c.shares, c.log}
+	steps := []func(kv.Reader) error{c.mailboxes, c.emailRows, c.messages, c.names, c.shares, c.log, c.expunged, c.uidls}
 	for _, step := range steps {
 		if err := step(r); err != nil {
 			return err
@@ -228,4 +228,37 @@ func (c *checker) log(r kv.Reader) error {
 		c.say("%v", err)
 	}
 	return nil
+}
+
+func (c *checker) expunged(r kv.Reader) error {
+	var size int64
+	err := c.scan(r, kindExpunged, func(k, v []byte) error {
+		g, err := decodeGrave(v)
+		if err != nil {
+			c.say("expunged messages: unreadable row %x", k)
+			return nil
+		}
+		for i := range g.rows {
+			row := &g.rows[i]
+			size += row.Size
+			if _, ok := c.emails[row.Email]; !ok || !c.records[row.Email] {
+				c.say("expunged UID %d of %q: email %d is missing", row.UID, g.name, row.Email)
+			}
+		}
+		return nil
+	})
+	if err == nil && size != c.root.deadBytes {
+		c.say("expunged mail is counted as %d bytes, there are %d", c.root.deadBytes, size)
+	}
+	return err
+}
+
+func (c *checker) uidls(r kv.Reader) error {
+	return c.scan(r, kindUIDL, func(k, v []byte) error {
+		id := mail.EmailID(binary.BigEndian.Uint64(k))
+		if _, ok := c.emails[id]; !ok || !ValidUIDL(string(v)) {
+			c.say("email %d: it does not exist or its unique id %q is none", id, v)
+		}
+		return nil
+	})
 }

@@ -18,7 +18,9 @@
 //	07 name            mailbox of that name
 //	08 mailbox         names of the keywords behind flag bits 5 to 63
 //	09 name            a subscription; the mailbox need not exist
-//	0a time modseq     emails that left a mailbox then, for the reaper
+//	0a time modseq     emails that left a mailbox then, as older versions wrote it
+//	20 email           the unique id of POP3 that it brought along
+//	24 time modseq mailbox uid  messages expunged then, for who wants them back
 //
 // Under kv.Free, written only under the owner's lock:
 //
@@ -30,7 +32,8 @@
 // counters of row 01 are those of its rows 02. The use in row 00 is the sum of
 // the sizes of all rows 02. Every row 02 has its rows 03 and 04; a blob in row
 // 03 has its reference row. Whoever an ACL (in row 01) names is led to the mailbox by a
-// row S, and by such rows to no other.
+// row S, and by such rows to no other. A message in a row 24
+// has its rows 03 and 04, and row 00 has the sum of their sizes.
 //
 // # Flags are a log
 //

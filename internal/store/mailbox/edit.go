@@ -161,6 +161,7 @@ type Incoming struct {
 	Flags    Flags // system flags
 	Keywords []string
 	Date     time.Time // INTERNALDATE; zero: now
+	UIDL     string    // unique id of POP3 that it had elsewhere; "": none
 }
 
 // Appended says where a message went.
@@ -195,6 +196,11 @@ func (e *Edit) Append(box mail.MailboxID, m Incoming) (Appended, error) {
 	r := Row{Flags: m.Flags.System() | bits, date: m.Date.Unix(), zone: int16(zone / 60), saved: now.Unix(), ends: m.ends, ascii: m.ascii}
 	if err := e.file(b, m.Prepared, &r); err != nil {
 		return Appended{}, err
+	}
+	if m.UIDL != "" {
+		if err := e.setUIDL(r.Email, m.UIDL); err != nil {
+			return Appended{}, err
+		}
 	}
 	return Appended{Mailbox: box, UIDValidity: b.UIDValidity, UID: r.UID, Email: r.Email, Thread: r.Thread, ModSeq: r.ModSeq}, nil
 }

@@ -2,7 +2,6 @@ package mailbox
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 
 	"posthaste/internal/base/mail"
@@ -22,7 +21,8 @@ const (
 // a transaction below kv.MaxTx and a row below kv.MaxValue.
 const maxMessages = 8000
 
-// Expunge takes messages out of a mailbox for good, and gives their UIDs.
+// Expunge takes messages out of a mailbox, and gives their UIDs. Until they are
+// reaped they can be restored.
 func (s *Store) Expunge(ctx context.Context, a mail.AccountID, box mail.MailboxID, set mail.UIDSet, mode ExpungeMode) (gone mail.UIDSet, seq mail.ModSeq, err error) {
 	for {
 		var part mail.UIDSet
@@ -77,31 +77,23 @@ func (e *Edit) expungeSome(box mail.MailboxID, set mail.UIDSet, mode ExpungeMode
 	}
 	if len(rows) > 0 {
 		e.remove(b, rows, at, gone)
+		e.bury(b, now.Keywords, rows)
 	}
 	return gone, rest, nil
 }
 
 // remove takes rows out of a mailbox; at are their numbers in it.
 func (e *Edit) remove(b *editBox, rows []*Row, at []int, gone mail.UIDSet) {
-	var dead []byte
-	last := mail.EmailID(0)
 	for _, r := range rows {
 		b.Total--
 		b.Size -= r.Size
 		b.count(r.Flags, -1)
 		e.root.usedCount--
 		e.root.usedBytes -= r.Size
-		dead = binary.AppendVarint(dead, int64(r.Email)-int64(last))
-		last = r.Email
 	}
 	e.deleteRows(b.ID, rows, at)
 	b.ModSeq, b.vanished, b.dirty = e.root.modseq, e.root.modseq, true
 	e.note(op{kind: opExpunge, box: b.ID, uids: gone})
-
-	k := key64(e.acct, kindDead, uint64(e.tx.Now().Unix()))
-	k = binary.BigEndian.AppendUint64(k, uint64(e.root.modseq))
-	k = binary.BigEndian.AppendUint64(k, uint64(b.ID)<<32|uint64(rows[0].UID))
-	e.tx.Set(k, dead)
 }
 
 // deleteRows deletes neighbours at one blow, single rows one by one.

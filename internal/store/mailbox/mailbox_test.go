@@ -323,7 +323,7 @@ func runModel(t *testing.T, r *rand.Rand) {
 		m.compare(b)
 		m.compareTo(b, &Store{DB: m.s.DB, Bodies: m.s.Bodies})
 	}
-	if _, err := m.s.Reap(t.Context(), ada, time.Now().Add(time.Hour)); err != nil {
+	if _, err := m.s.Reap(t.Context(), ada, Keep{Since: time.Now().Add(time.Hour)}); err != nil {
 		t.Error(err)
 	}
 }
@@ -550,10 +550,10 @@ func TestReapForgetsOnlyTheDead(t *testing.T) {
 	if _, _, err := s.Expunge(t.Context(), ada, Inbox, mail.UIDSpan(1, 9), ExpungeAll); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := s.Reap(t.Context(), ada, time.Now().Add(-time.Hour)); n != 0 || err != nil {
+	if n, err := s.Reap(t.Context(), ada, Keep{Since: time.Now().Add(-time.Hour)}); n != 0 || err != nil {
 		t.Error("reaped before its time:", n, err)
 	}
-	if _, err := s.Reap(t.Context(), ada, time.Now().Add(time.Hour)); err != nil {
+	if _, err := s.Reap(t.Context(), ada, Keep{Since: time.Now().Add(time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.OpenEmail(t.Context(), ada, a.Email); !errors.Is(err, mail.ErrNotFound) {

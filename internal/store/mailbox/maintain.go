@@ -197,67 +197,129 @@ func (s *Store) trim(ctx context.Context, a mail.AccountID) error {
 	return nil
 }
 
-// reapRows is how many emails one commit of Reap forgets.
+// reapRows is how many emails one commit of DestroyBodies forgets.
 const reapRows = 1000
 
-// Reap forgets the emails that left their last mailbox before a time: their
-// rows, and their hold on bodies.
-func (s *Store) Reap(ctx context.Context, a mail.AccountID, before time.Time) (n int, err error) {
-	var dead []mail.EmailID
-	var keys [][]byte
+// Keep says what of the expunged mail stays.
+type Keep struct {
+	Since time.Time // what went before that is forgotten
+	Bytes int64     // and so is the oldest of what is more than that; 0: no limit
+}
+
+// Reap forgets expunged mail that need not be kept: it can no longer be
+// restored, and emails that stand in no mailbox let their bodies go. It gives
+// how many messages that were.
+func (s *Store) Reap(ctx context.Context, a mail.AccountID, keep Keep) (n int, err error) {
+	var doomed [][]byte
+	var rt root
+	var live map[mail.EmailID]bool
 	err = s.DB.View(ctx, func(r kv.Reader) error {
-		dead, keys = dead[:0], keys[:0]
-		low := key(a, kindDead)
-		for row, err := range r.Scan(kv.Range{Low: low, High: key64(a, kindDead, uint64(max(before.Unix(), 0)))}) {
-			if err != nil {
-				return err
-			}
-			keys = append(keys, append([]byte(nil), row.Key...))
-			d := kv.Decode(row.Value)
-			last := int64(0)
-			for d.More() {
-				last += d.Varint()
-				dead = append(dead, mail.EmailID(last))
-			}
-			if err := d.Err(); err != nil {
-				return err
-			}
+		if rt, err = readRoot(r, a); err != nil {
+			return err
 		}
-		return nil
+		if doomed, err = doomedRows(r, a, rt, keep); err != nil || len(doomed) == 0 {
+			return err
+		}
+		live, err = liveEmails(r, a, doomed)
+		return err
 	})
-	if err != nil || len(keys) == 0 {
+	if err != nil || len(doomed) == 0 {
 		return 0, wrapReap(a, err)
 	}
-	live, err := s.live(ctx, a)
-	if err != nil {
-		return 0, wrapReap(a, err)
-	}
-	// An email without a row in any mailbox can never get one again, so what is
-	// dead stays dead while this goes on.
-	for len(dead) > 0 {
-		part := dead[:min(len(dead), reapRows)]
-		dead = dead[len(part):]
-		err := s.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{Lock(a)}}, func(tx kv.Tx) error {
-			for _, id := range part {
-				if !live[id] {
-					if err := forget(tx, a, id); err != nil {
-						return err
-					}
-				}
-			}
-			if len(dead) == 0 {
-				for _, k := range keys {
-					tx.Delete(k)
-				}
-			}
-			return nil
+	// An email without a row in any mailbox gets one again only if it is
+	// restored, which restored counts: what is dead stays dead while this goes on.
+	for _, k := range doomed {
+		part := 0
+		err := s.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{Lock(a)}}, func(tx kv.Tx) (err error) {
+			part, err = reapRow(tx, a, k, rt.restored, live)
+			return err
 		})
 		if err != nil {
 			return n, wrapReap(a, err)
 		}
-		n += len(part)
+		n += part
 	}
 	return n, nil
+}
+
+// doomedRows gives the keys of the rows 0a and 24 that are not to be kept.
+func doomedRows(r kv.Reader, a mail.AccountID, rt root, keep Keep) (keys [][]byte, err error) {
+	since := uint64(max(keep.Since.Unix(), 0))
+	for row, err := range r.Scan(kv.Range{Low: key(a, kindDead), High: key64(a, kindDead, since)}) {
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, append([]byte(nil), row.Key...))
+	}
+	left := rt.deadBytes
+	for row, err := range r.Scan(kv.Prefix(key(a, kindExpunged))) {
+		if err != nil {
+			return nil, err
+		}
+		at, _ := graveOf(row.Key)
+		if uint64(at.Unix()) >= since && (keep.Bytes == 0 || left <= keep.Bytes) {
+			break
+		}
+		g, err := decodeGrave(row.Value)
+		if err != nil {
+			return nil, err
+		}
+		for i := range g.rows {
+			left -= g.rows[i].Size
+		}
+		keys = append(keys, append([]byte(nil), row.Key...))
+	}
+	return keys, nil
+}
+
+// reapRow forgets the emails of a row 0a or 24 that are not live, unless mail was
+// restored since that was looked up: then the next time will do.
+func reapRow(tx kv.Tx, a mail.AccountID, k []byte, restored uint64, live map[mail.EmailID]bool) (int, error) {
+	rt, err := readRoot(tx, a)
+	if err != nil || rt.restored != restored {
+		return 0, err
+	}
+	raw, err := tx.Get(k)
+	if err != nil || raw == nil {
+		return 0, err
+	}
+	ids, size, err := deadEmails(k, raw)
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range ids {
+		if !live[id] {
+			if err := forget(tx, a, id); err != nil {
+				return 0, err
+			}
+		}
+	}
+	tx.Delete(k)
+	if size > 0 {
+		rt.deadBytes -= size
+		tx.Set(key(a, kindRoot), rt.append(nil))
+	}
+	return len(ids), nil
+}
+
+// deadEmails gives the emails that a row 0a or 24 has, and their size as counted
+// in row 00.
+func deadEmails(k, raw []byte) (ids []mail.EmailID, size int64, err error) {
+	if k[kv.PrefixLen] == kindExpunged {
+		g, err := decodeGrave(raw)
+		for i := range g.rows {
+			ids = append(ids, g.rows[i].Email)
+			size += g.rows[i].Size
+		}
+		return ids, size, err
+	}
+	d := kv.Decode(raw)
+	last := int64(0)
+	for d.More() {
+		last += d.Varint()
+		ids = append(ids, mail.EmailID(last))
+	}
+	return ids, 0, d.Err()
 }
 
 func wrapReap(a mail.AccountID, err error) error {
@@ -267,23 +329,37 @@ func wrapReap(a mail.AccountID, err error) error {
 	return fmt.Errorf("mailbox: reap account %d: %w", a, err)
 }
 
-// live gives all emails that stand in a mailbox.
-func (s *Store) live(ctx context.Context, a mail.AccountID) (map[mail.EmailID]bool, error) {
+// liveEmails gives all emails that stand in a mailbox, or in a row 24 that is not
+// doomed.
+func liveEmails(r kv.Reader, a mail.AccountID, doomed [][]byte) (map[mail.EmailID]bool, error) {
 	live := map[mail.EmailID]bool{}
-	err := s.DB.View(ctx, func(r kv.Reader) error {
-		for row, err := range r.Scan(kv.Prefix(key(a, kindMessage))) {
-			if err != nil {
-				return err
-			}
-			rw, err := decodeRow(mail.UID(binary.BigEndian.Uint32(row.Key[len(row.Key)-4:])), row.Value)
-			if err != nil {
-				return err
-			}
-			live[rw.Email] = true
+	for row, err := range r.Scan(kv.Prefix(key(a, kindMessage))) {
+		if err != nil {
+			return nil, err
 		}
-		return nil
-	})
-	return live, err
+		rw, err := decodeRow(mail.UID(binary.BigEndian.Uint32(row.Key[len(row.Key)-4:])), row.Value)
+		if err != nil {
+			return nil, err
+		}
+		live[rw.Email] = true
+	}
+	rest := kv.Prefix(key(a, kindExpunged))
+	if last := doomed[len(doomed)-1]; last[kv.PrefixLen] == kindExpunged { // they are in order
+		rest.Low = append(last[:len(last):len(last)], 0)
+	}
+	for row, err := range r.Scan(rest) {
+		if err != nil {
+			return nil, err
+		}
+		g, err := decodeGrave(row.Value)
+		if err != nil {
+			return nil, err
+		}
+		for i := range g.rows {
+			live[g.rows[i].Email] = true
+		}
+	}
+	return live, nil
 }
 
 // forget removes what is kept of an email.
@@ -300,6 +376,7 @@ func forget(tx kv.Tx, a mail.AccountID, id mail.EmailID) error {
 	body.Release(tx, e.ref, holder(a, id))
 	tx.Delete(k)
 	tx.Delete(key64(a, kindRecord, uint64(id)))
+	tx.Delete(key64(a, kindUIDL, uint64(id)))
 	return nil
 }
 

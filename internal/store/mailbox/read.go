@@ -211,13 +211,14 @@ func (s *Store) ModSeq(ctx context.Context, a mail.AccountID) (seq mail.ModSeq, 
 type Usage struct {
 	Bytes, MaxBytes       int64
 	Messages, MaxMessages int64
+	Expunged              int64 // bytes of what was expunged and can be restored
 }
 
 // Usage gives what the account takes.
 func (s *Store) Usage(ctx context.Context, a mail.AccountID) (u Usage, err error) {
 	err = s.DB.View(ctx, func(r kv.Reader) error {
 		rt, err := readRoot(r, a)
-		u = Usage{Bytes: rt.usedBytes, MaxBytes: rt.maxBytes, Messages: rt.usedCount, MaxMessages: rt.maxCount}
+		u = Usage{Bytes: rt.usedBytes, MaxBytes: rt.maxBytes, Messages: rt.usedCount, MaxMessages: rt.maxCount, Expunged: rt.deadBytes}
 		return err
 	})
 	return u, err

@@ -22,6 +22,8 @@ const (
 	kindKeywords   = 0x08
 	kindSubscribed = 0x09
 	kindDead       = 0x0a
+	kindUIDL       = 0x20
+	kindExpunged   = 0x24
 )
 
 // Lock guards all rows of an account.
@@ -67,12 +69,15 @@ type root struct {
 	usedCount   int64
 	maxBytes    int64 // 0: no limit
 	maxCount    int64
+	deadBytes   int64  // of all messages in rows 24
+	restored    uint64 // how often messages came back from there
 }
 
 func (r root) append(b []byte) []byte {
 	for _, v := range [...]uint64{
 		uint64(r.modseq), uint64(r.floor), uint64(r.nextMailbox), uint64(r.nextEmail), uint64(r.nextThread),
 		uint64(r.uidValidity), uint64(r.usedBytes), uint64(r.usedCount), uint64(r.maxBytes), uint64(r.maxCount),
+		uint64(r.deadBytes), r.restored,
 	} {
 		b = binary.AppendUvarint(b, v)
 	}
@@ -92,6 +97,9 @@ func decodeRoot(raw []byte) (root, error) {
 		usedCount:   int64(d.Uvarint()),
 		maxBytes:    int64(d.Uvarint()),
 		maxCount:    int64(d.Uvarint()),
+	}
+	if d.More() {
+		r.deadBytes, r.restored = int64(d.Uvarint()), d.Uvarint()
 	}
 	return r, d.Err()
 }

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"posthaste/internal/server/config"
+	"posthaste/internal/service/admind"
+)
+
+func (t *tool) mailbox() *cobra.Command {
+	c := &cobra.Command{Use: "mailbox", Short: "What is in people's mailboxes, and what was", GroupID: "mail"}
+	deleted := &cobra.Command{
+		Use: "deleted", Short: "Deleted mail that can still be restored",
+		Long: `Mail that was deleted for good is kept out of sight for some time ([deleted] in
+the configuration): what was expunged over IMAP, deleted over POP3, removed by
+a POP3 policy, or in a mailbox that was deleted. It does not count as use.`,
+	}
+	deleted.AddCommand(t.deletedList(), t.deletedRestore())
+	c.AddCommand(deleted)
+	return c
+}
+
+// A filter is the flags that say which deleted mail is meant.
+type filter struct{ mailbox, since string }
+
+func (f *filter) flags(c *cobra.Command) {
+	c.Flags().StringVar(&f.mailbox, "mailbox", "", "only what was in the mailbox of this `name`")
+	c.Flags().StringVar(&f.since, "since", "", "only what was deleted in this `time`, such as 2h or 7d")
+}
+
+func (f *filter) request() (admind.DeletedFilter, error) {
+	out := admind.DeletedFilter{Mailbox: f.mailbox}
+	if f.since != "" {
+		var d config.Duration
+		if err := d.UnmarshalText([]byte(f.since)); err != nil {
+			return out, err
+		}
+		out.Since = time.Now().Add(-time.Duration(d))
+	}
+	return out, nil
+}
+
+func (t *tool) deletedList() *cobra.Command {
+	var f filter
+	c := &cobra.Command{
+		Use: "list ADDRESS", Short: "List deleted mail, what went last first", Args: cobra.ExactArgs(1),
+		Example: "  posthaste mailbox deleted list ada@example.org --since 2d",
+	}
+	f.flags(c)
+	c.RunE = t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+		req, err := f.request()
+		if err != nil {
+			return err
+		}
+		list, err := c.Deleted(ctx, args[0], req)
+		if err != nil {
+			return err
+		}
+		if len(list.Messages) == 0 {
+			fmt.Println("No deleted mail.")
+			return nil
+		}
+		rows := [][]string{{"ID", "DELETED", "MAILBOX", "SIZE", "FROM", "SUBJECT"}}
+		for _, m := range list.Messages {
+			rows = append(rows, []string{m.ID, m.Deleted.Local().Format("2006-01-02 15:04"), m.Mailbox, size(m.Size), m.From, m.Subject})
+		}
+		table(rows)
+		if list.More {
+			fmt.Println("... and more; say --mailbox or --since to see others.")
+		}
+		fmt.Printf("All deleted mail of the account takes %s.\n", size(list.Bytes))
+		return nil
+	})
+	return c
+}
+
+func (t *tool) deletedRestore() *cobra.Command {
+	var f filter
+	var all bool
+	c := &cobra.Command{
+		Use: "restore ADDRESS [ID...]", Short: "Put deleted mail back where it was", Args: cobra.MinimumNArgs(1),
+		Long: `Put deleted mail back into its mailbox, which is made again if it is gone. Name
+the messages by the IDs that list shows, or say --all, with --mailbox and --since
+if you like.`,
+		Example: `  posthaste mailbox deleted restore ada@example.org 1.2045 1.2046
+  posthaste mailbox deleted restore ada@example.org --all --mailbox Projects`,
+	}
+	f.flags(c)
+	c.Flags().BoolVar(&all, "all", false, "all that --mailbox and --since let through")
+	c.RunE = t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+		req, err := f.request()
+		if err != nil {
+			return err
+		}
+		if req.IDs = args[1:]; all == (len(req.IDs) > 0) {
+			return errors.New("name messages by their IDs, or say --all")
+		}
+		n, err := c.Restore(ctx, args[0], req)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("restored %d messages\n", n)
+		return nil
+	})
+	return c
+}
