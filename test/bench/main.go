@@ -136,7 +136,14 @@ func workloads() []workload {
 	for _, c := range imapCommands() {
 		all = append(all, workload{name: fmt.Sprintf("imap %d: %s", *big, c.name), run: c.run})
 	}
-	return append(all, workload{name: "pop3 drain", run: pop3Drain})
+	all = append(all,
+		workload{name: fmt.Sprintf("imap %d: COPY, MOVE and EXPUNGE of 2000", *big), run: change},
+		workload{name: "delivery to EXISTS", run: wake},
+		workload{name: "pop3 drain", run: pop3Drain})
+	if *million > 0 {
+		all = append(all, scales()...)
+	}
+	return all
 }
 
 // A goal is a figure that counts, and what we want of it: a ratio to the best of
@@ -160,7 +167,8 @@ var goals = []goal{
 	{"FETCH FLAGS", "ms", 3, 5},
 	{"SELECT", "ms", 1, 1},
 	{"bodies", "ms", 2, 3},
-	{"STORE", "ms", 1, 3},
+	{"FETCH a list", "ms", 5, 10},
+	{"STORE of", "ms", 1, 3},
 	{"SEARCH SUBJECT", "ms", 5, 10},
 	{"pop3", "msg/s", 1.5, 3},
 	{"idle", "KB PSS/connection", 43, 85},
