@@ -186,6 +186,16 @@ var commandTests = []struct {
 	{"a ESEARCH IN (subtree x) RETURN (COUNT) ALL", "ESEARCH", &MultiSearch{
 		Search: Search{UID: true, Return: ReturnCount, Key: All{}}, Sources: []MailboxSource{{FilterSubtree, []string{"x"}}},
 	}},
+	{
+		"a GENURLAUTH \"imap://joe@example.com/INBOX/;uid=20/;section=1.2;urlauth=user+joe\" internal x INTERNAL", "GENURLAUTH",
+		&GenURLAuth{[]ToAuthorize{{"imap://joe@example.com/INBOX/;uid=20/;section=1.2;urlauth=user+joe", "INTERNAL"}, {"x", "INTERNAL"}}},
+	},
+	{"a GENURLAUTH x", "", "expected a space"},
+	{"a URLFETCH x (y binary bodypartstructure) (z)", "URLFETCH", &URLFetch{[]ToFetch{{"x", 0}, {"y", URLBinary | URLBodyPartStructure}, {"z", 0}}}},
+	{"a URLFETCH (x nope)", "", "unknown item"},
+	{"a URLFETCH x" + strings.Repeat(" x", 100), "", "too many URLs"},
+	{"a RESETKEY", "RESETKEY", &ResetKey{}},
+	{"a RESETKEY inbox internal", "RESETKEY", &ResetKey{"INBOX", []string{"INTERNAL"}}},
 	{"a NOTIFY NONE", "NOTIFY", &Notify{}},
 	{"a SEARCH RETURN (UPDATE (UID FLAGS) COUNT) ALL", "SEARCH", &Search{Return: ReturnUpdate | ReturnCount, Fetch: kinds(ItemUID, ItemFlags), Key: All{}}},
 	{"a SEARCH NOPE", "", "unknown search key"},

@@ -56,6 +56,7 @@ const (
 	CodeUIDNotSticky         Code = "UIDNOTSTICKY"
 	CodeUnavailable          Code = "UNAVAILABLE"
 	CodeUnknownCTE           Code = "UNKNOWN-CTE"
+	CodeURLMech              Code = "URLMECH INTERNAL"
 	CodeUseAttr              Code = "USEATTR"
 	CodeBadCharset           Code = "BADCHARSET (UTF-8 US-ASCII)"
 )

@@ -3,6 +3,7 @@ package imap
 import (
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -17,12 +18,39 @@ type URL struct {
 	Partial     bool
 	Offset      uint64
 	Count       uint64 // zero: all that follows
+
+	Auth URLAuth
 }
+
+// URLAuth is what an URL says of who may use it. RFC 4467 §3
+type URLAuth struct {
+	Access    URLAccess // zero if it says nothing
+	User      string    // of AccessUser and AccessSubmit
+	Expire    time.Time // zero: never
+	Mechanism string    // upper case; empty if the URL is not authorized yet
+	Verifier  string    // hexadecimal
+	Rump      string    // the URL up to and with Access, which the verifier is of
+}
+
+// URLAccess is who may use an URL.
+type URLAccess uint8
+
+// Who may use an URL. RFC 4467 §3
+const (
+	AccessAnonymous URLAccess = iota + 1 // everybody
+	AccessAuthUser                       // everybody who has logged in with a name
+	AccessUser                           // one user
+	AccessSubmit                         // who submits mail on behalf of one user
+)
 
 // ParseURL reads an URL, absolute or relative to this server or the mailbox that
 // is open. False if it is none that names a message.
 func ParseURL(text string) (u URL, ok bool) {
 	if len(text) > 8000 {
+		return u, false
+	}
+	text, ok = u.auth(text)
+	if !ok {
 		return u, false
 	}
 	rest := text
@@ -44,6 +72,57 @@ func ParseURL(text string) (u URL, ok bool) {
 		return u, false
 	}
 	return u, u.mailbox(box) && u.message(rest[at+len(";uid="):])
+}
+
+// auth takes off what says who may use the URL.
+func (u *URL) auth(text string) (rest string, ok bool) {
+	const urlauth, expire = ";urlauth=", ";expire="
+	at := indexFold(text, urlauth)
+	if at < 0 {
+		return text, true
+	}
+	access, verified, authorized := strings.Cut(text[at+len(urlauth):], ":")
+	if !u.access(access) {
+		return "", false
+	}
+	u.Auth.Rump = text[:at+len(urlauth)+len(access)]
+	if authorized {
+		var found bool
+		u.Auth.Mechanism, u.Auth.Verifier, found = strings.Cut(verified, ":")
+		u.Auth.Mechanism = upper([]byte(u.Auth.Mechanism))
+		if !found || u.Auth.Mechanism == "" || len(u.Auth.Verifier) < 32 || strings.Trim(u.Auth.Verifier, "0123456789abcdefABCDEF") != "" {
+			return "", false
+		}
+	}
+	rest = text[:at]
+	if at := indexFold(rest, expire); at >= 0 {
+		when, err := time.Parse(time.RFC3339, rest[at+len(expire):])
+		if err != nil || when.IsZero() {
+			return "", false
+		}
+		rest, u.Auth.Expire = rest[:at], when
+	}
+	return rest, true
+}
+
+func (u *URL) access(s string) (ok bool) {
+	word, user, found := strings.Cut(s, "+")
+	switch {
+	case strings.EqualFold(s, "anonymous"):
+		u.Auth.Access = AccessAnonymous
+		return true
+	case strings.EqualFold(s, "authuser"):
+		u.Auth.Access = AccessAuthUser
+		return true
+	case found && strings.EqualFold(word, "user"):
+		u.Auth.Access = AccessUser
+	case found && strings.EqualFold(word, "submit"):
+		u.Auth.Access = AccessSubmit
+	default:
+		return false
+	}
+	u.Auth.User, ok = unpercent(user)
+	return ok && u.Auth.User != "" && utf8.ValidString(u.Auth.User)
 }
 
 // indexFold is strings.Index for an ASCII needle in any case.

@@ -85,6 +85,8 @@ func badURL(url string) error {
 type fragment struct {
 	io.Reader
 	io.Closer
+	size    int64
+	message fetched // that it is part of
 }
 
 // fragment opens what an URL of the account's own mail names.
@@ -115,6 +117,12 @@ func (s *session) openURL(ctx context.Context, u *imap.URL) (*fragment, error) {
 	} else {
 		return nil, mail.ErrNotFound
 	}
+	return s.openIn(ctx, box, u)
+}
+
+// openIn opens what an URL names in a mailbox; mail.ErrNotFound if there is no
+// such thing.
+func (s *session) openIn(ctx context.Context, box mailbox.Box, u *imap.URL) (*fragment, error) {
 	snap, err := s.srv.Mail.Open(ctx, box.Account, box.Mailbox)
 	if err != nil {
 		return nil, err
@@ -140,6 +148,7 @@ func (s *session) openURL(ctx context.Context, u *imap.URL) (*fragment, error) {
 		b.Close()
 		return nil, mail.ErrNotFound
 	}
+	m := fetched{row: row, tree: tree, body: b}
 	it := item{FetchItem: imap.FetchItem{Section: u.Section, Partial: u.Partial, Offset: u.Offset, Count: u.Count}}
 	if u.Count == 0 {
 		it.Count = 1 << 62
@@ -148,8 +157,8 @@ func (s *session) openURL(ctx context.Context, u *imap.URL) (*fragment, error) {
 		it.fields = message.NewFieldSet(u.Section.Fields...)
 		text := selectFields(b, &it, at)
 		p := it.part(int64(len(text)))
-		return &fragment{bytes.NewReader(text[p.off : p.off+p.size]), b}, nil
+		return &fragment{bytes.NewReader(text[p.off : p.off+p.size]), b, p.size, m}, nil
 	}
 	p := it.part(at.size)
-	return &fragment{io.NewSectionReader(b, at.off+p.off, p.size), b}, nil
+	return &fragment{io.NewSectionReader(b, at.off+p.off, p.size), b, p.size, m}, nil
 }

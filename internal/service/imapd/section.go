@@ -137,8 +137,13 @@ func decoded(m *fetched, sec *imap.Section) io.Reader {
 // writeBinary writes BINARY[…] and BINARY.SIZE[…]. The size of a decoded part
 // is only known at its end, so it is decoded twice. RFC 9051 §6.4.5
 func (f *fetcher) writeBinary(m *fetched, it *item) {
-	e := f.s.enc
-	e.Raw(it.label)
+	f.s.enc.Raw(it.label)
+	f.s.writeDecoded(m, it)
+}
+
+// writeDecoded writes a part, or its size, without its transfer encoding.
+func (s *session) writeDecoded(m *fetched, it *item) {
+	e := s.enc
 	r := decoded(m, &it.Section)
 	if r == nil {
 		if it.Kind == imap.ItemBinarySize {

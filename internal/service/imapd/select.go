@@ -82,6 +82,7 @@ func (s *session) tellSelected(snap *mailbox.Snapshot, name string) {
 			}
 		}
 	}
+	s.enc.Status("*", imap.OK, imap.CodeURLMech, "how URLs can be authorized") // RFC 4467 §8
 	s.enc.Status("*", imap.OK, imap.CodeNumber("UIDVALIDITY", uint64(m.UIDValidity)), "UIDs are valid")
 	s.enc.Status("*", imap.OK, imap.CodeNumber("UIDNEXT", uint64(m.UIDNext)), "predicted next UID")
 	s.enc.Status("*", imap.OK, imap.CodeNumber("HIGHESTMODSEQ", uint64(m.ModSeq)), "highest mod-sequence")

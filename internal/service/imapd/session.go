@@ -127,6 +127,10 @@ var commands = map[string]command{
 	"NAMESPACE":   {loggedIn, tellAll, (*session).namespace},
 	"STATUS":      {loggedIn, tellAll, (*session).status},
 
+	"GENURLAUTH": {loggedIn, tellAll, (*session).genURLAuth},
+	"URLFETCH":   {loggedIn, tellAll, (*session).urlFetch},
+	"RESETKEY":   {loggedIn, tellAll, (*session).resetKey},
+
 	"SETACL":       {loggedIn, tellAll, (*session).setACL},
 	"DELETEACL":    {loggedIn, tellAll, (*session).deleteACL},
 	"GETACL":       {loggedIn, tellAll, (*session).getACL},

@@ -19,6 +19,7 @@
 //	08 mailbox         names of the keywords behind flag bits 5 to 63
 //	09 name            a subscription; the mailbox need not exist
 //	0a time modseq     emails that left a mailbox then, as older versions wrote it
+//	0c mailbox         secret that URLs into it are authorized with
 //	20 email           the unique id of POP3 that it brought along
 //	24 time modseq mailbox uid  messages expunged then, for who wants them back
 //

@@ -135,6 +135,7 @@ func (e *Edit) Done() error {
 		case b.gone:
 			e.tx.Delete(key64(e.acct, kindMailbox, uint64(id)))
 			e.tx.Delete(key64(e.acct, kindKeywords, uint64(id)))
+			e.tx.Delete(key64(e.acct, kindURLKey, uint64(id)))
 		case b.dirty:
 			b.recent = e.s.firstRecent(e.acct, &b.Mailbox)
 			buf = b.append(buf[:0])

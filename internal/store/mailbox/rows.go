@@ -22,6 +22,7 @@ const (
 	kindKeywords   = 0x08
 	kindSubscribed = 0x09
 	kindDead       = 0x0a
+	kindURLKey     = 0x0c
 	kindUIDL       = 0x20
 	kindExpunged   = 0x24
 )
