@@ -51,6 +51,7 @@ var commands = map[string]func(*Decoder) any{
 	"NOOP":           parseNothing,
 	"NOTIFY":         parseNotify,
 	"RESETKEY":       parseResetKey,
+	"UIDBATCHES":     parseUIDBatches,
 	"URLFETCH":       parseURLFetch,
 	"RENAME":         parseRename,
 	"SEARCH":         parseSearch,

@@ -52,6 +52,7 @@ const (
 	CodeReadWrite            Code = "READ-WRITE"
 	CodeServerBug            Code = "SERVERBUG"
 	CodeTooBig               Code = "TOOBIG"
+	CodeTooFew               Code = "TOOFEW"
 	CodeTryCreate            Code = "TRYCREATE"
 	CodeUIDNotSticky         Code = "UIDNOTSTICKY"
 	CodeUnavailable          Code = "UNAVAILABLE"

@@ -13,17 +13,17 @@ import (
 // What we can do before login, and after. Nothing stands here that does not
 // work whole.
 const (
-	always     = "IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE IDLE"
+	always     = "IMAP4rev1 IMAP4rev2 SASL-IR ID ENABLE IDLE"
 	afterLogin = " NAMESPACE CHILDREN UNSELECT UIDPLUS MOVE MULTIAPPEND CATENATE URLAUTH URLAUTH=BINARY URL-PARTIAL NOTIFY CONDSTORE QRESYNC ESEARCH SEARCHRES WITHIN" +
 		" LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE STATUS=SIZE STATUS=DELETED BINARY UTF8=ACCEPT" +
 		" CONTEXT=SEARCH CONTEXT=SORT MULTISEARCH SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES THREAD=REFS PARTIAL" +
-		" OBJECTID SAVEDATE PREVIEW UNAUTHENTICATE REPLACE UIDONLY INPROGRESS QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE APPENDLIMIT="
+		" OBJECTID SAVEDATE PREVIEW UNAUTHENTICATE REPLACE UIDONLY UIDBATCHES INPROGRESS QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE APPENDLIMIT="
 )
 
 // capabilities gives what the session can do now.
 func (s *session) capabilities() string {
 	if s.peer.Account != 0 {
-		first := always
+		first := always + " LITERAL+"
 		if !s.compressed {
 			first += " COMPRESS=DEFLATE"
 		}
@@ -33,7 +33,7 @@ func (s *session) capabilities() string {
 		return first + afterLogin + strconv.FormatInt(s.srv.limits.Message, 10)
 	}
 	var b strings.Builder
-	b.WriteString(always)
+	b.WriteString(always + " LITERAL-") // as the Decoder's limits are: RFC 7888 §5
 	if s.canStartTLS() {
 		b.WriteString(" STARTTLS")
 	}

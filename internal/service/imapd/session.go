@@ -146,6 +146,7 @@ var commands = map[string]command{
 
 	"UNAUTHENTICATE": {loggedIn, tellNone, (*session).unauthenticate},
 
+	"UIDBATCHES":   {inMailbox, tellAll, (*session).uidBatches},
 	"CANCELUPDATE": {inMailbox, tellAll, (*session).cancelUpdate},
 	"CHECK":        {inMailbox, tellAll, (*session).noop},
 	"CLOSE":        {inMailbox, tellNone, (*session).close},

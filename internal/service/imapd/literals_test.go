@@ -1,0 +1,28 @@
+package imapd
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// TestLiterals sends small literals before login, and larger ones after, each
+// without being asked: LITERAL- and LITERAL+. RFC 7888
+func TestLiterals(t *testing.T) {
+	c := newClient(t, newServer(t))
+	if out := c.do("UNAUTHENTICATE"); !strings.Contains(out[0], " LITERAL- ") {
+		t.Error(out)
+	}
+	const tooLarge = "NO [TOOBIG] the literal is too large"
+	literal := func(n int) string { return fmt.Sprintf("{%d+}\r\n%s", n, strings.Repeat("x", n)) }
+	c.want("LOGIN "+literal(4097)+" y", tooLarge)
+	c.want("LOGIN {4097}", tooLarge)
+	if out := c.do("LOGIN " + literal(4096) + " y"); !strings.HasPrefix(out[0], "NO [AUTHENTICATIONFAILED]") {
+		t.Error(out)
+	}
+	if out := c.do("LOGIN {15+}\r\nada@example.org {6+}\r\nsesame"); !strings.Contains(out[0], " LITERAL+ ") {
+		t.Error(out)
+	}
+	c.want("CREATE "+literal(65537), tooLarge)
+	c.want(`LIST "" `+literal(5000), "OK LIST completed")
+}
