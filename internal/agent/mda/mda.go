@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,7 +51,16 @@ type Mail struct {
 // Accepts refuses a recipient that nobody here is, while the sender can still
 // be told. A domain that is not ours is refused: who may relay does not ask.
 func (a *Agent) Accepts(ctx context.Context, to mail.Address) error {
-	_, err := a.resolve(ctx, to)
+	return a.AcceptsFrom(ctx, 0, to)
+}
+
+// AcceptsFrom is Accepts for somebody who has logged in: who may post to a
+// shared folder is asked of the person. RFC 4314 §2.1, p
+func (a *Agent) AcceptsFrom(ctx context.Context, from mail.AccountID, to mail.Address) error {
+	t, err := a.resolve(ctx, to)
+	if err == nil && t.Account != 0 {
+		err = a.mayPost(ctx, from, t.Account)
+	}
 	switch {
 	case errors.Is(err, errForeign):
 		return mail.Refuse("5.7.1", "we do not relay: "+to.Domain.String()+" is not served here", "")
@@ -58,6 +68,26 @@ func (a *Agent) Accepts(ctx context.Context, to mail.Address) error {
 		return mail.Refuse("5.1.1", "there is nobody called "+to.String()+" here", "")
 	case err != nil:
 		return err
+	}
+	return nil
+}
+
+// errPost refuses who may not post to a shared folder.
+var errPost = mail.Refuse("5.7.1", "you may not send mail to this shared folder", "")
+
+// mayPost refuses mail to a shared folder of whoever has not the right. What an
+// alias brings has been allowed by whoever made the alias.
+func (a *Agent) mayPost(ctx context.Context, from, to mail.AccountID) error {
+	acct, err := a.Directory.Account(ctx, to)
+	if err != nil || !acct.Shared {
+		return err
+	}
+	m, err := a.Mailboxes.Lookup(ctx, to, mailbox.InboxName)
+	if err != nil {
+		return err
+	}
+	if m.ACL.Rights(from)&mailbox.RightPost == 0 {
+		return errPost
 	}
 	return nil
 }
@@ -94,6 +124,7 @@ func (a *Agent) postmaster(ctx context.Context, to mail.Address) (directory.Targ
 	if err != nil {
 		return directory.Target{}, err
 	}
+	accts = slices.DeleteFunc(accts, func(ac directory.Account) bool { return ac.Shared })
 	for _, ac := range accts {
 		if ac.Address.Domain == to.Domain {
 			return directory.Target{Account: ac.ID}, nil

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"posthaste/internal/agent/mda"
+	"posthaste/internal/agent/registrar"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/base/trace"
 	"posthaste/internal/proto/smtp"
@@ -441,4 +442,68 @@ func (h *hangUp) Read(p []byte) (int, error) {
 		h.end()
 	}
 	return n, err
+}
+
+// TestPost: who may send mail to a shared folder. RFC 4314 §2.1, p
+func TestPost(t *testing.T) {
+	h := newHouse(t)
+	r := h.Registrar
+	if _, err := r.AddAccount(t.Context(), registrar.NewAccount{Address: house.Address("team@a.example"), Shared: true}); err != nil {
+		t.Fatal(err)
+	}
+	ada, err := h.Directory.AccountOf(t.Context(), house.Address("ada@a.example"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Alias("all@a.example", "team@a.example")
+	for _, c := range []struct {
+		who, rights                string
+		stranger, ada, anybodyElse bool // may post
+	}{
+		{"anyone", "lr", false, false, false},
+		{"authenticated", "lrsp", false, true, true},
+		{"-ada@a.example", "p", false, false, true},
+		{"anyone", "lrp", true, false, true},
+	} {
+		if err := r.Share(t.Context(), house.Address("team@a.example"), c.who, c.rights); err != nil {
+			t.Fatal(err)
+		}
+		for from, want := range map[mail.AccountID]bool{0: c.stranger, ada.ID: c.ada, ada.ID + 1000: c.anybodyElse} {
+			for _, to := range []string{"team@a.example", "TEAM+x@a.example"} {
+				if err := h.Delivery.AcceptsFrom(t.Context(), from, house.Address(to)); (err == nil) != want {
+					t.Errorf("after %s %s, from %d to %s: %v", c.who, c.rights, from, to, err)
+				}
+			}
+		}
+		if err := h.Delivery.Accepts(t.Context(), house.Address("all@a.example")); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := h.Delivery.Deliver(t.Context(), letter(h, text, "team@a.example")); err != nil {
+		t.Fatal(err)
+	}
+	junk := letter(h, text, "team@a.example")
+	junk.Mailbox = mailbox.JunkRole
+	if err := h.Delivery.Deliver(t.Context(), junk); err != nil {
+		t.Fatal(err)
+	}
+	if len(h.Inbox("team@a.example")) != 1 || len(h.Box("team@a.example", "INBOX/Junk")) != 1 {
+		t.Error("not filed")
+	}
+	if err := r.SetPassword(t.Context(), house.Address("team@a.example"), "long enough a password"); !errors.Is(err, registrar.ErrShared) {
+		t.Error(err)
+	}
+	if err := r.Share(t.Context(), house.Address("ada@a.example"), "anyone", "l"); !errors.Is(err, registrar.ErrNotShared) {
+		t.Error(err)
+	}
+	list, err := r.Rights(t.Context(), house.Address("team@a.example"))
+	if err != nil || len(list) != 3 || list[0] != (registrar.Rights{Who: "anyone", Rights: "lrp"}) {
+		t.Error(list, err)
+	}
+	if err := r.RemoveAccount(t.Context(), house.Address("ada@a.example")); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := r.Rights(t.Context(), house.Address("team@a.example")); err != nil || len(list) != 2 {
+		t.Error(list, err)
+	}
 }

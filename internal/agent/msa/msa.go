@@ -90,7 +90,7 @@ func (t *transaction) Rcpt(ctx context.Context, to mail.Address, p smtp.RcptPara
 	}
 	ours, err := t.a.Directory.HasDomain(ctx, to.Domain)
 	if err == nil && ours {
-		err = t.a.Delivery.Accepts(ctx, to)
+		err = t.a.Delivery.AcceptsFrom(ctx, t.peer.Account, to)
 	}
 	if err != nil {
 		t.refused(to, err)

@@ -57,13 +57,20 @@ type NewAccount struct {
 	Name     string
 	Password string // empty: nobody can log in until one is set
 	Quota    int64  // bytes; 0 is the registrar's
+	Shared   bool   // a folder for many: nobody logs in, so there is no password
 }
 
 // ErrPassword: the password is too short, or no text.
 var ErrPassword = fmt.Errorf("a password has at least %d characters", MinPassword)
 
+// ErrShared: nobody logs in to a shared folder.
+var ErrShared = errors.New("a shared folder has no password")
+
 // AddAccount adds an account with its first mailboxes.
 func (r *Registrar) AddAccount(ctx context.Context, n NewAccount) (directory.Account, error) {
+	if n.Shared && n.Password != "" {
+		return directory.Account{}, ErrShared
+	}
 	var cred directory.Credentials
 	if n.Password != "" {
 		var err error
@@ -79,7 +86,7 @@ func (r *Registrar) AddAccount(ctx context.Context, n NewAccount) (directory.Acc
 	// crash in between leaves an address without a mailbox, which the next
 	// AddAccount of that address puts right.
 	err := r.DB.Update(ctx, locked, func(tx kv.Tx) (err error) {
-		a, err = r.Directory.PutAccount(tx, directory.Account{Address: n.Address, Name: n.Name})
+		a, err = r.Directory.PutAccount(tx, directory.Account{Address: n.Address, Name: n.Name, Shared: n.Shared, Disabled: n.Shared})
 		return err
 	})
 	if errors.Is(err, mail.ErrExists) {
@@ -94,6 +101,9 @@ func (r *Registrar) AddAccount(ctx context.Context, n NewAccount) (directory.Acc
 			if err := r.Directory.PutCredentials(tx, a.ID, cred); err != nil {
 				return err
 			}
+		}
+		if a.Shared {
+			return r.Mailboxes.CreateShared(tx, a.ID, n.Quota, 0)
 		}
 		return r.Mailboxes.Create(tx, a.ID, n.Quota, 0)
 	})
@@ -142,6 +152,9 @@ func (r *Registrar) SetPassword(ctx context.Context, addr mail.Address, password
 	if err != nil {
 		return err
 	}
+	if a.Shared {
+		return ErrShared
+	}
 	cred, err := r.hash(ctx, password, now)
 	if err != nil {
 		return err
@@ -162,6 +175,9 @@ func (r *Registrar) AddAppPassword(ctx context.Context, addr mail.Address, name 
 	a, now, err := r.Directory.Credentials(ctx, addr)
 	if err != nil {
 		return "", err
+	}
+	if a.Shared {
+		return "", ErrShared
 	}
 	password, p, salt, err := r.AppPassword(now)
 	if err != nil {

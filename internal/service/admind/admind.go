@@ -68,6 +68,7 @@ type (
 		Name     string    `json:"name,omitempty"`
 		Password string    `json:"password,omitempty"` // in requests only
 		Quota    int64     `json:"quota,omitempty"`    // bytes; 0 is no limit
+		Shared   bool      `json:"shared,omitempty"`   // a folder for many, to which nobody logs in
 		Used     int64     `json:"used"`
 		Messages int64     `json:"messages"`
 		Created  time.Time `json:"created,omitzero"`
@@ -133,6 +134,8 @@ func (s *Server) Handler() http.Handler {
 	m.HandleFunc("DELETE /v1/accounts/{address}/passwords/{name}", s.answer(s.removeAppPassword))
 	m.HandleFunc("GET /v1/accounts/{address}/deleted", s.answer(s.deleted))
 	m.HandleFunc("POST /v1/accounts/{address}/deleted/restore", s.answer(s.restoreDeleted))
+	m.HandleFunc("GET /v1/shared/{address}/rights", s.answer(s.rights))
+	m.HandleFunc("PUT /v1/shared/{address}/rights", s.answer(s.share))
 	m.HandleFunc("GET /v1/aliases", s.answer(s.aliases))
 	m.HandleFunc("POST /v1/aliases", s.answer(s.addAlias))
 	m.HandleFunc("DELETE /v1/aliases/{address}", s.answer(s.removeAlias))
@@ -271,7 +274,7 @@ func (s *Server) accounts(r *http.Request) (any, error) {
 		if err != nil && !errors.Is(err, mail.ErrNotFound) {
 			return nil, err
 		}
-		out = append(out, Account{Address: a.Address.String(), Name: a.Name, Quota: u.MaxBytes, Used: u.Bytes, Messages: u.Messages, Created: a.Created})
+		out = append(out, Account{Address: a.Address.String(), Name: a.Name, Quota: u.MaxBytes, Used: u.Bytes, Messages: u.Messages, Created: a.Created, Shared: a.Shared})
 	}
 	return out, nil
 }
@@ -288,7 +291,7 @@ func (s *Server) addAccount(r *http.Request) (any, error) {
 	if in.Quota < 0 {
 		return nil, bad("a quota is not negative")
 	}
-	a, err := s.Registrar.AddAccount(r.Context(), registrar.NewAccount{Address: addr, Name: in.Name, Password: in.Password, Quota: in.Quota})
+	a, err := s.Registrar.AddAccount(r.Context(), registrar.NewAccount{Address: addr, Name: in.Name, Password: in.Password, Quota: in.Quota, Shared: in.Shared})
 	if errors.Is(err, mail.ErrNotFound) {
 		return nil, bad("the domain %s is not served here; add it first: posthaste domain add %s", addr.Domain, addr.Domain)
 	}

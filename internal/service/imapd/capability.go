@@ -135,6 +135,6 @@ func (s *session) namespace(context.Context, *imap.Command) error {
 		s.enc.Raw(`* NAMESPACE (("" "/")) NIL NIL`).CRLF()
 		return nil
 	}
-	s.enc.Raw(`* NAMESPACE (("" "/")) (("` + othersPrefix + `" "/")) NIL`).CRLF()
+	s.enc.Raw(`* NAMESPACE (("" "/")) (("` + othersPrefix + `" "/")) (("` + sharedPrefix + `" "/"))`).CRLF()
 	return nil
 }

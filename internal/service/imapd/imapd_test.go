@@ -35,17 +35,19 @@ const (
 	ada mail.AccountID = 7
 	bob mail.AccountID = 8
 	eve mail.AccountID = 9
+
+	team mail.AccountID = 10 // a shared folder
 )
 
 // people is a sasl.Verifier that knows ada, bob and eve, whose password is
 // "sesame".
 type people struct{}
 
-var accounts = map[mail.AccountID]string{ada: "ada", bob: "bob", eve: "eve"}
+var accounts = map[mail.AccountID]string{ada: "ada", bob: "bob", eve: "eve", team: "team"}
 
 func (people) who(user string) sasl.Identity {
 	for id, name := range accounts {
-		if user == name+"@example.org" {
+		if id != team && user == name+"@example.org" {
 			return sasl.Identity{Account: id, Login: mail.Address{Local: name, Domain: "example.org"}}
 		}
 	}
@@ -56,10 +58,13 @@ func (people) Account(_ context.Context, id mail.AccountID) (directory.Account, 
 	if accounts[id] == "" {
 		return directory.Account{}, mail.ErrNotFound
 	}
-	return directory.Account{ID: id, Address: mail.Address{Local: accounts[id], Domain: "example.org"}}, nil
+	return directory.Account{ID: id, Address: mail.Address{Local: accounts[id], Domain: "example.org"}, Shared: id == team}, nil
 }
 
 func (p people) AccountOf(ctx context.Context, a mail.Address) (directory.Account, error) {
+	if a.Local == "team" {
+		return p.Account(ctx, team)
+	}
 	return p.Account(ctx, p.who(strings.ToLower(a.String())).Account)
 }
 
@@ -92,6 +97,9 @@ func newServer(t testing.TB) *Server {
 	st := &mailbox.Store{DB: db, Bodies: &body.Store{DB: db, Blobs: memblob.New()}}
 	for id := range accounts {
 		err := db.Update(t.Context(), kv.Plan{Locks: []kv.Lock{mailbox.Lock(id)}}, func(tx kv.Tx) error {
+			if id == team {
+				return st.CreateShared(tx, id, 4<<20, 1000)
+			}
 			return st.Create(tx, id, 4<<20, 1000)
 		})
 		if err != nil {

@@ -116,6 +116,9 @@ func (s *session) shared(ctx context.Context, l *listing) error {
 			prefix = prefixOf(&a)
 			prefixes[m.Owner] = prefix
 		}
+		if below := strings.HasPrefix(m.Name+string(mailbox.Separator), mailbox.InboxName+string(mailbox.Separator)); !below && strings.HasPrefix(prefix, sharedPrefix) {
+			continue
+		}
 		p := place{spot{m.Owner, m.Name, prefix}, m.Mailbox, rights}
 		p.Role = mailbox.NoRole // where the owner's programs file, not the person's
 		l.add(listed{place: p, text: p.full(), exists: true})

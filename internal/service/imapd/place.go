@@ -33,8 +33,14 @@ type spot struct {
 	prefix string // what the client has before it: empty for the person's own
 }
 
-// full gives the whole name as the client has it.
-func (p *spot) full() string { return p.prefix + p.name }
+// full gives the whole name as the client has it. A shared folder is the INBOX
+// of its account, with what is below; it has no other mailboxes.
+func (p *spot) full() string {
+	if strings.HasPrefix(p.prefix, sharedPrefix) {
+		return p.prefix[:len(p.prefix)-1] + p.name[len(mailbox.InboxName):]
+	}
+	return p.prefix + p.name
+}
 
 // A place is a mailbox as a session reaches it.
 type place struct {
@@ -72,6 +78,9 @@ func (s *session) name(ctx context.Context, clientName string) (spot, error) {
 	if err != nil {
 		return spot{}, err
 	}
+	if a.Shared {
+		rest = strings.TrimSuffix(mailbox.InboxName+string(mailbox.Separator)+rest, string(mailbox.Separator))
+	}
 	if rest == "" || a.ID == s.peer.Account || spaceOf(&a) != space {
 		return spot{prefix: space}, mail.ErrNotFound
 	}
@@ -91,7 +100,12 @@ func badName(name string, err error) error {
 }
 
 // spaceOf gives the namespace that an account's mailboxes are in for others.
-func spaceOf(*directory.Account) string { return othersPrefix }
+func spaceOf(a *directory.Account) string {
+	if a.Shared {
+		return sharedPrefix
+	}
+	return othersPrefix
+}
 
 // prefixOf gives what others have before the names of an account's mailboxes.
 func prefixOf(a *directory.Account) string {

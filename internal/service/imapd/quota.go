@@ -2,20 +2,24 @@ package imapd
 
 import (
 	"context"
+	"strings"
 
 	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/imap"
 	"posthaste/internal/store/mailbox"
 )
 
-// An account has one quota root, whose name is empty, for all of its mailboxes.
+// An account has one quota root for all of its mailboxes. The name of the own one
+// is empty; that of somebody else's is what their mailboxes are below.
 
 // getQuota is GETQUOTA. RFC 9208 §4.1.1
 func (s *session) getQuota(ctx context.Context, c *imap.Command) error {
-	if c.Args.(*imap.GetQuota).Root != "" {
-		return no(imap.CodeNonExistent, "there is no such quota root")
+	root := c.Args.(*imap.GetQuota).Root
+	owner, err := s.rootOwner(ctx, root)
+	if err != nil {
+		return err
 	}
-	return s.tellQuota(ctx)
+	return s.tellQuota(ctx, root, owner)
 }
 
 // getQuotaRoot is GETQUOTAROOT. RFC 9208 §4.1.2
@@ -24,18 +28,43 @@ func (s *session) getQuotaRoot(ctx context.Context, c *imap.Command) error {
 	if err != nil {
 		return err
 	}
-	s.enc.Raw("* QUOTAROOT ").Mailbox(m.full()).Raw(` ""`).CRLF()
-	return s.tellQuota(ctx)
+	root := strings.TrimSuffix(m.prefix, string(mailbox.Separator))
+	s.enc.Raw("* QUOTAROOT ").Mailbox(m.full()).Raw(" ").Mailbox(root).CRLF()
+	return s.tellQuota(ctx, root, m.owner)
+}
+
+var errNoRoot = no(imap.CodeNonExistent, "there is no such quota root")
+
+// rootOwner gives whose quota root that is. Somebody else's is there for who may
+// read one of their mailboxes.
+func (s *session) rootOwner(ctx context.Context, root string) (mail.AccountID, error) {
+	if root == "" {
+		return s.peer.Account, nil
+	}
+	at, err := s.name(ctx, root+string(mailbox.Separator)+mailbox.InboxName)
+	if err != nil || at.prefix != root+string(mailbox.Separator) {
+		return 0, errNoRoot
+	}
+	list, err := s.srv.Mail.SharedWith(ctx, s.peer.Account)
+	if err != nil {
+		return 0, err
+	}
+	for i := range list {
+		if list[i].Owner == at.owner && list[i].ACL.Rights(s.peer.Account)&mailbox.RightRead != 0 {
+			return at.owner, nil
+		}
+	}
+	return 0, errNoRoot
 }
 
 // tellQuota tells the resources that have a limit: storage in units of 1024
 // bytes, and messages. RFC 9208 §5
-func (s *session) tellQuota(ctx context.Context) error {
-	u, err := s.srv.Mail.Usage(ctx, s.peer.Account)
+func (s *session) tellQuota(ctx context.Context, root string, owner mail.AccountID) error {
+	u, err := s.srv.Mail.Usage(ctx, owner)
 	if err != nil {
 		return err
 	}
-	s.enc.Raw(`* QUOTA "" (`)
+	s.enc.Raw("* QUOTA ").Mailbox(root).Raw(" (")
 	if u.MaxBytes > 0 {
 		s.enc.Raw("STORAGE ").Num(uint64(u.Bytes+1023) / 1024).Raw(" ").Num(uint64(u.MaxBytes) / 1024)
 	}

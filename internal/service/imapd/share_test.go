@@ -293,3 +293,35 @@ func TestShareOverIMAP(t *testing.T) {
 	a.do("DELETE Drafts")
 	b.want(`LIST "" "Other Users/*"`, "OK LIST completed")
 }
+
+// TestSharedFolder works in a folder that is nobody's own.
+func TestSharedFolder(t *testing.T) {
+	srv := newServer(t)
+	a, b := newClient(t, srv), clientOf(t, srv, "bob")
+	for who, rights := range map[mailbox.Grantee]string{mailbox.GranteeOf(ada): "lrswipkxtea", mailbox.Authenticated: "lrs"} {
+		r, _ := mailbox.ParseRights(rights)
+		if err := srv.Mail.Grant(t.Context(), team, mailbox.Inbox, mailbox.Grant{To: who, Rights: r}, mailbox.ReplaceRights); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const folder = `"Shared Folders/team@example.org"`
+	const plans = `"Shared Folders/team@example.org/Plans"`
+	b.want(`LIST "" "Shared*"`, `* LIST (\HasNoChildren) "/" `+folder, "OK LIST completed")
+	b.want("CREATE "+plans, "NO [NOPERM] you may not do this with this mailbox")
+	a.do("CREATE " + plans)
+	b.want(`LIST "" "Shared*"`, `* LIST (\HasChildren) "/" `+folder, `* LIST (\HasNoChildren) "/" `+plans, "OK LIST completed")
+	b.want(`LIST "" "Shared%"`, `* LIST (\Noselect \HasChildren) "/" "Shared Folders"`, "OK LIST completed")
+	a.do("APPEND " + plans + " {5+}\r\na: b\n")
+	b.want("STATUS "+plans+" (MESSAGES)", "* STATUS "+plans+" (MESSAGES 1)", "OK STATUS completed")
+	a.want("RENAME "+plans+` "Shared Folders/team@example.org/Old"`, "OK RENAME completed")
+	a.want("RENAME "+folder+` "Shared Folders/team@example.org/Old/x"`, "NO [CANNOT] a mailbox stays with its owner: copy the messages")
+	a.want("DELETE "+folder, "NO [CANNOT] INBOX cannot be deleted")
+	b.do("SELECT " + folder)
+	a.do("SELECT " + folder)
+	a.do("APPEND " + folder + " {5+}\r\na: b\n")
+	b.want("NOOP", "* 1 EXISTS", "OK NOOP completed")
+	b.want(`STORE 1 +FLAGS (\Seen)`, `* 1 FETCH (UID 1 FLAGS (\Seen \Recent))`, "OK STORE completed")
+	b.want("GETQUOTAROOT "+folder, `* QUOTAROOT `+folder+` `+folder, `* QUOTA `+folder+` (STORAGE 1 4096 MESSAGE 2 1000)`, "OK GETQUOTAROOT completed")
+	b.want("SELECT "+`"Shared Folders/team@example.org/INBOX"`, "NO [NONEXISTENT] no such mailbox")
+	b.want("SELECT "+`"Other Users/team@example.org/INBOX"`, "NO [NONEXISTENT] no such mailbox")
+}

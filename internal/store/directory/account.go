@@ -79,6 +79,12 @@ func (d *Directory) SetDisabled(tx kv.Tx, id mail.AccountID, disabled bool) erro
 	return nil
 }
 
+// Flags of an account's row.
+const (
+	accountDisabled = 1 << iota
+	accountShared
+)
+
 func (a Account) row() []byte {
 	b := kv.AppendBytes(nil, a.Address.Local)
 	b = kv.AppendBytes(b, string(a.Address.Domain))
@@ -86,7 +92,10 @@ func (a Account) row() []byte {
 	b = binary.AppendVarint(b, a.Created.Unix())
 	flags := byte(0)
 	if a.Disabled {
-		flags = 1
+		flags |= accountDisabled
+	}
+	if a.Shared {
+		flags |= accountShared
 	}
 	return append(b, flags)
 }
@@ -105,12 +114,13 @@ func readAccount(r kv.Reader, id mail.AccountID) (Account, error) {
 func decodeAccount(id mail.AccountID, raw []byte) (Account, error) {
 	dec := kv.Decode(raw)
 	a := Account{
-		ID:       id,
-		Address:  mail.Address{Local: dec.String(), Domain: mail.Domain(dec.String())},
-		Name:     dec.String(),
-		Created:  time.Unix(dec.Varint(), 0),
-		Disabled: dec.Byte()&1 != 0,
+		ID:      id,
+		Address: mail.Address{Local: dec.String(), Domain: mail.Domain(dec.String())},
+		Name:    dec.String(),
+		Created: time.Unix(dec.Varint(), 0),
 	}
+	flags := dec.Byte()
+	a.Disabled, a.Shared = flags&accountDisabled != 0, flags&accountShared != 0
 	return a, dec.Err()
 }
 

@@ -47,6 +47,7 @@ type Account struct {
 	Name     string       // a person's name, for people
 	Created  time.Time
 	Disabled bool // may not log in; mail still comes in
+	Shared   bool // nobody's own: its mailboxes are there for whom they are shared with
 }
 
 // An Alias is an address whose mail goes to others, here or elsewhere.

@@ -97,7 +97,7 @@ func (r Rights) Flags() Flags {
 // A Grantee is whom rights are given to: an account, or one of the groups.
 type Grantee uint64
 
-// The groups. All who come to a mailbox have logged in, so both have the same
+// The groups. Who comes to a mailbox has logged in, so both have the same
 // members; who posts by mail need not have.
 const (
 	Anyone        Grantee = 1<<64 - 1
@@ -126,11 +126,12 @@ type ACL []Grant
 // row, which every message that comes in writes.
 const MaxGrants = 200
 
-// Rights gives what an account may do that is not the owner.
+// Rights gives what an account may do that is not the owner; account 0 is
+// somebody who has not logged in.
 func (l ACL) Rights(who mail.AccountID) Rights {
 	var gives, takes Rights
 	for _, g := range l {
-		if g.To < Authenticated && g.To != GranteeOf(who) {
+		if g.To < Authenticated && g.To != GranteeOf(who) || who == 0 && g.To != Anyone {
 			continue
 		}
 		if g.Takes {

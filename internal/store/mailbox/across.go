@@ -44,13 +44,14 @@ func (s *Store) MoveBetween(ctx context.Context, t Transfer) (Copied, error) {
 	})
 }
 
-// leave and takeOut are what becomes of the originals.
+// leave and takeOut are what becomes of the originals. For their account, what is
+// moved to another is expunged: its owner may want it back.
 func leave(*Edit, *selection) {}
 
 func takeOut(e *Edit, t *selection) {
 	if len(t.rows) > 0 {
 		e.remove(t.box, t.rows, t.at, t.uids)
-		e.bury(t.box, t.now.Keywords, t.rows) // its email is this account's, and must be reaped
+		e.bury(t.box, t.now.Keywords, t.rows)
 	}
 }
 

@@ -32,9 +32,9 @@
 // A UID is given once, in ascending order, and below the mailbox's UIDNEXT. The
 // counters of row 01 are those of its rows 02. The use in row 00 is the sum of
 // the sizes of all rows 02. Every row 02 has its rows 03 and 04; a blob in row
-// 03 has its reference row. Whoever an ACL (in row 01) names is led to the mailbox by a
-// row S, and by such rows to no other. A message in a row 24
-// has its rows 03 and 04, and row 00 has the sum of their sizes.
+// 03 has its reference row. A message in a row 24 has its rows 03 and 04, and row
+// 00 has the sum of their sizes. Whoever an ACL (in row 01) names is led to the
+// mailbox by a row S, and by such rows to no other.
 //
 // # Flags are a log
 //

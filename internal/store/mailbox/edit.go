@@ -46,15 +46,10 @@ func (s *Store) Edit(tx kv.Tx, a mail.AccountID) (*Edit, error) {
 // Create makes the rows of a new account, with its first mailboxes. Limits of 0
 // are none.
 func (s *Store) Create(tx kv.Tx, a mail.AccountID, maxBytes, maxCount int64) error {
-	old, err := tx.Get(key(a, kindRoot))
+	e, err := s.create(tx, a, maxBytes, maxCount)
 	if err != nil {
 		return err
 	}
-	if old != nil {
-		return fmt.Errorf("mailbox: account %d: %w", a, mail.ErrExists)
-	}
-	e := &Edit{s: s, tx: tx, acct: a, boxes: map[mail.MailboxID]*editBox{}}
-	e.root = root{modseq: 1, nextMailbox: Inbox, nextEmail: 1, nextThread: 1, maxBytes: maxBytes, maxCount: maxCount}
 	for _, f := range firstMailboxes {
 		if _, err := e.add(f.name, f.role); err != nil {
 			return err
@@ -62,6 +57,33 @@ func (s *Store) Create(tx kv.Tx, a mail.AccountID, maxBytes, maxCount int64) err
 		e.tx.Set(nameKey(a, kindSubscribed, f.name), []byte{})
 	}
 	return e.Done()
+}
+
+// CreateShared is Create for an account that nobody logs in to. It has one tree
+// of mailboxes, which is the INBOX with all that is below.
+func (s *Store) CreateShared(tx kv.Tx, a mail.AccountID, maxBytes, maxCount int64) error {
+	e, err := s.create(tx, a, maxBytes, maxCount)
+	if err != nil {
+		return err
+	}
+	e.root.shared = true
+	if _, err := e.add(InboxName, InboxRole); err != nil {
+		return err
+	}
+	return e.Done()
+}
+
+func (s *Store) create(tx kv.Tx, a mail.AccountID, maxBytes, maxCount int64) (*Edit, error) {
+	old, err := tx.Get(key(a, kindRoot))
+	if err != nil {
+		return nil, err
+	}
+	if old != nil {
+		return nil, fmt.Errorf("mailbox: account %d: %w", a, mail.ErrExists)
+	}
+	e := &Edit{s: s, tx: tx, acct: a, boxes: map[mail.MailboxID]*editBox{}}
+	e.root = root{modseq: 1, nextMailbox: Inbox, nextEmail: 1, nextThread: 1, maxBytes: maxBytes, maxCount: maxCount}
+	return e, nil
 }
 
 // Destroy removes all rows of an account. Its bodies are released first, by

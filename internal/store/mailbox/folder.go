@@ -393,6 +393,9 @@ func (e *Edit) ByRole(role Role) (mail.MailboxID, error) {
 	}
 	for _, f := range firstMailboxes {
 		if f.role == role {
+			if e.root.shared {
+				f.name = InboxName + string(Separator) + f.name
+			}
 			if id, err := lookup(e.tx, e.acct, f.name); err == nil {
 				b, err := e.messages(id)
 				if err == nil {

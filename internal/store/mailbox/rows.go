@@ -72,6 +72,7 @@ type root struct {
 	maxCount    int64
 	deadBytes   int64  // of all messages in rows 24
 	restored    uint64 // how often messages came back from there
+	shared      bool   // nobody's own: all is below INBOX, for whom it is shared with
 }
 
 func (r root) append(b []byte) []byte {
@@ -81,6 +82,9 @@ func (r root) append(b []byte) []byte {
 		uint64(r.deadBytes), r.restored,
 	} {
 		b = binary.AppendUvarint(b, v)
+	}
+	if r.shared {
+		b = append(b, 1)
 	}
 	return b
 }
@@ -101,6 +105,9 @@ func decodeRoot(raw []byte) (root, error) {
 	}
 	if d.More() {
 		r.deadBytes, r.restored = int64(d.Uvarint()), d.Uvarint()
+	}
+	if d.More() {
+		r.shared = d.Byte()&1 != 0
 	}
 	return r, d.Err()
 }

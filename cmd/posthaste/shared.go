@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"posthaste/internal/server/config"
+	"posthaste/internal/service/admind"
+)
+
+func (t *tool) shared() *cobra.Command {
+	c := &cobra.Command{
+		Use: "shared", Short: "Folders for many, to which nobody logs in", GroupID: "people",
+		Long: `Folders for many. A shared folder has an address, and mail to it is filed in it.
+People with rights see it, over IMAP, as "Shared Folders/ADDRESS".
+
+Rights are letters (RFC 4314): l sees the folder, r reads it, s marks mail as
+read, w sets other flags, i files mail in it, p may send mail to it, k makes
+folders below it, x deletes those, t and e delete mail, a gives rights to others.`,
+	}
+	c.AddCommand(t.sharedAdd(),
+		&cobra.Command{
+			Use: "grant ADDRESS WHO RIGHTS", Short: "Say what somebody may do with a shared folder and all below it", Args: cobra.ExactArgs(3),
+			Long: `Say what somebody may do with a shared folder and all folders below it: a person
+by address, "authenticated" (all who log in here) or "anyone" (who sends mail
+from elsewhere, too). RIGHTS take the place of what they had; "" takes all away.
+With - before WHO they say what is not allowed, whatever else allows it.`,
+			Example: `  posthaste shared grant team@example.org ada@example.org lrswipkxtea
+  posthaste shared grant team@example.org authenticated lrsp
+  posthaste shared grant team@example.org anyone ""`,
+			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+				return c.Share(ctx, args[0], args[1], args[2])
+			}),
+		},
+		&cobra.Command{
+			Use: "rights ADDRESS", Short: "List who may do what with a shared folder", Args: cobra.ExactArgs(1),
+			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+				list, err := c.Rights(ctx, args[0])
+				rows := [][]string{{"WHO", "RIGHTS"}}
+				for _, r := range list {
+					rows = append(rows, []string{r.Who, r.Rights})
+				}
+				if err == nil {
+					table(rows)
+				}
+				return err
+			}),
+		},
+		&cobra.Command{
+			Use: "list", Short: "List all shared folders", Args: cobra.NoArgs,
+			RunE: t.with(func(ctx context.Context, c *admind.Client, _ []string) error {
+				list, err := c.Accounts(ctx)
+				for _, a := range list {
+					if a.Shared {
+						fmt.Println(a.Address)
+					}
+				}
+				return err
+			}),
+		})
+	return c
+}
+
+func (t *tool) sharedAdd() *cobra.Command {
+	var admin []string
+	var post, quota string
+	c := &cobra.Command{
+		Use: "add ADDRESS", Short: "Add a shared folder", Args: cobra.ExactArgs(1),
+		Long: `Add a shared folder. All who log in here can read it and mark what they have
+read; --post says who may send mail to it: anyone, authenticated (all who log in
+here) or nobody. An --admin has all rights, and can give them to others from a
+mail program.`,
+		Example: "  posthaste shared add team@example.org --admin ada@example.org --post authenticated",
+	}
+	c.Flags().StringSliceVar(&admin, "admin", nil, "the `address` of somebody who may do everything with it")
+	c.Flags().StringVar(&post, "post", "anyone", "`who` may send mail to it: anyone, authenticated or nobody")
+	c.Flags().StringVar(&quota, "quota", "", "how much the folder may take, such as 5GB")
+	c.RunE = t.with(func(ctx context.Context, cl *admind.Client, args []string) error {
+		var limit config.Size
+		if quota != "" {
+			if err := limit.UnmarshalText([]byte(quota)); err != nil {
+				return err
+			}
+		}
+		rights := map[string]string{"anyone": "", "authenticated": "lrs"}
+		switch post = strings.ToLower(post); post {
+		case "anyone", "authenticated":
+			rights[post] += "p"
+		case "nobody":
+		default:
+			return fmt.Errorf("--post is anyone, authenticated or nobody, not %q", post)
+		}
+		if err := cl.AddAccount(ctx, admind.Account{Address: args[0], Quota: int64(limit), Shared: true}); err != nil {
+			return err
+		}
+		for _, a := range admin {
+			rights[a] = "lrswipkxtea"
+		}
+		for who, r := range rights {
+			if err := cl.Share(ctx, args[0], who, r); err != nil {
+				return fmt.Errorf("the folder is there, but without the rights of %s: %w", who, err)
+			}
+		}
+		fmt.Println("added", args[0])
+		return nil
+	})
+	return c
+}

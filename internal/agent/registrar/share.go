@@ -1,0 +1,115 @@
+package registrar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"posthaste/internal/base/mail"
+	"posthaste/internal/store/mailbox"
+)
+
+// ErrNotShared: the account is a person's, who shares its mailboxes if they like.
+var ErrNotShared = errors.New("this is no shared folder")
+
+// ErrRights: the rights are not letters of RFC 4314.
+var ErrRights = errors.New("rights are letters of lrswipkxtea (RFC 4314 §2.1)")
+
+// Share says what somebody may do with a shared folder and all that is below it:
+// a person by address, "anyone" or "authenticated", with "-" before it for what
+// they may not do whatever else gives it. No rights take all away.
+func (r *Registrar) Share(ctx context.Context, folder mail.Address, who, rights string) error {
+	a, err := r.Directory.AccountOf(ctx, folder)
+	if err != nil {
+		return err
+	}
+	if !a.Shared {
+		return fmt.Errorf("%s: %w", folder, ErrNotShared)
+	}
+	g, err := r.grant(ctx, who, rights)
+	if err != nil {
+		return err
+	}
+	list, _, err := r.Mailboxes.Mailboxes(ctx, a.ID)
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		if list[i].Placeholder {
+			continue
+		}
+		err := r.Mailboxes.Grant(ctx, a.ID, list[i].ID, g, mailbox.ReplaceRights)
+		if err != nil && !errors.Is(err, mail.ErrNotFound) { // it may have gone meanwhile
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Registrar) grant(ctx context.Context, who, rights string) (g mailbox.Grant, err error) {
+	var ok bool
+	if g.Rights, ok = mailbox.ParseRights(rights); !ok {
+		return g, ErrRights
+	}
+	who, g.Takes = strings.CutPrefix(who, "-")
+	switch strings.ToLower(who) {
+	case "anyone":
+		g.To = mailbox.Anyone
+	case "authenticated":
+		g.To = mailbox.Authenticated
+	default:
+		addr, err := mail.ParseAddress(who)
+		if err != nil {
+			return g, err
+		}
+		person, err := r.Directory.AccountOf(ctx, addr)
+		if err != nil {
+			return g, err
+		}
+		g.To = mailbox.GranteeOf(person.ID)
+	}
+	return g, nil
+}
+
+// Rights are what somebody may do with a shared folder.
+type Rights struct {
+	Who    string // as Share takes it
+	Rights string
+}
+
+// Rights tells who may do what with a shared folder.
+func (r *Registrar) Rights(ctx context.Context, folder mail.Address) ([]Rights, error) {
+	a, err := r.Directory.AccountOf(ctx, folder)
+	if err != nil {
+		return nil, err
+	}
+	if !a.Shared {
+		return nil, fmt.Errorf("%s: %w", folder, ErrNotShared)
+	}
+	m, err := r.Mailboxes.Lookup(ctx, a.ID, mailbox.InboxName)
+	if err != nil {
+		return nil, err
+	}
+	var out []Rights
+	for _, g := range m.ACL {
+		who := "anyone"
+		if id, one := g.To.Account(); one {
+			person, err := r.Directory.Account(ctx, id)
+			if errors.Is(err, mail.ErrNotFound) {
+				continue // being removed
+			}
+			if err != nil {
+				return nil, err
+			}
+			who = person.Address.String()
+		} else if g.To == mailbox.Authenticated {
+			who = "authenticated"
+		}
+		if g.Takes {
+			who = "-" + who
+		}
+		out = append(out, Rights{who, g.Rights.String()})
+	}
+	return out, nil
+}

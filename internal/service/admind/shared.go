@@ -1,0 +1,58 @@
+package admind
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+
+	"posthaste/internal/agent/registrar"
+)
+
+// Rights are what somebody may do with a shared folder. RFC 4314 §2.1
+type Rights struct {
+	Who    string `json:"who"` // an address, "anyone" or "authenticated"; "-" before it takes rights
+	Rights string `json:"rights"`
+}
+
+func (s *Server) rights(r *http.Request) (any, error) {
+	addr, err := address(r.PathValue("address"))
+	if err != nil {
+		return nil, err
+	}
+	list, err := s.Registrar.Rights(r.Context(), addr)
+	if errors.Is(err, registrar.ErrNotShared) {
+		return nil, errRequest{err}
+	}
+	out := []Rights{}
+	for _, g := range list {
+		out = append(out, Rights(g))
+	}
+	return out, err
+}
+
+func (s *Server) share(r *http.Request) (any, error) {
+	addr, err := address(r.PathValue("address"))
+	if err != nil {
+		return nil, err
+	}
+	in, err := decode[Rights](r)
+	if err != nil {
+		return nil, err
+	}
+	err = s.Registrar.Share(r.Context(), addr, in.Who, in.Rights)
+	if errors.Is(err, registrar.ErrNotShared) || errors.Is(err, registrar.ErrRights) {
+		err = errRequest{err}
+	}
+	return in, err
+}
+
+// Rights gives who may do what with a shared folder.
+func (c *Client) Rights(ctx context.Context, address string) (out []Rights, err error) {
+	return out, c.do(ctx, http.MethodGet, "/v1/shared/"+url.PathEscape(address)+"/rights", nil, &out)
+}
+
+// Share says what somebody may do with a shared folder.
+func (c *Client) Share(ctx context.Context, address, who, rights string) error {
+	return c.do(ctx, http.MethodPut, "/v1/shared/"+url.PathEscape(address)+"/rights", Rights{who, rights}, nil)
+}
