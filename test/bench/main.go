@@ -28,6 +28,7 @@ var (
 	big     = flag.Int("mailbox", 10_000, "messages in the mailbox that is read")
 	conns   = flag.Int("idle", 1000, "connections that do nothing")
 	onlyUs  = flag.Bool("alone", false, "run Posthaste only")
+	formats = flag.String("dovecot", "mdbox,maildir", "how Dovecot stores; it takes very long to fill a large maildir")
 	place   = flag.String("dir", "", "where the servers keep their files; all users must be able to look into it (default: a temporary folder)")
 	program = flag.String("posthaste", "", "the program (default: built from this tree)")
 )
@@ -98,9 +99,11 @@ func run() (err error) {
 }
 
 func startAll(dir string, to *sink) (servers []*server, err error) {
-	starts := []func(string, *sink) (*server, error){startPosthaste, startDovecot("mdbox"), startDovecot("maildir")}
-	if *onlyUs {
-		starts = starts[:1]
+	starts := []func(string, *sink) (*server, error){startPosthaste}
+	if !*onlyUs {
+		for _, format := range strings.Split(*formats, ",") {
+			starts = append(starts, startDovecot(format))
+		}
 	}
 	for i, start := range starts {
 		s, err := start(filepath.Join(dir, fmt.Sprint(i)), to)
