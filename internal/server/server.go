@@ -293,17 +293,21 @@ func (h *House) service(l config.Listener) (service, error) {
 	}
 	opens := map[string]directory.Protocols{"submission": directory.Submission, "imap": directory.IMAP, "pop3": directory.POP3}[l.Protocol]
 	verify := func(p mail.Peer) sasl.Verifier { return h.auth.For(p.Addr.Addr(), opens) }
+	offer := sasl.Unbound
+	if h.c.Auth.OfferChannelBinding {
+		offer = sasl.Bound
+	}
 	implicit := l.TLS == "implicit"
 	size := int64(h.c.Limits.MessageSize)
 	switch l.Protocol {
 	case "imap":
 		return &imapd.Server{
-			Mail: h.mailboxes, People: h.directory, Auth: verify, TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log,
+			Mail: h.mailboxes, People: h.directory, Auth: verify, Offer: offer, TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log,
 			Limits: imapd.Limits{Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress, Trusted: h.c.Limits.TrustedNetworks, PerAccount: h.c.Limits.SessionsPerAccount, Message: size},
 		}, nil
 	case "pop3":
 		return &pop3d.Server{
-			Mail: h.mailboxes, Drops: h.drops, Auth: verify, TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log,
+			Mail: h.mailboxes, Drops: h.drops, Auth: verify, Offer: offer, TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log,
 			Limits: pop3d.Limits{Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress, Trusted: h.c.Limits.TrustedNetworks},
 		}, nil
 	}
@@ -318,7 +322,7 @@ func (h *House) service(l config.Listener) (service, error) {
 	case "smtp":
 		s.Name = h.name
 	case "submission":
-		s.Receiver, s.Auth = h.msa, verify
+		s.Receiver, s.Auth, s.Offer = h.msa, verify, offer
 		s.Policy.RequireAuth, s.Policy.ClearAuth = true, l.PlaintextLogin
 	case "lmtp":
 		s.Receiver, s.Policy.Dialect = h.lmtp, smtp.LMTP

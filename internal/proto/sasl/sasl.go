@@ -97,21 +97,40 @@ type ChannelBinding struct {
 // IsZero tells whether there is nothing to tie to.
 func (cb ChannelBinding) IsZero() bool { return len(cb.Exporter) == 0 && len(cb.EndPoint) == 0 }
 
-// Mechanisms gives the mechanisms to offer, the best first. SCRAM-SHA-256-PLUS
-// is not among them, only taken from who asks for it: programs that use GNU SASL
-// without giving it the channel binding (mutt) choose it, fail, and try no other.
-func Mechanisms() []string { return []string{Scram, Plain, Login} }
+// An Offer is which mechanisms are announced.
+type Offer byte
+
+// The offers. SCRAM-SHA-256-PLUS is taken in both from who asks for it: programs
+// that use GNU SASL without giving it the channel binding (mutt) choose it where
+// it is announced, fail, and try no other.
+const (
+	Unbound Offer = iota // not SCRAM-SHA-256-PLUS
+	Bound                // SCRAM-SHA-256-PLUS too, where there is something to tie to
+)
+
+// Mechanisms gives the mechanisms to announce on a connection, the best first.
+func (o Offer) Mechanisms(cb ChannelBinding) []string {
+	if o == Bound && !cb.IsZero() {
+		return []string{ScramPlus, Scram, Plain, Login}
+	}
+	return []string{Scram, Plain, Login}
+}
+
+// NewServer is Offer.NewServer where SCRAM-SHA-256-PLUS is not announced.
+func NewServer(mech string, v Verifier, cb ChannelBinding) (Server, error) {
+	return Unbound.NewServer(mech, v, cb)
+}
 
 // NewServer begins an exchange as the server; mech may be in any case. The
 // error is ErrMechanism.
-func NewServer(mech string, v Verifier, cb ChannelBinding) (Server, error) {
+func (o Offer) NewServer(mech string, v Verifier, cb ChannelBinding) (Server, error) {
 	switch strings.ToUpper(mech) {
 	case Plain:
 		return &plainServer{v: v}, nil
 	case Login:
 		return &loginServer{v: v}, nil
 	case Scram:
-		return &scramServer{v: v}, nil
+		return &scramServer{v: v, bindable: o == Bound && !cb.IsZero()}, nil
 	case ScramPlus:
 		if !cb.IsZero() {
 			return &scramServer{v: v, cb: cb, plus: true}, nil

@@ -241,8 +241,29 @@ func TestScramNotOffered(t *testing.T) {
 	if challenge, done, err := s.Next(t.Context(), []byte("y,,n=ada,r=abc")); err != nil || done || !strings.HasPrefix(string(challenge), "r=abc") {
 		t.Errorf("%q, %v, %v", challenge, done, err)
 	}
-	if slices.Contains(Mechanisms(), ScramPlus) {
+	if slices.Contains(Unbound.Mechanisms(ChannelBinding{Exporter: []byte("x")}), ScramPlus) {
 		t.Error(ScramPlus, "is offered")
+	}
+}
+
+// Where channel binding is announced, who could be bound and was not told has
+// been lied to. RFC 5802 §6
+func TestScramOffered(t *testing.T) {
+	cb := ChannelBinding{Exporter: []byte("x")}
+	if got := Bound.Mechanisms(cb); !slices.Contains(got, ScramPlus) {
+		t.Error("offered", got)
+	}
+	if got := Bound.Mechanisms(ChannelBinding{}); slices.Contains(got, ScramPlus) {
+		t.Error("offered without TLS", got)
+	}
+	for first, want := range map[string]error{"y,,n=ada,r=abc": ErrFailed, "n,,n=ada,r=abc": nil} {
+		s, err := Bound.NewServer(Scram, newPeople(t), cb)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := s.Next(t.Context(), []byte(first)); !errors.Is(err, want) {
+			t.Errorf("%s: %v", first, err)
+		}
 	}
 }
 

@@ -13,11 +13,14 @@ import (
 // A scramServer leaves the exchange itself to the library, and holds to what
 // RFC 5802 §6 says of names: SCRAM-SHA-256-PLUS is bound to the channel,
 // SCRAM-SHA-256 is not. A client that could be bound but believes that we could
-// not ("y") is right to: it is not offered.
+// not ("y") is right to where that is not announced; where it is, somebody has
+// taken it out of the list on the way.
 type scramServer struct {
 	v    Verifier
 	cb   ChannelBinding
 	plus bool // the mechanism is SCRAM-SHA-256-PLUS
+
+	bindable bool // it is not, but was announced
 
 	conv   *scram.ServerConversation // of the first password
 	others []*scram.ServerConversation
@@ -58,6 +61,9 @@ func (s *scramServer) first(ctx context.Context, response []byte) ([]byte, bool,
 	if bound != s.plus {
 		// "n" with PLUS and "p" without are not lies but mistakes.
 		return nil, false, ErrMalformed
+	}
+	if s.bindable && bytes.HasPrefix(response, []byte("y")) {
+		return nil, false, ErrFailed
 	}
 	var ours error
 	lookup := func(user string) (scram.StoredCredentials, error) {

@@ -33,6 +33,7 @@ type Config struct {
 	DNS       DNS        `toml:"dns"`
 	Listeners []Listener `toml:"listener"`
 	Routes    []Route    `toml:"route"`
+	Auth      Auth       `toml:"auth"`
 	Receive   Receive    `toml:"receive"`
 	Limits    Limits     `toml:"limits"`
 	Queue     Queue      `toml:"queue"`
@@ -73,6 +74,12 @@ type Listener struct {
 	TLS      string `toml:"tls"`      // starttls, implicit or none
 	// PlaintextLogin allows passwords on connections without TLS.
 	PlaintextLogin bool `toml:"plaintext_login"`
+}
+
+// Auth says how people log in.
+type Auth struct {
+	// OfferChannelBinding announces SCRAM-SHA-256-PLUS.
+	OfferChannelBinding bool `toml:"offer_channel_binding"`
 }
 
 // A Route sends a domain, or everything ("*"), to a given host.

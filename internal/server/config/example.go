@@ -72,6 +72,11 @@ hostname = "mail.example.org"
 # username = "you"                 # only with tls required or implicit
 # password_file = "smarthost-password"
 
+[auth]
+# offer_channel_binding = false    # announce SCRAM-SHA-256-PLUS: who logs in with it knows that nobody
+#                                  # sits between. Some programs (mutt) choose it, cannot do it, and
+#                                  # then cannot log in. Those that ask for it get it in any case
+
 [receive]
 # Networks whose mail is not judged by SPF, DKIM and DMARC.
 # trusted_networks = ["127.0.0.0/8", "::1/128"]

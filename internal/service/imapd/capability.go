@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"posthaste/internal/proto/imap"
-	"posthaste/internal/proto/sasl"
 )
 
 // What we can do before login, and after. Nothing stands here that does not
@@ -41,7 +40,7 @@ func (s *session) capabilities() string {
 		b.WriteString(" LOGINDISABLED")
 		return b.String()
 	}
-	for _, m := range sasl.Mechanisms() {
+	for _, m := range s.srv.Offer.Mechanisms(s.binding) {
 		b.WriteString(" AUTH=" + m)
 	}
 	return b.String()

@@ -52,7 +52,7 @@ func (s *session) authenticate(ctx context.Context, c *imap.Command) error {
 		return no(imap.CodePrivacyRequired, "begin TLS first")
 	}
 	a := c.Args.(*imap.Authenticate)
-	exchange, err := sasl.NewServer(a.Mechanism, s.srv.Auth(s.peer), s.binding)
+	exchange, err := s.srv.Offer.NewServer(a.Mechanism, s.srv.Auth(s.peer), s.binding)
 	if err != nil {
 		return err
 	}

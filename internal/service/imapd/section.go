@@ -169,11 +169,13 @@ func (s *session) writeDecoded(m *fetched, it *item) {
 	}
 }
 
-// A counter throws bytes away and looks for NUL among them.
-type counter struct{ nul bool }
+// A counter throws bytes away and looks for NUL among them, and for bytes that
+// are not ASCII.
+type counter struct{ nul, high bool }
 
 // Write takes p.
 func (c *counter) Write(p []byte) (int, error) {
 	c.nul = c.nul || bytes.IndexByte(p, 0) >= 0
+	c.high = c.high || !ascii(p)
 	return len(p), nil
 }

@@ -24,6 +24,8 @@ type Server struct {
 	Mail *mailbox.Store
 	// Auth gives who checks passwords for a session.
 	Auth func(peer mail.Peer) sasl.Verifier
+	// Offer is which mechanisms are announced.
+	Offer sasl.Offer
 	// People knows the owners of mailboxes that are shared; nil: none are.
 	People People
 	// TLS is for STARTTLS or from the beginning; nil: there is none.

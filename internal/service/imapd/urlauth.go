@@ -7,12 +7,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"time"
 
 	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/imap"
+	"posthaste/internal/proto/message"
 	"posthaste/internal/store/directory"
 	"posthaste/internal/store/mailbox"
 )
@@ -204,6 +206,9 @@ func (s *session) tellURLItems(f *fragment, u *imap.URL, items imap.URLItems) {
 		if part == nil {
 			s.enc.Raw("NIL)")
 		} else {
+			if items&imap.URLBinary != 0 && decodable(part) && !part.IsMultipart() {
+				part = asDecoded(&f.message, part, &u.Section)
+			}
 			s.enc.Bytes(imap.AppendBodyStructure(nil, part, imap.Extended)).Raw(")")
 		}
 	}
@@ -223,6 +228,24 @@ func (s *session) tellURLItems(f *fragment, u *imap.URL, items imap.URLItems) {
 	if items&imap.URLBody != 0 {
 		s.enc.Raw(" (BODY ").Literal(f, f.size).Raw(")")
 	}
+}
+
+// asDecoded describes a part as BINARY gives it: without its transfer encoding,
+// and its lines not counted. RFC 5524 §3
+func asDecoded(m *fetched, part *message.Part, sec *imap.Section) *message.Part {
+	c := &counter{}
+	size, _ := io.Copy(c, decoded(m, sec))
+	p := *part
+	p.BodySize, p.Lines = size, 0
+	switch {
+	case c.nul:
+		p.Encoding = "binary"
+	case c.high:
+		p.Encoding = "8bit"
+	default:
+		p.Encoding = "7bit"
+	}
+	return &p
 }
 
 // resetKey is RESETKEY. RFC 4467 §7

@@ -94,6 +94,9 @@ func TestURLAuthBinary(t *testing.T) {
 	c.want("URLFETCH ("+url+" BODY BODYPARTSTRUCTURE)",
 		"* URLFETCH "+url+` (BODYPARTSTRUCTURE ("application" "octet-stream" ("name" "x.bin") NIL NIL "base64" 8 NIL ("attachment" ("filename" "x.bin")) NIL NIL)) (BODY {8}`+"\r\nAAEC/w==)",
 		"OK URLFETCH completed")
+	c.want("URLFETCH ("+url+" BODYPARTSTRUCTURE BINARY)",
+		"* URLFETCH "+url+` (BODYPARTSTRUCTURE ("application" "octet-stream" ("name" "x.bin") NIL NIL "binary" 4 NIL ("attachment" ("filename" "x.bin")) NIL NIL)) (BINARY ~{4}`+"\r\n\x00\x01\x02\xff)",
+		"OK URLFETCH completed")
 	c.want("URLFETCH ("+url+" BINARY)", "* URLFETCH "+url+" (BINARY ~{4}\r\n\x00\x01\x02\xff)", "OK URLFETCH completed")
 	part := c.genURL("imap://ada@example.org/INBOX/;uid=1/;section=2/;partial=1.2;urlauth=authuser")
 	c.want("URLFETCH ("+part+" BINARY)", "* URLFETCH "+part+" (BINARY ~{2}\r\n\x01\x02)", "OK URLFETCH completed")

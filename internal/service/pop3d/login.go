@@ -18,7 +18,7 @@ func (s *session) capa(context.Context, pop3.Command) error {
 			lines = append(lines, "STLS")
 		}
 		if s.mayLogin() {
-			lines = append(lines, "USER", "SASL "+strings.Join(sasl.Mechanisms(), " "))
+			lines = append(lines, "USER", "SASL "+strings.Join(s.srv.Offer.Mechanisms(s.binding), " "))
 		}
 	}
 	lines = append(lines, strings.TrimSpace("IMPLEMENTATION Posthaste "+s.srv.Version))
@@ -100,9 +100,9 @@ func (s *session) auth(ctx context.Context, c pop3.Command) error {
 		return errClear
 	}
 	if c.Mechanism == "" {
-		return s.lines("these mechanisms", sasl.Mechanisms())
+		return s.lines("these mechanisms", s.srv.Offer.Mechanisms(s.binding))
 	}
-	exchange, err := sasl.NewServer(c.Mechanism, s.srv.Auth(s.peer), s.binding)
+	exchange, err := s.srv.Offer.NewServer(c.Mechanism, s.srv.Auth(s.peer), s.binding)
 	if err != nil {
 		return err
 	}

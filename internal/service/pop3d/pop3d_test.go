@@ -553,10 +553,17 @@ func TestScram(t *testing.T) {
 	srv := newServer(t)
 	srv.TLS, srv.ImplicitTLS, srv.ClearAuth = certificate(t), true, false
 	for _, mech := range []string{sasl.ScramPlus, sasl.Scram, sasl.Plain, sasl.Login} {
+		if srv.Offer = sasl.Unbound; mech == sasl.ScramPlus {
+			srv.Offer = sasl.Bound
+		}
 		raw, done := dial(t, srv)
 		tc := tls.Client(raw, &tls.Config{InsecureSkipVerify: true})
 		c := &client{t: t, conn: tc, r: bufio.NewReader(tc), done: done}
 		c.want("+OK Posthaste is ready")
+		c.say("CAPA")
+		if offered := c.text(); strings.Contains(offered, sasl.ScramPlus) != (srv.Offer == sasl.Bound) {
+			t.Errorf("offered %s", offered)
+		}
 		cs := tc.ConnectionState()
 		key, err := cs.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32)
 		if err != nil {

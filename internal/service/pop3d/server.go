@@ -26,6 +26,8 @@ type Server struct {
 	Drops *Maildrops
 	// Auth gives who checks passwords for a session.
 	Auth func(peer mail.Peer) sasl.Verifier
+	// Offer is which mechanisms are announced.
+	Offer sasl.Offer
 	// TLS is for STLS or from the beginning; nil: there is none.
 	TLS         *tls.Config
 	ImplicitTLS bool // TLS from the first byte; RFC 8314

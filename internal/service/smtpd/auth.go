@@ -60,7 +60,7 @@ func (ses *session) handshake(ctx context.Context) bool {
 // auth lets the client log in. RFC 4954
 func (ses *session) auth(ctx context.Context, c smtp.Command) {
 	verifier := ses.s.Auth(ses.peer)
-	server, err := sasl.NewServer(c.Mechanism, verifier, ses.binding)
+	server, err := ses.s.Offer.NewServer(c.Mechanism, verifier, ses.binding)
 	if err != nil {
 		ses.machine.Done(c, smtp.ErrMechanism)
 		ses.refuse(smtp.ErrMechanism)

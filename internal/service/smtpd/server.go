@@ -26,6 +26,8 @@ type Server struct {
 	Policy   Policy
 	// Auth gives who checks passwords for a session; nil: AUTH is not offered.
 	Auth func(peer mail.Peer) sasl.Verifier
+	// Offer is which mechanisms are announced.
+	Offer sasl.Offer
 	// TLS is for STARTTLS or from the beginning; nil: there is none.
 	TLS *tls.Config
 	// Name gives the confirmed name of an address from reverse DNS, or "". It

@@ -290,7 +290,7 @@ func (ses *session) offers() smtp.Extensions {
 		StartTLS: ses.s.TLS != nil && ses.peer.TLS == nil,
 	}
 	if ses.offersAuth() {
-		x.Auth = sasl.Mechanisms()
+		x.Auth = ses.s.Offer.Mechanisms(ses.binding)
 	}
 	return x
 }

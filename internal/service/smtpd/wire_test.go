@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,9 @@ func TestClientAndServer(t *testing.T) {
 		ok             bool
 	}{{sasl.ScramPlus, "pencil", true}, {sasl.Scram, "pencil", true}, {sasl.Plain, "pencil", true}, {sasl.Login, "pencil", true}, {sasl.ScramPlus, "pen", false}, {sasl.Plain, "pen", false}} {
 		s, d, _ := newServer("submission")
+		if c.mech == sasl.ScramPlus {
+			s.Offer = sasl.Bound
+		}
 		conn, stop := start(t, s)
 		conn.SetDeadline(time.Now().Add(10 * time.Second))
 		cl := smtp.NewClient(conn, smtp.ClientOptions{Hello: "client.example"})
@@ -42,6 +46,9 @@ func TestClientAndServer(t *testing.T) {
 			return tc, err
 		}); err != nil {
 			t.Fatal(err)
+		}
+		if offered := cl.Extensions().Auth; slices.Contains(offered, sasl.ScramPlus) != (s.Offer == sasl.Bound) {
+			t.Errorf("offered %v", offered)
 		}
 		a, err := sasl.NewClient(c.mech, sasl.Credentials{User: "ada@a.example", Password: c.password}, cb)
 		if err != nil {
