@@ -309,3 +309,49 @@ func waitFor(t *testing.T, what string, done func() bool) {
 	}
 	t.Fatal("waited in vain for", what)
 }
+
+// TestPOP3Policies sets, shows and clears them.
+func TestPOP3Policies(t *testing.T) {
+	data := "--data=" + filepath.Join(t.TempDir(), "data")
+	must(t, "", "domain", "add", "example.org", data)
+	must(t, "secret password", "account", "add", "ada@example.org", "--password-stdin", data)
+	must(t, "", "account", "password", "add", "ada@example.org", "archive", data)
+	set := func(args ...string) string {
+		return must(t, "", append([]string{"pop3", "policy", "set", "ada@example.org", data}, args...)...)
+	}
+	set("--after", "30d", "--dele", "trash")
+	out := set("--device", "Archive", "--mailbox", "inbox", "--mailbox", "Sent", "--newest", "100", "--since", "2026-01-31", "--unread", "--dele", "hide")
+	for _, want := range []string{
+		"All devices without a policy of their own: what is collected is moved to Trash 30 days later; DELE means moved to Trash; it sees INBOX.",
+		"Device archive: what is collected stays; DELE means hidden from this device; it sees INBOX and Sent, the newest 100 messages, from 2026-01-31 on, what is unread.",
+		"No message is about to go.",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing in\n%s", want, out)
+		}
+	}
+	if again := must(t, "", "pop3", "policy", "show", "ada@example.org", data); !strings.Contains(again, "Device archive") {
+		t.Errorf("shown is\n%s", again)
+	}
+	for want, args := range map[string][]string{
+		"is none of that":     {"--after", "soon"},
+		"delete, trash, hide": {"--dele", "burn"},
+		"is no day":           {"--since", "yesterday"},
+		`app password "x"`:    {"--device", "x"},
+		`mailbox "Nowhere"`:   {"--mailbox", "Nowhere"},
+		"named twice":         {"--mailbox", "Sent", "--mailbox", "Sent"},
+		"not negative":        {"--newest", "-1"},
+	} {
+		mustFail(t, want, "", append([]string{"pop3", "policy", "set", "ada@example.org", data}, args...)...)
+	}
+	if out := must(t, "", "pop3", "policy", "clear", "ada@example.org", data); !strings.Contains(out, "what is collected stays; DELE means deleted; it sees INBOX.") {
+		t.Errorf("cleared, it is\n%s", out)
+	}
+	must(t, "", "account", "password", "remove", "ada@example.org", "archive", data)
+	if out := must(t, "", "pop3", "policy", "show", "ada@example.org", data); strings.Contains(out, "Device") {
+		t.Errorf("without the device it is\n%s", out)
+	}
+	if out := must(t, "", "pop3", "ledger", "ada@example.org", data); out != "Nothing was collected.\n" {
+		t.Errorf("the ledger is %q", out)
+	}
+}

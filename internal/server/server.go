@@ -42,6 +42,7 @@ import (
 	"posthaste/internal/store/journal"
 	"posthaste/internal/store/keyring"
 	"posthaste/internal/store/mailbox"
+	"posthaste/internal/store/maildrop"
 	"posthaste/internal/store/queue"
 )
 
@@ -70,6 +71,7 @@ type House struct {
 	o         Outside
 	directory *directory.Directory
 	mailboxes *mailbox.Store
+	maildrops *maildrop.Store
 	journal   *journal.Journal
 	post      *postmaster.Agent
 	transfer  *mta.Agent
@@ -91,6 +93,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 	bodies := &body.Store{DB: o.DB, Blobs: o.Blobs}
 	h.directory = &directory.Directory{DB: o.DB}
 	h.mailboxes = &mailbox.Store{DB: o.DB, Bodies: bodies}
+	h.maildrops = &maildrop.Store{DB: o.DB, Mail: h.mailboxes}
 	h.journal = &journal.Journal{DB: o.DB}
 	q := &queue.Queue{DB: o.DB}
 	keys := &keyring.Keyring{DB: o.DB}
@@ -109,10 +112,10 @@ func Build(c config.Config, o Outside) (*House, error) {
 		GiveUp: time.Duration(c.Queue.GiveUp), WarnAfter: time.Duration(c.Queue.WarnAfter),
 		FirstRetry: time.Duration(c.Queue.FirstRetry), LastRetry: time.Duration(c.Queue.LastRetry),
 	}
-	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Bodies: bodies, Queue: q, Journal: h.journal, Log: o.Log, KeepDead: time.Duration(c.Deleted.Keep), MaxDead: int64(c.Deleted.Limit)}
+	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Bodies: bodies, Queue: q, Journal: h.journal, Log: o.Log, KeepDead: time.Duration(c.Deleted.Keep), MaxDead: int64(c.Deleted.Limit)}
 	h.Admin = &admind.Server{
 		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: keys, Quota: int64(c.Limits.AccountQuota), Hash: hash, AppPassword: auth.NewAppPassword},
-		Directory: h.directory, Mailboxes: h.mailboxes, Queue: q, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Version: o.Version, Log: o.Log,
+		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Queue: q, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Version: o.Version, Log: o.Log,
 		Records: func(ctx context.Context, d mail.Domain) ([]admind.Record, error) { return records(ctx, keys, host, d) },
 	}
 	return h, nil
@@ -307,7 +310,7 @@ func (h *House) service(l config.Listener) (service, error) {
 		}, nil
 	case "pop3":
 		return &pop3d.Server{
-			Mail: h.mailboxes, Drops: h.drops, Auth: verify, Offer: offer, TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log,
+			Mail: h.mailboxes, Rules: h.maildrops, Drops: h.drops, LoginDelay: time.Duration(h.c.POP3.LoginDelay), Auth: verify, Offer: offer, TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log,
 			Limits: pop3d.Limits{Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress, Trusted: h.c.Limits.TrustedNetworks},
 		}, nil
 	}

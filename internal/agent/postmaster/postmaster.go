@@ -1,5 +1,5 @@
 // Package postmaster does what must be done from time to time: flags are folded
-// into their rows, expunged mail is let go when its time is over, bodies that nobody holds give back
+// into their rows, mail that POP3 policies have kept for long enough goes, expunged mail is let go when its time is over, bodies that nobody holds give back
 // their space, old stories are forgotten. And it checks the store when asked.
 package postmaster
 
@@ -16,6 +16,7 @@ import (
 	"posthaste/internal/store/directory"
 	"posthaste/internal/store/journal"
 	"posthaste/internal/store/mailbox"
+	"posthaste/internal/store/maildrop"
 	"posthaste/internal/store/queue"
 )
 
@@ -23,6 +24,7 @@ import (
 type Agent struct {
 	Directory *directory.Directory
 	Mailboxes *mailbox.Store
+	Maildrops *maildrop.Store
 	Bodies    *body.Store
 	Queue     *queue.Queue
 	Journal   *journal.Journal
@@ -67,6 +69,11 @@ func (a *Agent) Round(ctx context.Context) error {
 	errs = append(errs, err)
 	now := time.Now()
 	for _, ac := range accts {
+		if n, err := a.Maildrops.Keep(ctx, ac.ID, now); err != nil {
+			errs = append(errs, err)
+		} else if n > 0 {
+			a.Log.Info("removed by the POP3 policy", "account", ac.ID, "messages", n)
+		}
 		keep := mailbox.Keep{Since: now.Add(-or(a.KeepDead, 30*24*time.Hour)), Bytes: a.MaxDead}
 		if _, err := a.Mailboxes.Reap(ctx, ac.ID, keep); err != nil {
 			errs = append(errs, err)
@@ -98,7 +105,11 @@ func (a *Agent) Check(ctx context.Context, say func(string), progress func(done,
 		if err != nil {
 			return err
 		}
-		for _, w := range wrong {
+		more, err := a.Maildrops.Check(ctx, ac.ID)
+		if err != nil {
+			return err
+		}
+		for _, w := range append(wrong, more...) {
 			say(w)
 		}
 	}

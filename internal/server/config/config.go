@@ -38,6 +38,7 @@ type Config struct {
 	Limits    Limits     `toml:"limits"`
 	Queue     Queue      `toml:"queue"`
 	Deleted   Deleted    `toml:"deleted"`
+	POP3      POP3       `toml:"pop3"`
 }
 
 // Log says what is written to standard error, and how.
@@ -128,6 +129,23 @@ type Queue struct {
 type Deleted struct {
 	Keep  Duration `toml:"keep"`
 	Limit Size     `toml:"limit"` // of an account; what went first goes for good; 0 is none
+}
+
+// POP3 is what is special about it.
+type POP3 struct {
+	LoginDelay Pause `toml:"login_delay"` // that a device waits between two logins; 0 is none
+}
+
+// Pause is a Duration that may be "0".
+type Pause time.Duration
+
+// UnmarshalText reads a pause.
+func (p *Pause) UnmarshalText(b []byte) error {
+	if string(b) == "0" {
+		*p = 0
+		return nil
+	}
+	return (*Duration)(p).UnmarshalText(b)
 }
 
 // Size is a number of bytes, written "50MB", "1GB" or as a plain number.

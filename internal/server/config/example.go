@@ -101,4 +101,7 @@ hostname = "mail.example.org"
 [deleted]                          # mail that was deleted for good can be restored
 # keep = "30d"                     # for so long,
 # limit = "5GB"                    # but no more than that of an account; 0 is no limit
+
+[pop3]
+# login_delay = "0"                # that a device waits between two logins, such as "5m"; 0 is none
 `

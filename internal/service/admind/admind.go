@@ -25,6 +25,7 @@ import (
 	"posthaste/internal/store/directory"
 	"posthaste/internal/store/journal"
 	"posthaste/internal/store/mailbox"
+	"posthaste/internal/store/maildrop"
 	"posthaste/internal/store/queue"
 )
 
@@ -33,6 +34,7 @@ type Server struct {
 	Registrar  *registrar.Registrar
 	Directory  *directory.Directory
 	Mailboxes  *mailbox.Store
+	Maildrops  *maildrop.Store
 	Queue      *queue.Queue
 	Transfer   *mta.Agent
 	Journal    *journal.Journal
@@ -132,6 +134,10 @@ func (s *Server) Handler() http.Handler {
 	m.HandleFunc("GET /v1/accounts/{address}/passwords", s.answer(s.appPasswords))
 	m.HandleFunc("POST /v1/accounts/{address}/passwords", s.answer(s.addAppPassword))
 	m.HandleFunc("DELETE /v1/accounts/{address}/passwords/{name}", s.answer(s.removeAppPassword))
+	m.HandleFunc("GET /v1/accounts/{address}/pop3", s.answer(s.pop3Plan))
+	m.HandleFunc("PUT /v1/accounts/{address}/pop3", s.answer(s.setPOP3Policy))
+	m.HandleFunc("DELETE /v1/accounts/{address}/pop3", s.answer(s.clearPOP3Policy))
+	m.HandleFunc("GET /v1/accounts/{address}/pop3/ledger", s.answer(s.pop3Ledger))
 	m.HandleFunc("GET /v1/accounts/{address}/deleted", s.answer(s.deleted))
 	m.HandleFunc("POST /v1/accounts/{address}/deleted/restore", s.answer(s.restoreDeleted))
 	m.HandleFunc("GET /v1/shared/{address}/rights", s.answer(s.rights))

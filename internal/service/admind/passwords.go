@@ -62,12 +62,15 @@ func (s *Server) addAppPassword(r *http.Request) (any, error) {
 }
 
 func (s *Server) removeAppPassword(r *http.Request) (any, error) {
-	addr, err := address(r.PathValue("address"))
+	a, err := s.account(r)
 	if err != nil {
 		return nil, err
 	}
 	name := r.PathValue("name")
-	return AppPassword{Name: name}, s.Registrar.RemoveAppPassword(r.Context(), addr, name)
+	if err := s.forgetDevice(r.Context(), a.ID, name); err != nil {
+		return nil, err
+	}
+	return AppPassword{Name: name}, s.Registrar.RemoveAppPassword(r.Context(), a.Address, name)
 }
 
 func passwordsPath(address string) string {

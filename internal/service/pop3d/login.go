@@ -3,16 +3,22 @@ package pop3d
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
 	"posthaste/internal/proto/pop3"
 	"posthaste/internal/proto/sasl"
+	"posthaste/internal/store/maildrop"
 )
 
 // capa is CAPA. RFC 2449 §5
 func (s *session) capa(context.Context, pop3.Command) error {
-	lines := []string{"TOP", "UIDL", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE", "EXPIRE NEVER", "UTF8 USER", "LANG"}
+	lines := []string{"TOP", "UIDL", "PIPELINING", "RESP-CODES", "AUTH-RESP-CODE", s.expire(), "UTF8 USER", "LANG"}
+	if delay := s.srv.LoginDelay; delay > 0 {
+		lines = append(lines, "LOGIN-DELAY "+strconv.Itoa(int((delay+time.Second-1)/time.Second)))
+	}
 	if s.drop == nil {
 		if s.canStartTLS() {
 			lines = append(lines, "STLS")
@@ -23,6 +29,20 @@ func (s *session) capa(context.Context, pop3.Command) error {
 	}
 	lines = append(lines, strings.TrimSpace("IMPLEMENTATION Posthaste "+s.srv.Version))
 	return s.lines("this is what I can do", lines)
+}
+
+// expire tells how long mail that was collected stays: before login, the least
+// that a policy can make it. RFC 2449 §6.7
+func (s *session) expire() string {
+	switch {
+	case s.drop == nil:
+		return "EXPIRE 0 USER"
+	case s.drop.policy.After == maildrop.DeleteAtOnce:
+		return "EXPIRE 0"
+	case s.drop.policy.After == maildrop.KeepDays:
+		return "EXPIRE " + strconv.Itoa(s.drop.policy.Days)
+	}
+	return "EXPIRE NEVER"
 }
 
 // lines answers with many lines.
@@ -149,10 +169,14 @@ func (s *session) welcome(ctx context.Context, id sasl.Identity) error {
 	if id.Account == 0 {
 		return errors.New("pop3d: an identity without an account")
 	}
+	device := maildrop.Device(id.Device)
+	if !s.srv.Drops.mayCome(id.Account, device, s.srv.LoginDelay) {
+		return no(pop3.LoginDelay, fmt.Sprintf("you may come once in %v", s.srv.LoginDelay))
+	}
 	if err := s.srv.Drops.enter(ctx, id.Account); err != nil {
 		return err
 	}
-	d, err := openDrop(ctx, s.srv.Mail, id.Account)
+	d, err := openDrop(ctx, s.srv.Mail, s.srv.Rules, id.Account, device)
 	if err != nil {
 		s.srv.Drops.leave(id.Account)
 		return err
@@ -160,6 +184,7 @@ func (s *session) welcome(ctx context.Context, id sasl.Identity) error {
 	d.utf8 = s.utf8
 	d.reset()
 	s.drop = d
+	s.srv.Drops.came(id.Account, device, s.srv.LoginDelay)
 	s.peer.Account, s.peer.Login = id.Account, id.Login
 	s.conn.until = time.Time{}
 	s.log = s.log.With("account", id.Account)

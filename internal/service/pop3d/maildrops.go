@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"posthaste/internal/base/mail"
+	"posthaste/internal/store/maildrop"
 )
 
 // Maildrops says which accounts have a session. All servers of a process share
@@ -14,6 +15,44 @@ import (
 type Maildrops struct {
 	mu   sync.Mutex
 	held map[mail.AccountID]chan struct{} // closed when the session ends
+	last map[visitor]time.Time            // the last logins, while they matter
+}
+
+// A visitor is one device of an account.
+type visitor struct {
+	account mail.AccountID
+	device  maildrop.Device
+}
+
+// maxVisitors is how many logins are remembered.
+const maxVisitors = 100_000
+
+// mayCome tells whether a device has waited long enough since its last login.
+func (m *Maildrops) mayCome(a mail.AccountID, d maildrop.Device, delay time.Duration) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	last, ok := m.last[visitor{a, d}]
+	return !ok || time.Since(last) >= delay
+}
+
+// came remembers a login for as long as it matters.
+func (m *Maildrops) came(a mail.AccountID, d maildrop.Device, delay time.Duration) {
+	if delay == 0 {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.last) >= maxVisitors {
+		for v, at := range m.last {
+			if time.Since(at) >= delay {
+				delete(m.last, v)
+			}
+		}
+	}
+	if m.last == nil || len(m.last) >= maxVisitors {
+		m.last = map[visitor]time.Time{}
+	}
+	m.last[visitor{a, d}] = time.Now()
 }
 
 // patience is how long a login waits for another session to end: a client that

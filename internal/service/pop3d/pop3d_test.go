@@ -29,6 +29,7 @@ import (
 	"posthaste/internal/proto/sasl"
 	"posthaste/internal/store/body"
 	"posthaste/internal/store/mailbox"
+	"posthaste/internal/store/maildrop"
 	"posthaste/test/script"
 )
 
@@ -51,7 +52,12 @@ func (p people) Password(_ context.Context, authzid, user, password string) (sas
 	if user == "hasty" {
 		return sasl.Identity{}, mail.Refuse("4.7.0", "too many attempts, wait a little", "")
 	}
-	if id := p.who(user); id.Account != 0 && password == "sesame" && authzid == "" {
+	id := p.who(user)
+	if id.Account != 0 && password == "sesame" && authzid == "" {
+		return id, nil
+	}
+	if id.Account != 0 && password == "phone" { // an app password
+		id.Device = 2
 		return id, nil
 	}
 	return sasl.Identity{}, sasl.ErrFailed
@@ -98,6 +104,7 @@ func newServerOn(t testing.TB, db kv.Store) *Server {
 	})
 	return &Server{
 		Mail:      st,
+		Rules:     &maildrop.Store{DB: db, Mail: st},
 		Drops:     new(Maildrops),
 		Auth:      func(mail.Peer) sasl.Verifier { return people{} },
 		ClearAuth: true,
@@ -166,7 +173,8 @@ var messages = map[string]string{
 
 // TestScripts plays the dialogues in testdata. A line "# deliver plain dots"
 // at the top says what is in INBOX at the beginning, "# tls" that STLS is to be
-// had and login in clear is not, "# implicit" that TLS comes first.
+// had and login in clear is not, "# implicit" that TLS comes first, "# policy"
+// gives the account one of those below, and "# delay" makes clients wait.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -190,6 +198,10 @@ func TestScripts(t *testing.T) {
 					for _, w := range words[2:] {
 						deliver(t, srv, messages[w])
 					}
+				case "policy":
+					setPolicy(t, srv, 0, policies[words[2]])
+				case "delay":
+					srv.LoginDelay = time.Minute
 				case "tls", "implicit":
 					srv.TLS, srv.ClearAuth, srv.ImplicitTLS = certificate(t), false, words[1] == "implicit"
 				}
@@ -197,6 +209,19 @@ func TestScripts(t *testing.T) {
 			c, _ := dial(t, srv)
 			script.Run(t, c, file)
 		})
+	}
+}
+
+var policies = map[string]maildrop.Policy{
+	"delete": {After: maildrop.DeleteAtOnce},
+	"days":   {After: maildrop.KeepDays, Days: 30},
+	"newest": {Newest: 2},
+}
+
+func setPolicy(t testing.TB, srv *Server, d maildrop.Device, p maildrop.Policy) {
+	t.Helper()
+	if err := srv.Rules.SetPolicy(t.Context(), ada, d, p); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -341,7 +366,7 @@ func TestInUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := newServer(t)
 		other := newServerOn(t, kv.Strict(memkv.New()))
-		other.Drops, other.Mail = srv.Drops, srv.Mail
+		other.Drops, other.Mail, other.Rules = srv.Drops, srv.Mail, srv.Rules
 		first := newClient(t, srv).login()
 		second := newClient(t, other)
 		begin := time.Now()

@@ -17,13 +17,17 @@ import (
 	"posthaste/internal/proto/pop3"
 	"posthaste/internal/proto/sasl"
 	"posthaste/internal/store/mailbox"
+	"posthaste/internal/store/maildrop"
 )
 
-// A Server serves sessions. Mail, Drops, Auth and Log must be set; no field may
+// A Server serves sessions. Mail, Rules, Drops, Auth and Log must be set; no field may
 // change while it serves.
 type Server struct {
 	Mail  *mailbox.Store
+	Rules *maildrop.Store
 	Drops *Maildrops
+	// LoginDelay is how long a device waits between two logins. RFC 2449 §6.5
+	LoginDelay time.Duration
 	// Auth gives who checks passwords for a session.
 	Auth func(peer mail.Peer) sasl.Verifier
 	// Offer is which mechanisms are announced.

@@ -111,6 +111,9 @@ func (s *session) leave(ctx context.Context) {
 		if err := s.drop.markSeen(ctx); err != nil {
 			s.log.Error("mark as seen", "error", err)
 		}
+		if err := s.drop.visited(ctx, s.peer.Addr.Addr()); err != nil {
+			s.log.Error("write the ledger", "error", err)
+		}
 	}
 }
 

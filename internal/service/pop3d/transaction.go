@@ -24,13 +24,13 @@ func (s *session) list(_ context.Context, c pop3.Command) error {
 }
 
 // uidl is UIDL. RFC 1939 §7
-func (s *session) uidl(_ context.Context, c pop3.Command) error {
-	id := strconv.AppendUint(nil, uint64(s.drop.snap.Mailbox.UIDValidity), 10)
-	id = append(id, '.')
-	n := len(id)
+func (s *session) uidl(ctx context.Context, c pop3.Command) error {
+	id, err := s.drop.uniqueIDs(ctx)
+	if err != nil {
+		return err
+	}
 	return s.each(c, "unique ids follow", func(b []byte, number uint32, r *mailbox.Row) []byte {
-		id = strconv.AppendUint(id[:n], uint64(r.UID), 10)
-		return pop3.AppendUnique(b, number, string(id))
+		return pop3.AppendUnique(b, number, id(int(number)-1, r))
 	})
 }
 
@@ -44,7 +44,7 @@ func (s *session) each(c pop3.Command, text string, line func([]byte, uint32, *m
 		return s.say(line(append(s.begin(), "+OK "...), c.Number, r))
 	}
 	b := pop3.AppendOK(s.begin(), text)
-	for i, r := range s.drop.snap.Rows(0) {
+	for i, r := range s.drop.rows(0) {
 		if s.drop.deleted.has(i) {
 			continue
 		}
@@ -68,9 +68,8 @@ func (s *session) retr(ctx context.Context, c pop3.Command) error {
 	if err := s.send(ctx, i, pop3.NewLines(s), strconv.FormatInt(s.drop.octets(r), 10)+" octets"); err != nil {
 		return err
 	}
-	if r.Flags&mailbox.Seen == 0 {
-		s.drop.read.set(i, s.drop.snap.Len())
-	}
+	s.drop.read.set(i, s.drop.total)
+	s.drop.sent += s.drop.octets(r)
 	return nil
 }
 
@@ -89,7 +88,7 @@ const page = 64 << 10
 // send answers with a message, in the form that lines gives it.
 func (s *session) send(ctx context.Context, i int, lines *pop3.Lines, text string) error {
 	d := s.drop
-	r := d.snap.At(i)
+	r := d.at(i)
 	m, err := d.message(ctx, i)
 	if err != nil {
 		return err
