@@ -43,22 +43,25 @@ func (s *Signer) Sign(header []byte, body io.Reader, now time.Time) ([]byte, err
 			names = append(names, name)
 		}
 	}
-	algorithm := "rsa-sha256"
-	if _, ok := s.Key.Public().(ed25519.PublicKey); ok {
-		algorithm = "ed25519-sha256"
-	}
-	v := " v=1; a=" + algorithm + "; c=relaxed/relaxed;\r\n\td=" + string(s.Domain) + "; s=" + s.Selector + ";\r\n\tt=" + strconv.FormatInt(now.Unix(), 10)
+	v := " v=1; a=" + s.algorithm() + "; c=relaxed/relaxed;\r\n\td=" + string(s.Domain) + "; s=" + s.Selector + ";\r\n\tt=" + strconv.FormatInt(now.Unix(), 10)
 	if s.Expires > 0 {
 		v += "; x=" + strconv.FormatInt(now.Add(s.Expires).Unix(), 10)
 	}
-	v += ";\r\n\th=" + folded(names) + ";\r\n\tbh=" + base64.StdEncoding.EncodeToString(bh.end()) + ";\r\n\tb="
+	v += ";\r\n\th=" + folded(names) + ";\r\n\tbh=" + b64(bh.end()) + ";\r\n\tb="
 	c := candidate{header: relaxed, fields: names, from: len(v), to: len(v)}
 	c.field = message.Field{Name: []byte("DKIM-Signature"), Value: []byte(v), Raw: []byte("DKIM-Signature:" + v)}
 	sig, err := s.sign(c.digest(header))
 	if err != nil {
 		return nil, err
 	}
-	return []byte("DKIM-Signature:" + v + wrapped(base64.StdEncoding.EncodeToString(sig)) + "\r\n"), nil
+	return []byte("DKIM-Signature:" + v + wrapped(b64(sig)) + "\r\n"), nil
+}
+
+func (s *Signer) algorithm() string {
+	if _, ok := s.Key.Public().(ed25519.PublicKey); ok {
+		return "ed25519-sha256"
+	}
+	return "rsa-sha256"
 }
 
 func (s *Signer) sign(digest []byte) ([]byte, error) {
@@ -106,3 +109,5 @@ func wrapped(s string) string {
 	b.WriteString(s)
 	return b.String()
 }
+
+func b64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }

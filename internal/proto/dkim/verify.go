@@ -105,18 +105,18 @@ func (c *candidate) parse(now time.Time) {
 		return
 	}
 	c.sig.Domain = d
+	if get("v") != "1" {
+		c.no(Neutral, "version %q is unknown", cut(get("v")))
+		return
+	}
 	if c.encoded(tags) && c.covered(tags) && c.identity(get("i")) && c.times(get("t"), get("x"), now) {
 		c.body = &bodyHash{canon: c.body.canon, h: sha256.New(), limit: c.limit}
 	}
 }
 
-// encoded reads version, algorithm, signature and canonicalization.
+// encoded reads algorithm, signature and canonicalization.
 func (c *candidate) encoded(tags []tag) bool {
 	get := func(name string) string { v, _ := value(tags, name); return v }
-	if get("v") != "1" {
-		c.no(Neutral, "version %q is unknown", cut(get("v")))
-		return false
-	}
 	switch c.sig.Algorithm {
 	case "rsa-sha256", "ed25519-sha256":
 	case "rsa-sha1":
