@@ -1,6 +1,6 @@
 // Package dkim signs messages and verifies signatures: RFC 6376, with the
-// algorithms of RFC 8301 and RFC 8463. It touches no network: keys come by a
-// Lookup from above, and the time is told.
+// algorithms of RFC 8301 and RFC 8463, and the chains of RFC 8617 (ARC). It
+// touches no network: keys come by a Lookup from above, and the time is told.
 //
 // What a signature proves is that its domain takes responsibility for the
 // fields and the body that it covers. A signature over part of the body proves
