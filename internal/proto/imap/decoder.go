@@ -22,6 +22,8 @@ var commands = map[string]func(*Decoder) any{
 	"CHECK":          parseNothing,
 	"CLOSE":          parseNothing,
 	"COMPRESS":       parseCompress,
+	"GETMETADATA":    parseGetMetadata,
+	"SETMETADATA":    parseSetMetadata,
 	"DELETEACL":      parseDeleteACL,
 	"GETACL":         parseGetACL,
 	"LISTRIGHTS":     parseListRights,

@@ -61,6 +61,24 @@ var commandTests = []struct {
 	{"a SELECT x (QRESYNC (1 2 1:*))", "", "no * here"},
 	{"a SELECT x (QRESYNC (0 2))", "", "zero is not allowed here"},
 	{"a COMPRESS deflate", "COMPRESS", &Compress{"DEFLATE"}},
+	{`a GETMETADATA "" /shared/comment`, "GETMETADATA", &GetMetadata{Entries: []string{"/shared/comment"}}},
+	{"a GETMETADATA (MAXSIZE 1024 DEPTH 1) INBOX (/shared/comment /private/Comment)", "GETMETADATA", &GetMetadata{
+		Mailbox: "INBOX", Options: MetadataOptions{Bounded: true, MaxSize: 1024, Depth: DepthOne}, Entries: []string{"/shared/comment", "/private/Comment"},
+	}},
+	{"a GETMETADATA INBOX (DEPTH infinity) /private/a", "GETMETADATA", &GetMetadata{
+		Mailbox: "INBOX", Options: MetadataOptions{Depth: DepthInfinity}, Entries: []string{"/private/a"},
+	}},
+	{`a GETMETADATA INBOX ("/private/a%")`, "", "this is no name of an entry"},
+	{"a GETMETADATA INBOX (DEPTH 2) /private/a", "", "unknown depth"},
+	{"a GETMETADATA INBOX ()", "", "expected a word"},
+	{"a SETMETADATA x (/private/a NIL /shared/b {2+}\r\nhi /shared/c ~{3+}\r\na\x00b /shared/d \"\")", "SETMETADATA", &SetMetadata{"x", []MetadataChange{
+		{"/private/a", nil}, {"/shared/b", []byte("hi")}, {"/shared/c", []byte("a\x00b")}, {"/shared/d", []byte{}},
+	}}},
+	{"a SETMETADATA x (/private/a)", "", "expected a space"},
+	{"a SETMETADATA x (/a b)", "", "this is no name of an entry"},
+	{`a LIST "" % RETURN (METADATA (/shared/a "/private/b") CHILDREN)`, "LIST", &List{
+		Patterns: []string{"%"}, Extended: true, Return: ReturnMetadata | ReturnChildren, Entries: []string{"/shared/a", "/private/b"},
+	}},
 	{"a SETACL inbox/Drafts John lrswid", "SETACL", &SetACL{"INBOX/Drafts", "John", "lrswid"}},
 	{`a SETACL x "-a b" +l`, "SETACL", &SetACL{"x", "-a b", "+l"}},
 	{`a SETACL x y ""`, "SETACL", &SetACL{"x", "y", ""}},

@@ -20,6 +20,7 @@ const (
 	ReturnChildren
 	ReturnSpecialUse
 	ReturnStatus   // with the items of List.Status
+	ReturnMetadata // the entries of List.Entries, RFC 9590
 	ReturnMyRights // RFC 8440
 )
 
@@ -31,6 +32,7 @@ type List struct {
 	Select    ListSelect
 	Return    ListReturn
 	Status    StatusItems
+	Entries   []string
 }
 
 // maxPatterns is how many patterns a LIST may have.
@@ -47,7 +49,12 @@ var listReturns = map[string]func(*Decoder, *List){
 	"SUBSCRIBED":  func(_ *Decoder, c *List) { c.Return |= ReturnSubscribed },
 	"CHILDREN":    func(_ *Decoder, c *List) { c.Return |= ReturnChildren },
 	"SPECIAL-USE": func(_ *Decoder, c *List) { c.Return |= ReturnSpecialUse },
-	"MYRIGHTS":    func(_ *Decoder, c *List) { c.Return |= ReturnMyRights },
+	"METADATA": func(d *Decoder, c *List) {
+		d.sp()
+		c.Return |= ReturnMetadata
+		c.Entries = d.entries()
+	},
+	"MYRIGHTS": func(_ *Decoder, c *List) { c.Return |= ReturnMyRights },
 	"STATUS": func(d *Decoder, c *List) { // RFC 5819 §2
 		d.sp()
 		c.Return |= ReturnStatus

@@ -179,6 +179,11 @@ func (s *session) list(ctx context.Context, c *imap.Command) error {
 			continue
 		}
 		s.tellListed(a, l)
+		if a.Return&imap.ReturnMetadata != 0 && l.exists && !l.Placeholder && l.rights&mailbox.RightRead != 0 {
+			if _, err := s.tellMetadata(ctx, &l.place, a.Entries, imap.MetadataOptions{}); err != nil { // RFC 9590 §3
+				return err
+			}
+		}
 		if a.Return&imap.ReturnMyRights != 0 && l.exists && !l.Placeholder && l.rights&anyRight != 0 {
 			s.tellRights(&l.place) // RFC 8440 §3
 		}

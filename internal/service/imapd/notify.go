@@ -12,7 +12,8 @@ import (
 )
 
 // supportedEvents are what NOTIFY can tell.
-const supportedEvents = imap.MessageNew | imap.MessageExpunge | imap.FlagChange | imap.MailboxName | imap.SubscriptionChange
+const supportedEvents = imap.MessageNew | imap.MessageExpunge | imap.FlagChange | imap.MailboxName | imap.SubscriptionChange |
+	imap.MailboxMetadataChange | imap.ServerMetadataChange
 
 // A watch is what a client has asked to hear of, and how much of the mailboxes
 // that are not selected it has been told. RFC 5465
@@ -206,10 +207,19 @@ func (s *session) tellElsewhere(ctx context.Context) error {
 	}
 	for i := range list {
 		t := &list[i]
-		if t.Box == nil || t.Box.Placeholder || s.box != nil && s.box.Box == (mailbox.Box{Account: s.peer.Account, Mailbox: t.ID}) {
+		if t.ID == mailbox.NoMailbox && slices.ContainsFunc(w.groups, func(g imap.NotifyGroup) bool { return g.Events&imap.ServerMetadataChange != 0 }) {
+			s.tellNoted("", t)
+		}
+		if t.Box == nil {
 			continue
 		}
 		subscribed := w.names != nil && w.names.subscribed[t.Box.Name]
+		if w.events(t.Box.Name, subscribed)&imap.MailboxMetadataChange != 0 {
+			s.tellNoted(t.Box.Name, t)
+		}
+		if t.Box.Placeholder || s.box != nil && s.box.Box == (mailbox.Box{Account: s.peer.Account, Mailbox: t.ID}) {
+			continue
+		}
 		if items := s.laterStatus(w.events(t.Box.Name, subscribed), t, since); items != 0 {
 			if err := s.tellStatus(ctx, s.own(t.Box), items); err != nil {
 				return err

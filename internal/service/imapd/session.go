@@ -131,6 +131,9 @@ var commands = map[string]command{
 	"URLFETCH":   {loggedIn, tellAll, (*session).urlFetch},
 	"RESETKEY":   {loggedIn, tellAll, (*session).resetKey},
 
+	"GETMETADATA": {loggedIn, tellAll, (*session).getMetadata},
+	"SETMETADATA": {loggedIn, tellAll, (*session).setMetadata},
+
 	"SETACL":       {loggedIn, tellAll, (*session).setACL},
 	"DELETEACL":    {loggedIn, tellAll, (*session).deleteACL},
 	"GETACL":       {loggedIn, tellAll, (*session).getACL},

@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -324,4 +325,54 @@ func TestSharedFolder(t *testing.T) {
 	b.want("GETQUOTAROOT "+folder, `* QUOTAROOT `+folder+` `+folder, `* QUOTA `+folder+` (STORAGE 1 4096 MESSAGE 2 1000)`, "OK GETQUOTAROOT completed")
 	b.want("SELECT "+`"Shared Folders/team@example.org/INBOX"`, "NO [NONEXISTENT] no such mailbox")
 	b.want("SELECT "+`"Other Users/team@example.org/INBOX"`, "NO [NONEXISTENT] no such mailbox")
+}
+
+// TestMetadataShared looks who may read and write what is noted about a mailbox
+// that two people use. RFC 5464 §3.3
+func TestMetadataShared(t *testing.T) {
+	srv := newServer(t)
+	a, b := newClient(t, srv), clientOf(t, srv, "bob")
+	a.do(`SETMETADATA INBOX (/shared/comment "ours" /private/comment "mine")`)
+	const denied, hidden = "NO [NOPERM] you may not do this with this mailbox", "NO [NONEXISTENT] no such mailbox"
+	both := func(private string) string {
+		return "* METADATA " + adasInbox + ` ("/shared/comment" "ours" "/private/comment" ` + private + `)`
+	}
+	get := "GETMETADATA " + adasInbox + " (/shared/comment /private/comment)"
+	b.want(get, hidden)
+	grant(t, srv, "INBOX", "l")
+	b.want(get, denied)
+	b.want("SETMETADATA "+adasInbox+" (/private/comment \"x\")", denied)
+	grant(t, srv, "INBOX", "lr")
+	b.want(get, both("NIL"), "OK GETMETADATA completed")
+	b.want("SETMETADATA "+adasInbox+" (/private/comment \"his\" /shared/comment \"x\")", denied)
+	b.want("SETMETADATA "+adasInbox+` (/private/comment "his")`, "OK SETMETADATA completed")
+	b.want(get, both(`"his"`), "OK GETMETADATA completed")
+	a.do("NOTIFY SET (personal (MailboxMetadataChange ServerMetadataChange))")
+	grant(t, srv, "INBOX", "lrw")
+	b.want("SETMETADATA "+adasInbox+` (/private/x "his" /shared/color "red")`, "OK SETMETADATA completed")
+	if l := a.line(); l != `* METADATA "INBOX" "/shared/color"` {
+		t.Error(l)
+	}
+	a2 := newClient(t, srv)
+	a2.do(`SETMETADATA "" (/private/comment "mine")`)
+	if l := a.line(); l != `* METADATA "" "/private/comment"` {
+		t.Error(l)
+	}
+	// Limits
+	a2.want("SETMETADATA INBOX (/private/large {33000+}\r\n"+strings.Repeat("x", 33000)+")", "NO [METADATA MAXSIZE 32768] a value is too long")
+	for i := range 4 {
+		var list []string
+		for j := range 30 {
+			list = append(list, fmt.Sprintf(`/private/n%d-%d "x"`, i, j))
+		}
+		out := a2.do("SETMETADATA Drafts (" + strings.Join(list, " ") + ")")
+		if want := map[bool]string{false: "OK", true: "NO [METADATA TOOMANY]"}[i == 3]; !strings.HasPrefix(out[len(out)-1], want) {
+			t.Error(i, out)
+		}
+	}
+	if err := srv.Mail.Retire(t.Context(), bob); err != nil {
+		t.Fatal(err)
+	}
+	grant(t, srv, "INBOX", "lr")
+	b.want(get, both("NIL"), "OK GETMETADATA completed")
 }

@@ -18,6 +18,7 @@ type op struct {
 	box         mail.MailboxID
 	uids        mail.UIDSet // opAppend, opFlags, opExpunge
 	add, remove Flags       // opFlags: first remove, then add
+	entries     []noted     // opMetadata
 }
 
 const (
@@ -27,6 +28,7 @@ const (
 	opMailbox  = 4 // the mailbox was made, renamed, subscribed
 	opGone     = 5 // the mailbox was deleted
 	opKeywords = 6 // it has new keywords
+	opMetadata = 7 // something was noted about it, or about the account
 )
 
 func (o *op) append(b []byte) []byte {
@@ -39,6 +41,8 @@ func (o *op) append(b []byte) []byte {
 		b = appendUIDs(b, o.uids)
 	case opAppend, opExpunge:
 		b = appendUIDs(b, o.uids)
+	case opMetadata:
+		b = appendEntries(b, o.entries)
 	}
 	return b
 }
@@ -53,6 +57,8 @@ func decodeOps(raw []byte, fn func(*op) error) error {
 			o.uids = decodeUIDs(d)
 		case opAppend, opExpunge:
 			o.uids = decodeUIDs(d)
+		case opMetadata:
+			o.entries = decodeEntries(d)
 		case opMailbox, opGone, opKeywords:
 		default:
 			return kv.ErrRow
@@ -95,11 +101,12 @@ func eachChange(r kv.Reader, a mail.AccountID, since, upTo mail.ModSeq, fn func(
 // Touched is what happened to a mailbox in a span of the log.
 type Touched struct {
 	ID       mail.MailboxID
-	Box      *Mailbox // as it is now; nil if it is gone
-	Appended bool     // messages came in
-	Expunged bool     // messages went
-	Flags    bool     // their flags changed
-	Renamed  bool     // the mailbox was made, renamed or deleted, or a subscription changed
+	Box      *Mailbox     // as it is now; nil if it is gone
+	Appended bool         // messages came in
+	Expunged bool         // messages went
+	Flags    bool         // their flags changed
+	Noted    []Annotation // entries that were written, without their values
+	Renamed  bool         // the mailbox was made, renamed or deleted, or a subscription changed
 }
 
 // Touched gives the mailboxes that were changed after since in the order of
@@ -158,6 +165,10 @@ func (t *Touched) note(o *op) {
 		t.Expunged = true
 	case opFlags:
 		t.Flags = true
+	case opMetadata:
+		for _, n := range o.entries {
+			t.Noted = append(t.Noted, Annotation{Reader: n.reader, Name: n.name})
+		}
 	case opMailbox, opGone:
 		t.Renamed = true
 	}

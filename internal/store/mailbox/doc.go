@@ -20,6 +20,8 @@
 //	09 name            a subscription; the mailbox need not exist
 //	0a time modseq     emails that left a mailbox then, as older versions wrote it
 //	0c mailbox         secret that URLs into it are authorized with
+//	10 mailbox reader name  an annotation: of one reader, or of all (0); mailbox 0 is
+//	                   the account as a whole
 //	20 email           the unique id of POP3 that it brought along
 //	24 time modseq mailbox uid  messages expunged then, for who wants them back
 //
@@ -34,7 +36,8 @@
 // the sizes of all rows 02. Every row 02 has its rows 03 and 04; a blob in row
 // 03 has its reference row. A message in a row 24 has its rows 03 and 04, and row
 // 00 has the sum of their sizes. Whoever an ACL (in row 01) names is led to the
-// mailbox by a row S, and by such rows to no other.
+// mailbox by a row S, and by such rows to no other. A row 10 is of a mailbox that
+// exists, and row 00 counts the bytes of all.
 //
 // # Flags are a log
 //

@@ -132,7 +132,9 @@ func (e *Edit) CreateMailbox(name string, role Role) (Mailbox, error) {
 		if !b.Placeholder {
 			return Mailbox{}, fmt.Errorf("mailbox: %q: %w", name, mail.ErrExists)
 		}
-		e.erase(b)
+		if err := e.erase(b); err != nil {
+			return Mailbox{}, err
+		}
 	} else if !errors.Is(err, mail.ErrNotFound) {
 		return Mailbox{}, err
 	}
@@ -206,13 +208,17 @@ func (e *Edit) above(name string) (*editBox, error) {
 }
 
 // erase takes a mailbox that holds no messages away.
-func (e *Edit) erase(b *editBox) {
+func (e *Edit) erase(b *editBox) error {
 	e.tx.Delete(nameKey(e.acct, kindName, b.Name))
 	if len(b.ACL) > 0 {
 		e.setACL(b, nil)
 	}
+	if err := e.forgetMetadata(key64(e.acct, kindMetadata, uint64(b.ID))); err != nil {
+		return err
+	}
 	b.gone, b.dirty = true, true
 	e.note(op{kind: opGone, box: b.ID})
+	return nil
 }
 
 // DeleteMailbox deletes a mailbox with its messages. If there are mailboxes
@@ -260,7 +266,9 @@ func (e *Edit) deleteSome(name string) (rest bool, err error) {
 			return rest, err
 		}
 	}
-	e.erase(b)
+	if err := e.erase(b); err != nil {
+		return false, err
+	}
 	if below {
 		p, err := e.add(name, NoRole)
 		if err != nil {

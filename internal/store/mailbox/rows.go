@@ -23,6 +23,7 @@ const (
 	kindSubscribed = 0x09
 	kindDead       = 0x0a
 	kindURLKey     = 0x0c
+	kindMetadata   = 0x10
 	kindUIDL       = 0x20
 	kindExpunged   = 0x24
 )
@@ -72,8 +73,11 @@ type root struct {
 	maxCount    int64
 	deadBytes   int64  // of all messages in rows 24
 	restored    uint64 // how often messages came back from there
+	metadata    int64  // bytes of all annotations
 	shared      bool   // nobody's own: all is below INBOX, for whom it is shared with
 }
+
+const rootShared = 1
 
 func (r root) append(b []byte) []byte {
 	for _, v := range [...]uint64{
@@ -83,8 +87,12 @@ func (r root) append(b []byte) []byte {
 	} {
 		b = binary.AppendUvarint(b, v)
 	}
-	if r.shared {
-		b = append(b, 1)
+	if r.shared || r.metadata != 0 {
+		flags := byte(0)
+		if r.shared {
+			flags |= rootShared
+		}
+		b = binary.AppendUvarint(append(b, flags), uint64(r.metadata))
 	}
 	return b
 }
@@ -107,7 +115,10 @@ func decodeRoot(raw []byte) (root, error) {
 		r.deadBytes, r.restored = int64(d.Uvarint()), d.Uvarint()
 	}
 	if d.More() {
-		r.shared = d.Byte()&1 != 0
+		r.shared = d.Byte()&rootShared != 0
+		if d.More() {
+			r.metadata = int64(d.Uvarint())
+		}
 	}
 	return r, d.Err()
 }

@@ -110,6 +110,9 @@ func (s *Store) Retire(ctx context.Context, a mail.AccountID) error {
 			l = l.with(Grant{To: GranteeOf(a)}, ReplaceRights)
 			return l.with(Grant{To: GranteeOf(a), Takes: true}, ReplaceRights)
 		})
+		if err == nil {
+			err = s.forgetReader(ctx, Box{k.acct, k.box}, a)
+		}
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,219 @@
+package mailbox
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+
+	"posthaste/internal/base/mail"
+	"posthaste/internal/engine/kv"
+)
+
+// Limits of what people note about mailboxes.
+const (
+	MaxAnnotation  = 32 << 10 // bytes of a value
+	MaxEntryName   = 255      // bytes of a name
+	MaxAnnotations = 100      // that one person has of one mailbox, and as many that all share
+	MaxMetadata    = 16 << 20 // bytes of all names and values of an account
+)
+
+// NoMailbox is what annotations of an account as a whole belong to.
+const NoMailbox mail.MailboxID = 0
+
+// An Annotation is something that is noted about a mailbox, or about an account.
+// RFC 5464 §3
+type Annotation struct {
+	Reader mail.AccountID // whose it is; 0: all who see the mailbox share it
+	Name   string         // in lower case, with the slash in front
+	Value  []byte         // nil: there is none
+}
+
+// Errors of SetMetadata.
+var (
+	ErrTooLong = fmt.Errorf("mailbox: the value is too long: %w", mail.ErrLimit)
+	ErrTooMany = fmt.Errorf("mailbox: too much is noted: %w", mail.ErrLimit)
+)
+
+func metadataKey(a mail.AccountID, box mail.MailboxID, reader mail.AccountID, name string) []byte {
+	return append(binary.BigEndian.AppendUint64(key64(a, kindMetadata, uint64(box)), uint64(reader)), name...)
+}
+
+// Levels is how far below an entry others are wanted. RFC 5464 §4.2.2
+type Levels byte
+
+// The levels.
+const (
+	ThisEntry Levels = iota
+	OneBelow
+	AllBelow
+)
+
+// Metadata gives an annotation of a mailbox, if it is there, and those below it.
+func (s *Store) Metadata(ctx context.Context, b Box, reader mail.AccountID, name string, levels Levels) (list []Annotation, err error) {
+	err = s.DB.View(ctx, func(r kv.Reader) error {
+		list = list[:0]
+		k := metadataKey(b.Account, b.Mailbox, reader, name)
+		v, err := r.Get(k)
+		if err != nil {
+			return err
+		}
+		if v != nil {
+			list = append(list, Annotation{reader, name, v})
+		}
+		if levels == ThisEntry {
+			return nil
+		}
+		skip := len(k) - len(name)
+		for row, err := range r.Scan(kv.Prefix(append(k, '/'))) {
+			if err != nil {
+				return err
+			}
+			n := string(row.Key[skip:])
+			if levels == OneBelow && strings.Contains(n[len(name)+1:], "/") {
+				continue
+			}
+			list = append(list, Annotation{reader, n, append([]byte{}, row.Value...)})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("mailbox: metadata: %w", err)
+	}
+	return list, nil
+}
+
+// SetMetadata writes annotations, all or none, and gives the sequence of that.
+func (s *Store) SetMetadata(ctx context.Context, b Box, list []Annotation) (seq mail.ModSeq, err error) {
+	err = s.update(ctx, b.Account, func(e *Edit) error {
+		if b.Mailbox != NoMailbox {
+			if _, err := e.box(b.Mailbox); err != nil {
+				return err
+			}
+		}
+		o := op{kind: opMetadata, box: b.Mailbox}
+		for _, n := range list {
+			changed, err := e.annotate(b.Mailbox, n)
+			if err != nil {
+				return err
+			}
+			if changed {
+				o.entries = append(o.entries, noted{n.Reader, n.Name})
+			}
+		}
+		if len(o.entries) > 0 {
+			e.note(o)
+		}
+		seq = e.root.modseq
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("mailbox: set metadata: %w", err)
+	}
+	return seq, nil
+}
+
+// annotate writes one annotation, and tells whether that changed anything.
+func (e *Edit) annotate(box mail.MailboxID, n Annotation) (changed bool, err error) {
+	if len(n.Value) > MaxAnnotation || len(n.Name) > MaxEntryName {
+		return false, ErrTooLong
+	}
+	k := metadataKey(e.acct, box, n.Reader, n.Name)
+	old, err := e.tx.Get(k)
+	if err != nil {
+		return false, err
+	}
+	if old != nil {
+		e.root.metadata -= int64(len(n.Name) + len(old))
+	}
+	if n.Value == nil {
+		e.tx.Delete(k)
+		return old != nil, nil
+	}
+	e.root.metadata += int64(len(n.Name) + len(n.Value))
+	if e.root.metadata > MaxMetadata {
+		return false, ErrTooMany
+	}
+	e.tx.Set(k, n.Value)
+	if old != nil {
+		return string(old) != string(n.Value), nil
+	}
+	count := 0
+	for _, err := range e.tx.Scan(kv.Prefix(metadataKey(e.acct, box, n.Reader, ""))) {
+		if err != nil {
+			return false, err
+		}
+		if count++; count > MaxAnnotations {
+			return false, ErrTooMany
+		}
+	}
+	return true, nil
+}
+
+// forgetMetadata removes what is noted about a mailbox: by all, or by one reader.
+func (e *Edit) forgetMetadata(prefix []byte) error {
+	skip := len(metadataKey(e.acct, 0, 0, ""))
+	found := false
+	for row, err := range e.tx.Scan(kv.Prefix(prefix)) {
+		if err != nil {
+			return err
+		}
+		e.root.metadata -= int64(len(row.Key) - skip + len(row.Value))
+		found = true
+	}
+	if found {
+		e.tx.DeleteRange(prefix, kv.Next(prefix))
+		e.changed = true
+	}
+	return nil
+}
+
+// forgetReader removes what somebody has noted about an account's mailboxes that
+// are no longer shared with them for good.
+func (s *Store) forgetReader(ctx context.Context, b Box, reader mail.AccountID) error {
+	err := s.update(ctx, b.Account, func(e *Edit) error {
+		return e.forgetMetadata(metadataKey(b.Account, b.Mailbox, reader, ""))
+	})
+	if errors.Is(err, mail.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// A noted entry is the name of an annotation that has changed.
+type noted struct {
+	reader mail.AccountID
+	name   string
+}
+
+func appendEntries(b []byte, list []noted) []byte {
+	b = binary.AppendUvarint(b, uint64(len(list)))
+	for _, n := range list {
+		b = kv.AppendBytes(binary.AppendUvarint(b, uint64(n.reader)), n.name)
+	}
+	return b
+}
+
+func decodeEntries(d *kv.Decoder) (list []noted) {
+	for n := d.Uvarint(); n > 0 && d.Err() == nil; n-- {
+		list = append(list, noted{mail.AccountID(d.Uvarint()), d.String()})
+	}
+	return list
+}
+
+// metadata looks that what is noted belongs to something, and is counted.
+func (c *checker) metadata(r kv.Reader) error {
+	size := int64(0)
+	err := c.scan(r, kindMetadata, func(k, v []byte) error {
+		size += int64(len(k) - 16 + len(v))
+		if id := mail.MailboxID(binary.BigEndian.Uint64(k)); id != NoMailbox && c.boxes[id].ID == 0 {
+			c.say("%q is noted about mailbox %d, which does not exist", k[16:], id)
+		}
+		return nil
+	})
+	if err == nil && size != c.root.metadata {
+		c.say("what is noted is counted as %d bytes, there are %d", c.root.metadata, size)
+	}
+	return err
+}
