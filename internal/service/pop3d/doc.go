@@ -13,7 +13,7 @@
 //     and the next login finds the maildrop free.
 //   - What was retrieved whole is marked \Seen, so that it is not shown as new
 //     elsewhere; that is done once, when the session ends, in whatever way.
-//     TOP does not mark.
+//     TOP does not mark; with a million lines or more it counts as collecting.
 //   - A UIDL is "uidvalidity.uid", or what the message brought along from where
 //     its account was before: it does not change, and is never given again.
 //   - CAPA's EXPIRE and LOGIN-DELAY are what happens to this device.

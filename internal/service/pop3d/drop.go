@@ -27,6 +27,7 @@ type drop struct {
 	total   int
 	deleted marks
 	read    marks         // retrieved whole
+	whole   marks         // the same by TOP: they stay unread
 	gone    []mail.UIDSet // of each part: what was removed at QUIT
 	count   int           // messages that are not deleted
 	size    int64         // their octets
@@ -285,7 +286,7 @@ func (d *drop) expunge(ctx context.Context) (left int, err error) {
 		p := &d.parts[i]
 		doomed := d.uids(p, d.deleted)
 		if d.policy.After == maildrop.DeleteAtOnce {
-			doomed = doomed.Union(d.uids(p, d.read))
+			doomed = doomed.Union(d.collected(p))
 		}
 		if doomed.IsEmpty() {
 			continue
@@ -342,7 +343,7 @@ func (d *drop) visited(ctx context.Context, from netip.Addr) error {
 	defer cancel()
 	v := maildrop.Visit{Device: d.device, From: from, Removal: d.policy.Removal, Bytes: d.sent}
 	for i := range d.parts {
-		x := maildrop.BoxVisit{Mailbox: d.parts[i].box, Collected: d.uids(&d.parts[i], d.read), Removed: d.gone[i]}
+		x := maildrop.BoxVisit{Mailbox: d.parts[i].box, Collected: d.collected(&d.parts[i]), Removed: d.gone[i]}
 		if !x.Collected.IsEmpty() || !x.Removed.IsEmpty() {
 			v.Boxes = append(v.Boxes, x)
 		}
@@ -352,6 +353,9 @@ func (d *drop) visited(ctx context.Context, from netip.Addr) error {
 	}
 	return d.rules.Visited(ctx, d.account, v)
 }
+
+// collected gives the messages of a part that the client has got whole.
+func (d *drop) collected(p *part) mail.UIDSet { return d.uids(p, d.read).Union(d.uids(p, d.whole)) }
 
 // uids gives the marked messages of a part.
 func (d *drop) uids(p *part, m marks) mail.UIDSet {

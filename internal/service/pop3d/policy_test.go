@@ -86,6 +86,31 @@ func TestDeleteAtOnce(t *testing.T) {
 	has(t, srv, boxOf(t, srv, "Trash"), "1:2")
 }
 
+// TestTop: a look at the top is no collecting, TOP without an end is, and marks
+// nothing as read.
+func TestTop(t *testing.T) {
+	srv := newServer(t)
+	setPolicy(t, srv, 0, maildrop.Policy{After: maildrop.DeleteAtOnce, Removal: maildrop.Hide})
+	deliver(t, srv, messages["plain"], messages["dots"])
+	c := newClient(t, srv).login()
+	for _, cmd := range []string{"TOP 1 1000", "TOP 2 99999999"} {
+		c.say(cmd)
+		c.line()
+		c.text()
+	}
+	c.quit()
+	if got := seen(t, srv); got != "1 2" {
+		t.Errorf("seen are %s", got)
+	}
+	c = newClient(t, srv).login()
+	c.say("LIST")
+	c.line()
+	if got := c.text(); got != "1 59\r\n" {
+		t.Errorf("left are %q", got)
+	}
+	c.quit()
+}
+
 // TestKeepDays: a device that keeps mail for a week, one that keeps it for ever,
 // over weeks.
 func TestKeepDays(t *testing.T) {

@@ -75,12 +75,23 @@ func (s *session) retr(ctx context.Context, c pop3.Command) error {
 
 // top is TOP. RFC 1939 §7
 func (s *session) top(ctx context.Context, c pop3.Command) error {
-	i, _, err := s.drop.row(c.Number)
+	i, r, err := s.drop.row(c.Number)
 	if err != nil {
 		return err
 	}
-	return s.send(ctx, i, pop3.NewTop(s, c.Lines), "the top of it follows")
+	if err := s.send(ctx, i, pop3.NewTop(s, c.Lines), "the top of it follows"); err != nil {
+		return err
+	}
+	if c.Lines >= wholeTop {
+		s.drop.whole.set(i, s.drop.total)
+		s.drop.sent += s.drop.octets(r)
+	}
+	return nil
 }
+
+// wholeTop is how many lines nobody asks for who wants to see the top only:
+// fetchmail collects mail so when it is to leave it unread.
+const wholeTop = 1_000_000
 
 // page is how much of a large message is read at once.
 const page = 64 << 10
