@@ -76,6 +76,7 @@ type House struct {
 	post      *postmaster.Agent
 	transfer  *mta.Agent
 	remotes   []*mta.Remote
+	shape     *mta.Shaper
 	mx        *mx.Agent
 	msa       *msa.Agent
 	lmtp      *mda.Door
@@ -102,12 +103,13 @@ func Build(c config.Config, o Outside) (*House, error) {
 	h.mx = &mx.Agent{Hostname: c.Hostname, Delivery: deliver, Bodies: bodies, Journal: h.journal, Log: o.Log, Postmaster: host, DNS: o.DNS, Trusted: c.Receive.TrustedNetworks}
 	h.msa = &msa.Agent{Hostname: c.Hostname, Delivery: deliver, Directory: h.directory, Bodies: bodies, Journal: h.journal, Log: o.Log, Signers: keys.Signers}
 	h.auth = &auth.Agent{Directory: h.directory, Trusted: c.Limits.TrustedNetworks}
+	h.shape = shaper(c)
 	route, err := h.routes(&mta.Local{Delivery: deliver, Bodies: bodies})
 	if err != nil {
 		return nil, err
 	}
 	h.transfer = &mta.Agent{
-		Hostname: c.Hostname, DB: o.DB, Bodies: bodies, Queue: q, Journal: h.journal, Log: o.Log, Route: route,
+		Hostname: c.Hostname, DB: o.DB, Bodies: bodies, Queue: q, Journal: h.journal, Log: o.Log, Route: route, Shape: h.shape,
 		Workers: c.Queue.Workers, PerDomain: c.Queue.PerDomain,
 		GiveUp: time.Duration(c.Queue.GiveUp), WarnAfter: time.Duration(c.Queue.WarnAfter),
 		FirstRetry: time.Duration(c.Queue.FirstRetry), LastRetry: time.Duration(c.Queue.LastRetry),
@@ -119,6 +121,15 @@ func Build(c config.Config, o Outside) (*House, error) {
 		Records: func(ctx context.Context, d mail.Domain) ([]admind.Record, error) { return records(ctx, keys, host, d) },
 	}
 	return h, nil
+}
+
+// shaper makes what says how much goes where at a time.
+func shaper(c config.Config) *mta.Shaper {
+	s := &mta.Shaper{PerSite: c.Queue.PerDomain, Hands: c.Queue.Workers, FirstPause: time.Duration(c.Queue.FirstRetry), Limits: map[string]mta.Limit{}}
+	for _, d := range c.Destinations {
+		s.Limits[strings.ToLower(d.Match)] = mta.Limit{Connections: d.Connections, PerConnection: d.MessagesPerConnection, PerMinute: d.MessagesPerMinute}
+	}
+	return s
 }
 
 func hash(_ context.Context, password string, now directory.Credentials) (directory.Credentials, error) {
@@ -155,7 +166,7 @@ func (h *House) routes(local mta.Transport) (func(context.Context, mail.Domain) 
 }
 
 func (h *House) remote(to *mta.Host, cfg *tls.Config) *mta.Remote {
-	r := &mta.Remote{Hostname: h.c.Hostname, DNS: h.o.DNS, Dial: h.o.Dial, Log: h.o.Log, TLS: cfg, Fixed: to}
+	r := &mta.Remote{Hostname: h.c.Hostname, DNS: h.o.DNS, Dial: h.o.Dial, Log: h.o.Log, TLS: cfg, Fixed: to, Shape: h.shape}
 	h.remotes = append(h.remotes, r)
 	return r
 }

@@ -248,7 +248,7 @@ func (v *life) choose(r *rand.Rand, a mail.AccountID, s *mailbox.Snapshot, ids m
 // carry does what the transfer agent does: claim, carry, settle.
 func (v *life) carry(r *rand.Rand) error {
 	ctx := context.Background()
-	claims, err := v.mda.Queue.Claim(ctx, time.Hour, 1+r.IntN(4), nil)
+	claims, err := v.mda.Queue.Claim(ctx, time.Hour, 1+r.IntN(4), queue.Pick{})
 	for _, c := range claims {
 		if e := v.carryOne(r, c); e != nil {
 			err = errors.Join(err, e)

@@ -17,6 +17,7 @@ import (
 	"posthaste/internal/base/trace"
 	"posthaste/internal/proto/smtp"
 	"posthaste/internal/store/mailbox"
+	"posthaste/internal/store/queue"
 	"posthaste/test/house"
 )
 
@@ -259,7 +260,7 @@ func TestMany(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					claims, err := h.Queue.Claim(t.Context(), time.Hour, 1000, nil)
+					claims, err := h.Queue.Claim(t.Context(), time.Hour, 1000, queue.Pick{})
 					if err != nil {
 						t.Fatal(err)
 					}

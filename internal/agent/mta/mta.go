@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -35,6 +36,9 @@ type Agent struct {
 	// Route finds the way to a domain. A *mail.Refusal means that there is none.
 	Route func(ctx context.Context, d mail.Domain) (Transport, error)
 
+	// Shape says how much goes where at a time; nil is a Shaper of PerDomain and
+	// Workers. The Remotes that Route gives should have the same.
+	Shape *Shaper
 	// Workers is how many messages are carried at a time, PerDomain how many of
 	// them to one domain; 0 is 100 and 10.
 	Workers, PerDomain int
@@ -44,6 +48,8 @@ type Agent struct {
 	// FirstRetry is the wait after the first failure; it doubles from then on,
 	// up to LastRetry. 0 is a minute and 4 hours.
 	FirstRetry, LastRetry time.Duration
+
+	once sync.Once
 }
 
 const (
@@ -57,6 +63,8 @@ const (
 	// gather is how long hands that are free wait for others, so that each look at
 	// the queue finds work for some.
 	gather = 2 * time.Millisecond
+	// jitter is which part of a wait is left to chance.
+	jitter = 20
 	// fullAfter is when it is tried again to write to a full disk.
 	fullAfter = 2 * time.Second
 )
@@ -71,11 +79,10 @@ func or[T comparable](v, def T) T {
 
 // work is what is under way.
 type work struct {
-	mu        sync.Mutex
-	active    int
-	perDomain map[mail.Domain]int
-	ended     chan struct{}
-	wg        sync.WaitGroup
+	mu     sync.Mutex
+	active int
+	ended  chan struct{}
+	wg     sync.WaitGroup
 }
 
 // Run transfers until ctx ends, and then waits for what is under way: attempts
@@ -83,18 +90,18 @@ type work struct {
 func (a *Agent) Run(ctx context.Context) error {
 	knock, stop := a.DB.Subscribe(queue.Topic)
 	defer stop()
-	w := &work{perDomain: map[mail.Domain]int{}, ended: make(chan struct{}, 1)}
+	w := &work{ended: make(chan struct{}, 1)}
 	defer w.wg.Wait()
 	for ctx.Err() == nil {
-		n, skipped, err := a.fill(ctx, w)
+		n, wait, err := a.fill(ctx, w)
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
 			a.Log.Error("the queue cannot be read", "error", err)
 			pause(ctx, knock, w.ended, busyAfter)
 		case n > 0:
-		case skipped:
-			pause(ctx, knock, w.ended, busyAfter)
+		case wait > 0:
+			pause(ctx, knock, w.ended, wait)
 			pause(ctx, nil, nil, gather) // who ends now, ends with others
 		default:
 			if err := a.Queue.Wait(ctx, knock); err != nil && ctx.Err() == nil {
@@ -117,53 +124,54 @@ func pause(ctx context.Context, knock, ended <-chan struct{}, d time.Duration) {
 	}
 }
 
-// fill claims as much as there are hands for, and sets them to work. skipped
-// tells that more may be due than that.
-func (a *Agent) fill(ctx context.Context, w *work) (n int, skipped bool, err error) {
-	const most = 64 // a commit
-	limit := or(a.PerDomain, 10)
-	w.mu.Lock()
-	free := min(or(a.Workers, 100)-w.active, most)
-	counts := make(map[mail.Domain]int, len(w.perDomain))
-	for d, n := range w.perDomain {
-		counts[d] = n
-	}
-	w.mu.Unlock()
-	if free <= 0 {
-		return 0, true, nil
-	}
-	claims, err := a.Queue.Claim(ctx, hold, free, func(d mail.Domain) bool {
-		if counts[d] >= limit {
-			skipped = true
-			return true
+// shaper gives the Shaper, which is made if there is none.
+func (a *Agent) shaper() *Shaper {
+	a.once.Do(func() {
+		if a.Shape == nil {
+			a.Shape = &Shaper{PerSite: a.PerDomain, Hands: a.Workers, FirstPause: a.FirstRetry}
 		}
-		counts[d]++
-		return false
 	})
-	for _, c := range claims {
-		w.begin(c.Domain)
-		w.wg.Go(func() {
-			defer w.end(c.Domain)
-			a.attempt(ctx, c)
-		})
-	}
-	return len(claims), skipped, err
+	return a.Shape
 }
 
-func (w *work) begin(d mail.Domain) {
+// fill claims as much as there are hands for, and sets them to work. wait tells
+// that more may be due than that, and when to look again.
+func (a *Agent) fill(ctx context.Context, w *work) (n int, wait time.Duration, err error) {
+	const most = 64 // a commit
+	w.mu.Lock()
+	free := min(or(a.Workers, 100)-w.active, most)
+	w.mu.Unlock()
+	if free <= 0 {
+		return 0, busyAfter, nil
+	}
+	s := a.shaper()
+	r := s.round(time.Now())
+	claims, err := a.Queue.Claim(ctx, hold, free, queue.Pick{Room: r.room, Chose: r.chose})
+	for _, c := range claims {
+		p := s.begin(c.Domain, time.Now())
+		w.begin()
+		w.wg.Go(func() {
+			defer w.end()
+			defer s.end(p)
+			a.attempt(ctx, c, p)
+		})
+	}
+	if r.skipped {
+		wait = r.wait
+	}
+	return len(claims), wait, err
+}
+
+func (w *work) begin() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.active++
-	w.perDomain[d]++
 }
 
-func (w *work) end(d mail.Domain) {
+func (w *work) end() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.active--
-	if w.perDomain[d]--; w.perDomain[d] == 0 {
-		delete(w.perDomain, d)
-	}
 	select {
 	case w.ended <- struct{}{}:
 	default:
@@ -171,20 +179,27 @@ func (w *work) end(d mail.Domain) {
 }
 
 // attempt carries one item, and settles it.
-func (a *Agent) attempt(ctx context.Context, c queue.Claim) {
+func (a *Agent) attempt(ctx context.Context, c queue.Claim, p *passage) {
 	defer func() {
 		if p := recover(); p != nil {
 			a.Log.Error("panic in an attempt", "id", c.Envelope.Trace.String(), "panic", p)
 		}
 	}()
-	tctx, cancel := context.WithTimeout(ctx, attemptTime)
-	outcomes, err := a.carry(tctx, c)
-	cancel()
-	if ctx.Err() != nil && err != nil {
-		a.release(context.WithoutCancel(ctx), c)
-		return
+	err := a.shaper().held(p, time.Now())
+	var outcomes []mail.Outcome
+	if err == nil {
+		tctx, cancel := context.WithTimeout(ctx, attemptTime)
+		outcomes, err = a.carry(tctx, c)
+		cancel()
+		if ctx.Err() != nil && err != nil {
+			a.release(context.WithoutCancel(ctx), c)
+			return
+		}
+		a.note(p, outcomes, err)
 	}
-	if err != nil {
+	if less, ok := errors.AsType[*askedLess](err); ok {
+		outcomes = said(c.Item, less.said)
+	} else if err != nil {
 		outcomes = all(c.Item, err)
 		if _, answer := errors.AsType[*mail.Refusal](err); !answer {
 			a.Log.Warn("attempt", "id", c.Envelope.Trace.String(), "domain", string(c.Domain), "error", err)
@@ -199,6 +214,28 @@ func (a *Agent) attempt(ctx context.Context, c queue.Claim) {
 	if err != nil {
 		a.Log.Error("an attempt cannot be written down", "id", c.Envelope.Trace.String(), "error", err)
 	}
+}
+
+// note tells the Shaper what came of an attempt.
+func (a *Agent) note(p *passage, outcomes []mail.Outcome, err error) {
+	now := time.Now()
+	no, answer := errors.AsType[*mail.Refusal](err)
+	switch {
+	case err == nil:
+		a.shaper().answered(p, outcomes, now)
+	case answer && no.Status.Temporary() && no.Status.Subject == 4: // network and routing, RFC 3463 §3.5
+		a.shaper().unreachable(p, no, now)
+	}
+}
+
+// said makes what was said to another the outcome of every recipient.
+func said(it queue.Item, o mail.Outcome) []mail.Outcome {
+	out := make([]mail.Outcome, len(it.Envelope.Recipients))
+	for i, r := range it.Envelope.Recipients {
+		out[i] = o
+		out[i].Recipient = r
+	}
+	return out
 }
 
 func (a *Agent) carry(ctx context.Context, c queue.Claim) ([]mail.Outcome, error) {
@@ -236,15 +273,15 @@ func (a *Agent) release(ctx context.Context, c queue.Claim) {
 	}
 }
 
-// next gives when to try again after a number of failed attempts.
+// next gives when to try again after a number of failed attempts: a little
+// later, by chance, so that what failed together does not come back together.
 func (a *Agent) next(now time.Time, attempts int) time.Time {
 	wait, most := or(a.FirstRetry, time.Minute), or(a.LastRetry, 4*time.Hour)
-	for range attempts {
-		if wait *= 2; wait >= most {
-			return now.Add(most)
-		}
+	for i := 0; i < attempts && wait < most; i++ {
+		wait *= 2
 	}
-	return now.Add(wait)
+	wait = min(wait, most)
+	return now.Add(wait + time.Duration(rand.Int64N(int64(wait)/jitter+1)))
 }
 
 // settle writes down what became of the recipients, and queues the report that

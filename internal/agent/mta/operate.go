@@ -15,7 +15,10 @@ import (
 // Retry makes all that waits of a message due now, and tells how many items
 // that is. mail.ErrNotFound if nothing of it waits.
 func (a *Agent) Retry(ctx context.Context, id mail.TraceID) (int, error) {
-	return a.each(ctx, id, func(it queue.Item) error { return a.Queue.Retry(ctx, it.ID) })
+	return a.each(ctx, id, func(it queue.Item) error {
+		a.shaper().forgive(it.Domain)
+		return a.Queue.Retry(ctx, it.ID)
+	})
 }
 
 // Drop removes all that waits of a message. Nobody is told but its story.

@@ -62,12 +62,12 @@ func (p *pool) take(key string) *session {
 	return s
 }
 
-// put keeps a session for a while.
-func (p *pool) put(key string, s *session) {
+// put keeps a session for a while, if it has sent less than most messages.
+func (p *pool) put(key string, s *session, most int) {
 	s.sent++
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if s.sent >= maxMessages || len(p.idle[key]) >= maxIdleKept {
+	if s.sent >= most || len(p.idle[key]) >= maxIdleKept {
 		go quit(s)
 		return
 	}

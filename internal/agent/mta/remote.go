@@ -42,8 +42,11 @@ type Remote struct {
 	TLS *tls.Config
 	// Fixed is where everything goes, instead of the domain's MX.
 	Fixed *Host
+	// Shape is told where domains lead; nil: nobody is.
+	Shape *Shaper
 
-	pool pool
+	pool  pool
+	atlas atlas
 }
 
 // A Host is a fixed next hop: a smarthost, or the way a domain is routed.
@@ -96,7 +99,7 @@ func (r *Remote) send(ctx context.Context, s *session, key string, it queue.Item
 		s.close()
 		return outcomes, nil // what became of each is known, also of those it broke off for
 	}
-	r.pool.put(key, s)
+	r.pool.put(key, s, r.Shape.perConnection(it.Domain))
 	return outcomes, nil
 }
 
@@ -107,7 +110,13 @@ func (r *Remote) connect(ctx context.Context, d mail.Domain) (*session, error) {
 		return nil, err
 	}
 	var last error
-	for i, t := range targets {
+	if len(targets) == 0 {
+		return nil, unreachable(nil)
+	}
+	if why := r.Shape.learn(d, targets[0].name, time.Now()); why != nil {
+		return nil, why
+	}
+	for i, t := range r.atlas.order(targets, time.Now()) {
 		if i == maxAddresses {
 			break
 		}
@@ -289,6 +298,9 @@ func (r *Remote) greet(ctx context.Context, t target) (*session, error) {
 	dctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
 	conn, err := r.Dial(dctx, "tcp", net.JoinHostPort(t.ip.String(), t.port))
+	if ctx.Err() == nil {
+		r.atlas.note(t.ip, err, time.Now())
+	}
 	if err != nil {
 		return nil, err
 	}

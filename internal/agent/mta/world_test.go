@@ -236,7 +236,7 @@ func (w *world) reports() (out []string) {
 // claimAll claims what is due.
 func (w *world) claimAll(hold time.Duration) []queue.Claim {
 	w.t.Helper()
-	claims, err := w.Queue.Claim(w.t.Context(), hold, 100, nil)
+	claims, err := w.Queue.Claim(w.t.Context(), hold, 100, queue.Pick{})
 	if err != nil {
 		w.t.Fatal(err)
 	}

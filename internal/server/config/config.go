@@ -33,12 +33,14 @@ type Config struct {
 	DNS       DNS        `toml:"dns"`
 	Listeners []Listener `toml:"listener"`
 	Routes    []Route    `toml:"route"`
-	Auth      Auth       `toml:"auth"`
-	Receive   Receive    `toml:"receive"`
-	Limits    Limits     `toml:"limits"`
-	Queue     Queue      `toml:"queue"`
-	Deleted   Deleted    `toml:"deleted"`
-	POP3      POP3       `toml:"pop3"`
+	// Destinations are what some destinations bear.
+	Destinations []Destination `toml:"destination"`
+	Auth         Auth          `toml:"auth"`
+	Receive      Receive       `toml:"receive"`
+	Limits       Limits        `toml:"limits"`
+	Queue        Queue         `toml:"queue"`
+	Deleted      Deleted       `toml:"deleted"`
+	POP3         POP3          `toml:"pop3"`
 }
 
 // Log says what is written to standard error, and how.
@@ -94,6 +96,16 @@ type Route struct {
 	TLS          string `toml:"tls"`
 	Username     string `toml:"username"`
 	PasswordFile string `toml:"password_file"`
+}
+
+// A Destination says how much a destination is sent at a time; 0 is the default.
+type Destination struct {
+	// Match is a domain, the name of an MX host or smarthost, or a provider by the
+	// name that Posthaste has for it ("google", "microsoft", "yahoo" ...).
+	Match                 string `toml:"match"`
+	Connections           int    `toml:"connections"`
+	MessagesPerConnection int    `toml:"messages_per_connection"`
+	MessagesPerMinute     int    `toml:"messages_per_minute"`
 }
 
 // Receive says how mail from others is judged.
@@ -291,6 +303,11 @@ func (c *Config) check() error {
 	for i := range c.Listeners {
 		if err := c.checkListener(&c.Listeners[i]); err != nil {
 			return err
+		}
+	}
+	for _, d := range c.Destinations {
+		if d.Match == "" || d.Connections < 0 || d.MessagesPerConnection < 0 || d.MessagesPerMinute < 0 {
+			return fmt.Errorf("[[destination]] %q: match names a domain, an MX host or a provider, and the numbers are not negative", d.Match)
 		}
 	}
 	for i := range c.Routes {

@@ -50,6 +50,9 @@ host = "smart.example:465"
 tls = "implicit"
 username = "me"
 password_file = "pw"
+[[destination]]
+match = "google"
+messages_per_minute = 30
 [limits]
 message_size = "10 MB"
 trusted_networks = ["10.0.0.0/8", "fd00::/8"]
@@ -70,6 +73,7 @@ give_up = "2d"
 		"dns":      c.DNS.Servers[0] == "127.0.0.1:53" && c.DNS.Servers[1] == "[::1]:5353",
 		"listener": len(c.Listeners) == 2 && c.Listeners[0].TLS == "starttls" && c.Listeners[1].PlaintextLogin,
 		"route":    c.Routes[0].Domain == "xn--bcher-kva.example" && c.Routes[0].TLS == "opportunistic" && c.Routes[1].PasswordFile == filepath.Join(dir, "pw"),
+		"shape":    len(c.Destinations) == 1 && c.Destinations[0] == Destination{Match: "google", MessagesPerMinute: 30},
 		"limits":   c.Limits.MessageSize == 10<<20 && len(c.Limits.TrustedNetworks) == 2 && c.Limits.Recipients == 100,
 		"queue":    time.Duration(c.Queue.FirstRetry) == 30*time.Second && time.Duration(c.Queue.GiveUp) == 48*time.Hour,
 	} {
@@ -84,6 +88,7 @@ func TestRefusals(t *testing.T) {
 		`hostnam = "x"`:                                                         "do not exist",
 		`hostname = `:                                                           "",
 		`hostname = "a b"`:                                                      "no domain name",
+		"[[destination]]\nconnections = 3":                                      "names a domain",
 		`data = ""`:                                                             "must name a folder",
 		"[log]\nlevel = \"loud\"":                                               "log.level",
 		"[[tls]]\ncertificate = \"c\"":                                          "a certificate and a key",
@@ -134,7 +139,7 @@ func TestExample(t *testing.T) {
 		bare := strings.TrimPrefix(line, "# ")
 		switch {
 		case strings.HasPrefix(bare, "[["):
-			skip = strings.HasPrefix(bare, "[[tls]]") || strings.HasPrefix(bare, "[[route]]")
+			skip = strings.HasPrefix(bare, "[[tls]]") || strings.HasPrefix(bare, "[[route]]") || strings.HasPrefix(bare, "[[destination]]")
 		case strings.HasPrefix(bare, "["):
 			skip = false
 		case bare != line && !strings.Contains(bare, " = "):

@@ -77,6 +77,14 @@ hostname = "mail.example.org"
 #                                  # sits between. Some programs (mutt) choose it, cannot do it, and
 #                                  # then cannot log in. Those that ask for it get it in any case
 
+# How much a destination is sent at a time. Posthaste knows what the great
+# providers bear, and slows down by itself for who says that it is too much.
+# [[destination]]
+# match = "example.com"            # a domain, an MX host, or a provider: google, microsoft, yahoo ...
+# connections = 10
+# messages_per_connection = 100
+# messages_per_minute = 0          # 0: as many as go
+
 [receive]
 # Networks whose mail is not judged by SPF, DKIM and DMARC.
 # trusted_networks = ["127.0.0.0/8", "::1/128"]
@@ -96,7 +104,7 @@ hostname = "mail.example.org"
 # warn_after = "4h"                # when the sender hears of a delay
 # give_up = "5d"                   # when the sender hears that it failed
 # workers = 100                    # messages that are sent at a time,
-# per_domain = 10                  # and to one domain
+# per_domain = 10                  # and to one domain, or to the hosts of one provider
 
 [deleted]                          # mail that was deleted for good can be restored
 # keep = "30d"                     # for so long,

@@ -31,7 +31,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	mathrand "math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -60,7 +59,8 @@ const Topic = uint64('Q') << 56
 type Queue struct {
 	DB kv.Store
 
-	begun begun
+	looks looks
+	clock clock
 }
 
 // An Item is a message on its way to the recipients of one domain.
@@ -149,13 +149,10 @@ type Claim struct {
 	Until time.Time
 }
 
-// scanLimit is how many due rows of busy domains one look passes over.
-const scanLimit = 2000
-
-// Claim claims up to n items that are due, each for the time given. It passes
-// over domains that busy says yes to.
-func (q *Queue) Claim(ctx context.Context, hold time.Duration, n int, busy func(mail.Domain) bool) (claims []Claim, err error) {
-	found, err := q.due(ctx, n, busy)
+// Claim claims up to n items that are due, each for the time given, of domains
+// that pick has room for.
+func (q *Queue) Claim(ctx context.Context, hold time.Duration, n int, pick Pick) (claims []Claim, err error) {
+	found, err := q.due(ctx, n, pick)
 	if err != nil {
 		return nil, fmt.Errorf("queue: claim: %w", err)
 	}
@@ -165,6 +162,7 @@ func (q *Queue) Claim(ctx context.Context, hold time.Duration, n int, busy func(
 	for i, f := range found {
 		wg.Go(func() {
 			errs[i] = q.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{f.lock}}, func(tx kv.Tx) (err error) {
+				q.clock.set(tx.Now())
 				got[i], err = claim(tx, f.lock, f.ids, hold)
 				return err
 			})
@@ -180,112 +178,6 @@ func (q *Queue) Claim(ctx context.Context, hold time.Duration, n int, busy func(
 		return claims, fmt.Errorf("queue: claim: %w", err)
 	}
 	return claims, nil
-}
-
-// Items of a shard that look due.
-type found struct {
-	lock kv.Lock
-	ids  []mail.QueueID
-}
-
-// due gives up to n items that look due. Nothing is locked meanwhile.
-func (q *Queue) due(ctx context.Context, n int, busy func(mail.Domain) bool) (out []found, err error) {
-	// Each time another shard is first, or the last ones would wait as long as
-	// there is enough to do in others.
-	first := mathrand.Uint64N(shards)
-	low := q.begun.lows()
-	err = q.DB.View(ctx, func(r kv.Reader) error {
-		out = out[:0]
-		left, now, passed := n, time.Now(), 0
-		for i := uint64(0); i < shards && left > 0; i++ {
-			l := kv.Lock{Class: 'Q', ID: (first + i) % shards}
-			f := found{lock: l}
-			begins := now
-			for row, err := range r.Scan(schedule(l, low[l.ID], scanLimit)) {
-				if err != nil {
-					return err
-				}
-				due, id := parseSchedule(row.Key)
-				if due.Before(begins) {
-					begins = due
-				}
-				if due.After(now) || left == 0 || passed == scanLimit {
-					break
-				}
-				if busy != nil && busy(mail.Domain(row.Value)) {
-					passed++
-					continue
-				}
-				f.ids = append(f.ids, id)
-				left--
-			}
-			low[l.ID] = begins
-			if len(f.ids) > 0 {
-				out = append(out, f)
-			}
-		}
-		return nil
-	})
-	if err == nil {
-		q.begun.note(low)
-	}
-	return out, err
-}
-
-const (
-	// lookBack is how much earlier than the first row that was seen a new one
-	// may be due: commits take their time, and clocks differ.
-	lookBack = 2 * time.Second
-	// lookAll is how often the whole schedule is looked at nevertheless.
-	lookAll = 30 * time.Second
-)
-
-// begun remembers where the schedule of each shard begins: behind all the rows
-// of items that have gone, which the engine would have to pass over each time.
-type begun struct {
-	mu  sync.Mutex
-	low [shards]time.Time
-	all time.Time // when everything was looked at
-}
-
-// lows gives where to begin; zero is at the very first row.
-func (b *begun) lows() [shards]time.Time {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if time.Since(b.all) > lookAll {
-		b.all = time.Now()
-		return [shards]time.Time{}
-	}
-	return b.low
-}
-
-// known gives where Claim would begin.
-func (b *begun) known() [shards]time.Time {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.low
-}
-
-func (b *begun) note(low [shards]time.Time) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.low = low
-}
-
-// schedule is the rows of a shard's schedule from a time on, less what may have
-// come in before it meanwhile.
-func schedule(l kv.Lock, low time.Time, limit int) kv.Range {
-	p := append(l.Prefix(), kindSchedule)
-	r := kv.Range{Low: p, High: kv.Next(p), Limit: limit}
-	if !low.IsZero() {
-		r.Low = scheduleKey(l, low.Add(-lookBack), 0)
-	}
-	return r
-}
-
-func parseSchedule(k []byte) (due time.Time, id mail.QueueID) {
-	b := k[kv.PrefixLen+1:]
-	return time.UnixMilli(int64(binary.BigEndian.Uint64(b))), mail.QueueID(binary.BigEndian.Uint64(b[8:]))
 }
 
 func claim(tx kv.Tx, l kv.Lock, ids []mail.QueueID, hold time.Duration) ([]Claim, error) {
@@ -399,49 +291,4 @@ func (it *Item) erase(tx kv.Tx, l kv.Lock) {
 	body.Release(tx, it.Body, it.holder())
 	tx.Delete(key(l, kindItem, it.ID))
 	tx.Delete(key(l, kindState, it.ID))
-}
-
-// maxWait is how long Wait waits when nothing is due: hints may be lost.
-const maxWait = time.Minute
-
-// Wait waits for a knock, for the next item to be due, or for a minute. knock
-// is a subscription to Topic.
-func (q *Queue) Wait(ctx context.Context, knock <-chan struct{}) error {
-	due, err := q.next(ctx)
-	if err != nil {
-		return fmt.Errorf("queue: wait: %w", err)
-	}
-	wait := maxWait
-	if !due.IsZero() {
-		wait = min(max(time.Until(due), 0), maxWait)
-	}
-	t := time.NewTimer(wait)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-knock:
-	case <-t.C:
-	}
-	return nil
-}
-
-// next gives when the first item is due; zero if there is none.
-func (q *Queue) next(ctx context.Context) (first time.Time, err error) {
-	low := q.begun.known()
-	err = q.DB.View(ctx, func(r kv.Reader) error {
-		first = time.Time{}
-		for shard := uint64(0); shard < shards; shard++ {
-			for row, err := range r.Scan(schedule(kv.Lock{Class: 'Q', ID: shard}, low[shard], 1)) {
-				if err != nil {
-					return err
-				}
-				if due, _ := parseSchedule(row.Key); first.IsZero() || due.Before(first) {
-					first = due
-				}
-			}
-		}
-		return nil
-	})
-	return first, err
 }

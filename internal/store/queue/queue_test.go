@@ -74,7 +74,7 @@ func (b *bench) item(domain string, locals ...string) Item {
 
 func (b *bench) claim(hold time.Duration, n int) []Claim {
 	b.t.Helper()
-	claims, err := b.Claim(context.Background(), hold, n, nil)
+	claims, err := b.Claim(context.Background(), hold, n, Pick{})
 	b.must(err)
 	return claims
 }
@@ -342,10 +342,13 @@ func TestClaim(t *testing.T) {
 			t.Errorf("%d claims, want 7", len(got))
 		}
 		busy := 0
-		claims, err := b.Claim(t.Context(), time.Hour, 1000, func(d mail.Domain) bool {
+		claims, err := b.Claim(t.Context(), time.Hour, 1000, Pick{Room: func(d mail.Domain) Room {
 			busy++
-			return d == "a.example"
-		})
+			if d == "a.example" {
+				return Full
+			}
+			return Free
+		}})
 		b.must(err)
 		for _, c := range claims {
 			if c.Domain == "a.example" || c.Next.After(time.Now().Add(time.Hour)) || !c.Until.Equal(time.Now().Add(time.Hour)) {
@@ -378,7 +381,7 @@ func TestClaimTogether(t *testing.T) {
 			go func() {
 				var mine []Claim
 				for {
-					c, err := b.Claim(context.Background(), time.Hour, 3, nil)
+					c, err := b.Claim(context.Background(), time.Hour, 3, Pick{})
 					if err != nil {
 						t.Error(err)
 					}
@@ -514,7 +517,7 @@ func TestReached(t *testing.T) {
 	it := b.item("x.example", "a", "b")
 	it.Body = b.keep()
 	id := b.put(it)
-	claims, err := b.Claim(t.Context(), time.Minute, 1, nil)
+	claims, err := b.Claim(t.Context(), time.Minute, 1, Pick{})
 	b.must(err)
 	c := claims[0]
 	reach := func(c *Item, who ...mail.Address) error {
@@ -523,7 +526,7 @@ func TestReached(t *testing.T) {
 	b.must(reach(&c.Item, c.Envelope.Recipients[0].Address))
 	// The crash: the claim is revoked, and another takes the rest.
 	b.must(b.Revoke(t.Context(), id))
-	again, err := b.Claim(t.Context(), time.Minute, 1, nil)
+	again, err := b.Claim(t.Context(), time.Minute, 1, Pick{})
 	b.must(err)
 	if r := again[0].Envelope.Recipients; len(r) != 1 || r[0].Address != c.Envelope.Recipients[1].Address {
 		t.Errorf("left are %v", r)
@@ -548,7 +551,7 @@ func TestDueBeforeTheBeginning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := &Queue{DB: memkv.New()}
 		ctx := t.Context()
-		if got, err := q.Claim(ctx, time.Hour, 10, nil); len(got) > 0 || err != nil {
+		if got, err := q.Claim(ctx, time.Hour, 10, Pick{}); len(got) > 0 || err != nil {
 			t.Fatal(got, err)
 		}
 		env := mail.Envelope{Trace: mail.NewTraceID(time.Now()), Recipients: []mail.Recipient{{Address: mail.Address{Local: "b", Domain: "example.org"}}}}
@@ -560,9 +563,74 @@ func TestDueBeforeTheBeginning(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(lookAll + time.Second)
-		got, err := q.Claim(ctx, time.Hour, 10, nil)
+		got, err := q.Claim(ctx, time.Hour, 10, Pick{})
 		if len(got) != 1 || err != nil {
 			t.Errorf("%d claims, %v", len(got), err)
+		}
+	})
+}
+
+// TestBehind: a domain with very many items holds up nobody, and a look does not
+// go over all of them each time.
+func TestBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		const many, few = 40_000, 50
+		for i := range many + few {
+			it := b.item("big.example", "x")
+			if i >= many {
+				it = b.item("small.example", "x")
+			}
+			it.Envelope.Trace[9] = byte(i % 2) // two shards are enough
+			it.Next = time.Now().Add(time.Duration(i-many-few)*time.Millisecond - time.Minute)
+			b.put(it)
+		}
+		under, asked := map[mail.Domain]int{}, 0
+		pick := Pick{Room: func(d mail.Domain) Room {
+			if asked++; under[d] >= 10 {
+				return Full
+			}
+			return Free
+		}, Chose: func(d mail.Domain) { under[d]++ }}
+		looks := 0
+		for ; under["small.example"] < 10; looks++ {
+			if _, err := b.Claim(t.Context(), time.Hour, 100, pick); err != nil || looks > 20 {
+				t.Fatalf("after %d looks: %v, %v", looks, under, err)
+			}
+		}
+		// One of the big one ends: the next is found where it stands, and nothing
+		// is passed over that need not be.
+		asked = 0
+		for range 100 {
+			under["big.example"]--
+			claims, err := b.Claim(t.Context(), time.Hour, 100, pick)
+			if err != nil || len(claims) != 1 || claims[0].Domain != "big.example" {
+				t.Fatalf("%d claims, %v", len(claims), err)
+			}
+		}
+		if asked > 100*(2*stretchRows+200) {
+			t.Errorf("%d rows were asked about for 100 claims", asked)
+		}
+		// A domain that is held back is claimed when it is very late.
+		slow := Pick{Room: func(d mail.Domain) Room { return Slow }}
+		if claims, err := b.Claim(t.Context(), time.Hour, 5, slow); len(claims) > 0 || err != nil {
+			t.Errorf("%d claims, %v", len(claims), err)
+		}
+		time.Sleep(maxLate)
+		if claims, err := b.Claim(t.Context(), 2*time.Hour, 5, slow); len(claims) != 5 || err != nil {
+			t.Errorf("%d claims, %v", len(claims), err)
+		}
+		// Nothing is left behind: all are found in the end.
+		all := map[mail.QueueID]bool{}
+		for n := 0; n < 200; n++ {
+			claims, err := b.Claim(t.Context(), 48*time.Hour, 1000, Pick{})
+			b.must(err)
+			for _, c := range claims {
+				all[c.ID] = true
+			}
+		}
+		if len(all) != many+few-5 { // less those that are claimed for two hours
+			t.Errorf("%d of %d were found", len(all), many+few-5)
 		}
 	})
 }
