@@ -92,7 +92,7 @@ func (t *tool) account() *cobra.Command {
 				}
 				return err
 			}),
-		}, t.accountRemove())
+		}, t.accountRemove(), t.accountAdmin())
 	return c
 }
 

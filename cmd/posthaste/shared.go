@@ -109,3 +109,33 @@ mail program.`,
 	})
 	return c
 }
+
+func (t *tool) accountAdmin() *cobra.Command {
+	c := &cobra.Command{
+		Use: "admin", Short: "Who may set the limits of other accounts from a mail program",
+		Long: `Administrators may set the limits of other accounts and of shared folders from a
+mail program that can (IMAP's SETQUOTA). They see no mail of others by that.`,
+	}
+	c.AddCommand(
+		&cobra.Command{
+			Use: "add ADDRESS", Short: "Make somebody an administrator", Args: cobra.ExactArgs(1),
+			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error { return c.AddAdmin(ctx, args[0]) }),
+		},
+		&cobra.Command{
+			Use: "remove ADDRESS", Short: "Make an administrator an ordinary person again", Args: cobra.ExactArgs(1),
+			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error { return c.RemoveAdmin(ctx, args[0]) }),
+		},
+		&cobra.Command{
+			Use: "list", Short: "List the administrators", Args: cobra.NoArgs,
+			RunE: t.with(func(ctx context.Context, c *admind.Client, _ []string) error {
+				list, err := c.Accounts(ctx)
+				for _, a := range list {
+					if a.Admin {
+						fmt.Println(a.Address)
+					}
+				}
+				return err
+			}),
+		})
+	return c
+}

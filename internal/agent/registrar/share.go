@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"posthaste/internal/base/mail"
+	"posthaste/internal/engine/kv"
 	"posthaste/internal/store/mailbox"
 )
 
@@ -45,6 +46,19 @@ func (r *Registrar) Share(ctx context.Context, folder mail.Address, who, rights 
 		}
 	}
 	return nil
+}
+
+// SetAdmin says whether somebody is an administrator, who may set the limits of
+// others over IMAP.
+func (r *Registrar) SetAdmin(ctx context.Context, addr mail.Address, admin bool) error {
+	a, err := r.Directory.AccountOf(ctx, addr)
+	if err != nil {
+		return err
+	}
+	if a.Shared {
+		return ErrShared
+	}
+	return r.DB.Update(ctx, locked, func(tx kv.Tx) error { return r.Directory.SetAdmin(tx, a.ID, admin) })
 }
 
 func (r *Registrar) grant(ctx context.Context, who, rights string) (g mailbox.Grant, err error) {

@@ -70,6 +70,7 @@ type (
 		Name     string    `json:"name,omitempty"`
 		Password string    `json:"password,omitempty"` // in requests only
 		Quota    int64     `json:"quota,omitempty"`    // bytes; 0 is no limit
+		Admin    bool      `json:"admin,omitempty"`    // may set the limits of others over IMAP
 		Shared   bool      `json:"shared,omitempty"`   // a folder for many, to which nobody logs in
 		Used     int64     `json:"used"`
 		Messages int64     `json:"messages"`
@@ -140,6 +141,8 @@ func (s *Server) Handler() http.Handler {
 	m.HandleFunc("GET /v1/accounts/{address}/pop3/ledger", s.answer(s.pop3Ledger))
 	m.HandleFunc("GET /v1/accounts/{address}/deleted", s.answer(s.deleted))
 	m.HandleFunc("POST /v1/accounts/{address}/deleted/restore", s.answer(s.restoreDeleted))
+	m.HandleFunc("PUT /v1/accounts/{address}/admin", s.answer(s.setAdmin))
+	m.HandleFunc("DELETE /v1/accounts/{address}/admin", s.answer(s.unsetAdmin))
 	m.HandleFunc("GET /v1/shared/{address}/rights", s.answer(s.rights))
 	m.HandleFunc("PUT /v1/shared/{address}/rights", s.answer(s.share))
 	m.HandleFunc("GET /v1/aliases", s.answer(s.aliases))
@@ -280,7 +283,7 @@ func (s *Server) accounts(r *http.Request) (any, error) {
 		if err != nil && !errors.Is(err, mail.ErrNotFound) {
 			return nil, err
 		}
-		out = append(out, Account{Address: a.Address.String(), Name: a.Name, Quota: u.MaxBytes, Used: u.Bytes, Messages: u.Messages, Created: a.Created, Shared: a.Shared})
+		out = append(out, Account{Address: a.Address.String(), Name: a.Name, Quota: u.MaxBytes, Used: u.Bytes, Messages: u.Messages, Created: a.Created, Shared: a.Shared, Admin: a.Admin})
 	}
 	return out, nil
 }

@@ -47,6 +47,27 @@ func (s *Server) share(r *http.Request) (any, error) {
 	return in, err
 }
 
+func (s *Server) setAdmin(r *http.Request) (any, error)   { return s.admin(r, true) }
+func (s *Server) unsetAdmin(r *http.Request) (any, error) { return s.admin(r, false) }
+
+func (s *Server) admin(r *http.Request, admin bool) (any, error) {
+	addr, err := address(r.PathValue("address"))
+	if err != nil {
+		return nil, err
+	}
+	return Account{Address: addr.String(), Admin: admin}, s.Registrar.SetAdmin(r.Context(), addr, admin)
+}
+
+// AddAdmin makes an account an administrator's.
+func (c *Client) AddAdmin(ctx context.Context, address string) error {
+	return c.do(ctx, http.MethodPut, "/v1/accounts/"+url.PathEscape(address)+"/admin", nil, nil)
+}
+
+// RemoveAdmin makes it an ordinary one again.
+func (c *Client) RemoveAdmin(ctx context.Context, address string) error {
+	return c.do(ctx, http.MethodDelete, "/v1/accounts/"+url.PathEscape(address)+"/admin", nil, nil)
+}
+
 // Rights gives who may do what with a shared folder.
 func (c *Client) Rights(ctx context.Context, address string) (out []Rights, err error) {
 	return out, c.do(ctx, http.MethodGet, "/v1/shared/"+url.PathEscape(address)+"/rights", nil, &out)

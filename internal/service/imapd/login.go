@@ -43,7 +43,7 @@ func (s *session) login(ctx context.Context, c *imap.Command) error {
 	if err != nil {
 		return err
 	}
-	return s.welcome(id)
+	return s.welcome(ctx, id)
 }
 
 // authenticate is AUTHENTICATE. RFC 9051 §6.2.2
@@ -63,7 +63,7 @@ func (s *session) authenticate(ctx context.Context, c *imap.Command) error {
 			return err
 		}
 		if done {
-			return s.welcome(exchange.Identity())
+			return s.welcome(ctx, exchange.Identity())
 		}
 		s.enc.Continue(base64.StdEncoding.EncodeToString(challenge))
 		if err := s.enc.Flush(); err != nil {
@@ -76,14 +76,22 @@ func (s *session) authenticate(ctx context.Context, c *imap.Command) error {
 }
 
 // welcome lets somebody in.
-func (s *session) welcome(id sasl.Identity) error {
+func (s *session) welcome(ctx context.Context, id sasl.Identity) error {
 	if id.Account == 0 {
 		return errors.New("imapd: an identity without an account")
+	}
+	admin := false
+	if s.srv.People != nil {
+		a, err := s.srv.People.Account(ctx, id.Account)
+		if err != nil {
+			return err
+		}
+		admin = a.Admin
 	}
 	if !s.srv.accounts.Enter(id.Account) {
 		return no(imap.CodeLimit, "too many sessions of this account")
 	}
-	s.entered = true
+	s.entered, s.admin = true, admin
 	s.peer.Account, s.peer.Login = id.Account, id.Login
 	s.dec.Limits = imap.LimitsAfterLogin
 	s.conn.until = time.Time{}

@@ -36,7 +36,7 @@ func (s *session) getQuotaRoot(ctx context.Context, c *imap.Command) error {
 var errNoRoot = no(imap.CodeNonExistent, "there is no such quota root")
 
 // rootOwner gives whose quota root that is. Somebody else's is there for who may
-// read one of their mailboxes.
+// read one of their mailboxes, and for administrators.
 func (s *session) rootOwner(ctx context.Context, root string) (mail.AccountID, error) {
 	if root == "" {
 		return s.peer.Account, nil
@@ -44,6 +44,9 @@ func (s *session) rootOwner(ctx context.Context, root string) (mail.AccountID, e
 	at, err := s.name(ctx, root+string(mailbox.Separator)+mailbox.InboxName)
 	if err != nil || at.prefix != root+string(mailbox.Separator) {
 		return 0, errNoRoot
+	}
+	if s.admin {
+		return at.owner, nil
 	}
 	list, err := s.srv.Mail.SharedWith(ctx, s.peer.Account)
 	if err != nil {
@@ -58,7 +61,7 @@ func (s *session) rootOwner(ctx context.Context, root string) (mail.AccountID, e
 }
 
 // tellQuota tells the resources that have a limit: storage in units of 1024
-// bytes, and messages. RFC 9208 §5
+// bytes, messages and mailboxes. RFC 9208 §5
 func (s *session) tellQuota(ctx context.Context, root string, owner mail.AccountID) error {
 	u, err := s.srv.Mail.Usage(ctx, owner)
 	if err != nil {
@@ -74,9 +77,49 @@ func (s *session) tellQuota(ctx context.Context, root string, owner mail.Account
 		}
 		s.enc.Raw("MESSAGE ").Num(uint64(u.Messages)).Raw(" ").Num(uint64(u.MaxMessages))
 	}
-	s.enc.Raw(")").CRLF()
+	if u.MaxBytes > 0 || u.MaxMessages > 0 {
+		s.enc.Raw(" ")
+	}
+	s.enc.Raw("MAILBOX ").Num(uint64(u.Mailboxes)).Raw(" ").Num(uint64(u.MaxMailboxes)).Raw(")").CRLF()
 	return nil
 }
+
+// setQuota is SETQUOTA, for administrators. Limits that it does not name are
+// taken away. RFC 9208 §4.1.3
+func (s *session) setQuota(ctx context.Context, c *imap.Command) error {
+	a := c.Args.(*imap.SetQuota)
+	if !s.admin {
+		return no(imap.CodeNoPerm, "only administrators set limits")
+	}
+	owner, err := s.rootOwner(ctx, a.Root)
+	if err != nil {
+		return err
+	}
+	var bytes, messages, boxes int64
+	for _, l := range a.Limits {
+		n := int64(min(l.Limit, maxLimit))
+		if n == 0 {
+			return no(imap.CodeCannot, "a limit is above zero")
+		}
+		switch l.Resource {
+		case "STORAGE":
+			bytes = n * 1024
+		case "MESSAGE":
+			messages = n
+		case "MAILBOX":
+			boxes = n
+		default:
+			return no(imap.CodeCannot, "there is no limit of this resource")
+		}
+	}
+	if err := s.srv.Mail.SetLimits(ctx, owner, bytes, messages, boxes); err != nil {
+		return err
+	}
+	return s.tellQuota(ctx, a.Root, owner)
+}
+
+// maxLimit is the highest limit that can be set.
+const maxLimit = 1 << 50
 
 // deletedStorage gives the bytes of the messages with \Deleted. RFC 9208 §4.1.4
 func (s *session) deletedStorage(ctx context.Context, m *place) (uint64, error) {

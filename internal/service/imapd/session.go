@@ -34,6 +34,7 @@ type session struct {
 	failed     int           // attempts to log in that failed
 	compressed bool          // RFC 4978
 	entered    bool          // counted in Server.accounts
+	admin      bool          // may set the limits of others
 	idling     *imap.Command // IDLE that is under way; nil if the client does not
 	notify     *watch        // nil before the first NOTIFY
 
@@ -134,6 +135,7 @@ var commands = map[string]command{
 	"GETMETADATA": {loggedIn, tellAll, (*session).getMetadata},
 	"SETMETADATA": {loggedIn, tellAll, (*session).setMetadata},
 
+	"SETQUOTA":     {loggedIn, tellAll, (*session).setQuota},
 	"SETACL":       {loggedIn, tellAll, (*session).setACL},
 	"DELETEACL":    {loggedIn, tellAll, (*session).deleteACL},
 	"GETACL":       {loggedIn, tellAll, (*session).getACL},

@@ -322,7 +322,7 @@ func TestSharedFolder(t *testing.T) {
 	a.do("APPEND " + folder + " {5+}\r\na: b\n")
 	b.want("NOOP", "* 1 EXISTS", "OK NOOP completed")
 	b.want(`STORE 1 +FLAGS (\Seen)`, `* 1 FETCH (UID 1 FLAGS (\Seen \Recent))`, "OK STORE completed")
-	b.want("GETQUOTAROOT "+folder, `* QUOTAROOT `+folder+` `+folder, `* QUOTA `+folder+` (STORAGE 1 4096 MESSAGE 2 1000)`, "OK GETQUOTAROOT completed")
+	b.want("GETQUOTAROOT "+folder, `* QUOTAROOT `+folder+` `+folder, `* QUOTA `+folder+` (STORAGE 1 4096 MESSAGE 2 1000 MAILBOX 2 20000)`, "OK GETQUOTAROOT completed")
 	b.want("SELECT "+`"Shared Folders/team@example.org/INBOX"`, "NO [NONEXISTENT] no such mailbox")
 	b.want("SELECT "+`"Other Users/team@example.org/INBOX"`, "NO [NONEXISTENT] no such mailbox")
 }

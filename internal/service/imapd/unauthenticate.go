@@ -16,7 +16,7 @@ func (s *session) unauthenticate(context.Context, *imap.Command) error {
 	s.attend()
 	s.dec.UTF8, s.enc.UTF8 = false, false
 	s.srv.accounts.Leave(s.peer.Account)
-	s.entered = false
+	s.entered, s.admin = false, false
 	s.peer.Account, s.peer.Login = 0, mail.Address{}
 	s.dec.Limits = imap.LimitsBeforeLogin
 	s.conn.until = time.Now().Add(loginTimeout)

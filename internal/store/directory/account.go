@@ -70,11 +70,20 @@ func (d *Directory) DeleteAccount(tx kv.Tx, id mail.AccountID) error {
 
 // SetDisabled allows or forbids an account to log in.
 func (d *Directory) SetDisabled(tx kv.Tx, id mail.AccountID, disabled bool) error {
+	return d.change(tx, id, func(a *Account) { a.Disabled = disabled })
+}
+
+// SetAdmin makes an account an administrator's, or not.
+func (d *Directory) SetAdmin(tx kv.Tx, id mail.AccountID, admin bool) error {
+	return d.change(tx, id, func(a *Account) { a.Admin = admin })
+}
+
+func (d *Directory) change(tx kv.Tx, id mail.AccountID, fn func(*Account)) error {
 	a, err := readAccount(tx, id)
 	if err != nil {
 		return err
 	}
-	a.Disabled = disabled
+	fn(&a)
 	tx.Set(idKey(kindAccount, id), a.row())
 	return nil
 }
@@ -83,6 +92,7 @@ func (d *Directory) SetDisabled(tx kv.Tx, id mail.AccountID, disabled bool) erro
 const (
 	accountDisabled = 1 << iota
 	accountShared
+	accountAdmin
 )
 
 func (a Account) row() []byte {
@@ -96,6 +106,9 @@ func (a Account) row() []byte {
 	}
 	if a.Shared {
 		flags |= accountShared
+	}
+	if a.Admin {
+		flags |= accountAdmin
 	}
 	return append(b, flags)
 }
@@ -120,7 +133,7 @@ func decodeAccount(id mail.AccountID, raw []byte) (Account, error) {
 		Created: time.Unix(dec.Varint(), 0),
 	}
 	flags := dec.Byte()
-	a.Disabled, a.Shared = flags&accountDisabled != 0, flags&accountShared != 0
+	a.Disabled, a.Shared, a.Admin = flags&accountDisabled != 0, flags&accountShared != 0, flags&accountAdmin != 0
 	return a, dec.Err()
 }
 

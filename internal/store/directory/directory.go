@@ -47,6 +47,7 @@ type Account struct {
 	Name     string       // a person's name, for people
 	Created  time.Time
 	Disabled bool // may not log in; mail still comes in
+	Admin    bool // may set the limits of others
 	Shared   bool // nobody's own: its mailboxes are there for whom they are shared with
 }
 

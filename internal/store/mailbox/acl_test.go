@@ -75,3 +75,17 @@ func FuzzACL(f *testing.F) {
 		}
 	})
 }
+
+// TestCountOld: a store from before mailboxes were counted.
+func TestCountOld(t *testing.T) {
+	old := root{modseq: 1, maxCount: 3, deadBytes: 7}
+	var raw []byte
+	for _, v := range []uint64{1, 0, 0, 0, 0, 0, 0, 0, 0, 3, 7, 0} {
+		raw = append(raw, byte(v))
+	}
+	for _, b := range [][]byte{raw, old.append(nil)} {
+		if got, err := decodeRoot(b); err != nil || got != old || got.counted {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
+}

@@ -192,6 +192,9 @@ func (c *checker) names(r kv.Reader) error {
 	if err == nil && n != len(c.boxes) {
 		c.say("%d names for %d mailboxes", n, len(c.boxes))
 	}
+	if err == nil && c.root.counted && int64(n) != c.root.boxes {
+		c.say("%d mailboxes are counted, there are %d", c.root.boxes, n)
+	}
 	return err
 }
 

@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -97,6 +98,20 @@ func (s *Store) Destroy(tx kv.Tx, a mail.AccountID) {
 func (e *Edit) SetLimits(maxBytes, maxCount int64) {
 	e.root.maxBytes, e.root.maxCount = maxBytes, maxCount
 	e.changed = true
+}
+
+// SetLimits changes an account's limits of bytes, messages and mailboxes. 0 is no
+// limit; of mailboxes there are never more than MaxMailboxes.
+func (s *Store) SetLimits(ctx context.Context, a mail.AccountID, maxBytes, maxCount, maxBoxes int64) error {
+	err := s.update(ctx, a, func(e *Edit) error {
+		e.SetLimits(maxBytes, maxCount)
+		e.root.maxBoxes = min(maxBoxes, MaxMailboxes)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("mailbox: set limits: %w", err)
+	}
+	return nil
 }
 
 // ModSeq is the sequence that this edit's commit has.

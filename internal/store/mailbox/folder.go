@@ -145,6 +145,9 @@ func (e *Edit) CreateMailbox(name string, role Role) (Mailbox, error) {
 		// Ids are never reused; this many were made and deleted by a runaway.
 		return Mailbox{}, fmt.Errorf("mailbox: too many mailboxes made: %w", mail.ErrLimit)
 	}
+	if err := e.roomForOne(); err != nil {
+		return Mailbox{}, err
+	}
 	b, err := e.add(name, role)
 	if err != nil {
 		return Mailbox{}, err
@@ -152,12 +155,51 @@ func (e *Edit) CreateMailbox(name string, role Role) (Mailbox, error) {
 	return b.Mailbox, nil
 }
 
+// countBoxes makes sure that the mailboxes are counted.
+func (e *Edit) countBoxes() (err error) {
+	if !e.root.counted {
+		e.root.boxes, err = countBoxes(e.tx, e.acct)
+		e.root.counted = err == nil
+	}
+	return err
+}
+
+func countBoxes(r kv.Reader, a mail.AccountID) (n int64, err error) {
+	for _, err := range r.Scan(kv.Prefix(key(a, kindName))) {
+		if err != nil {
+			return 0, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+// roomForOne refuses a mailbox more than the account may have.
+func (e *Edit) roomForOne() error {
+	if err := e.countBoxes(); err != nil {
+		return err
+	}
+	if e.root.boxes >= e.root.mostBoxes() {
+		return fmt.Errorf("mailbox: account %d has %d mailboxes: %w", e.acct, e.root.boxes, mail.ErrOverQuota)
+	}
+	return nil
+}
+
+func (r *root) mostBoxes() int64 {
+	if r.maxBoxes == 0 {
+		return MaxMailboxes
+	}
+	return r.maxBoxes
+}
+
 // parents makes the mailboxes above name that are missing.
 func (e *Edit) parents(name string) error {
 	for _, p := range parents(name) {
 		_, err := lookup(e.tx, e.acct, p)
 		if errors.Is(err, mail.ErrNotFound) {
-			_, err = e.add(p, NoRole)
+			if err = e.roomForOne(); err == nil {
+				_, err = e.add(p, NoRole)
+			}
 		}
 		if err != nil {
 			return err
@@ -173,6 +215,10 @@ func (e *Edit) add(name string, role Role) (*editBox, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := e.countBoxes(); err != nil {
+		return nil, err
+	}
+	e.root.boxes++
 	id := e.root.nextMailbox
 	e.root.nextMailbox++
 	e.root.uidValidity = max(e.root.uidValidity+1, uint32(e.tx.Now().Unix()))
@@ -209,6 +255,10 @@ func (e *Edit) above(name string) (*editBox, error) {
 
 // erase takes a mailbox that holds no messages away.
 func (e *Edit) erase(b *editBox) error {
+	if err := e.countBoxes(); err != nil {
+		return err
+	}
+	e.root.boxes--
 	e.tx.Delete(nameKey(e.acct, kindName, b.Name))
 	if len(b.ACL) > 0 {
 		e.setACL(b, nil)

@@ -209,16 +209,21 @@ func (s *Store) ModSeq(ctx context.Context, a mail.AccountID) (seq mail.ModSeq, 
 
 // Usage is what an account takes and may take. Limits of 0 are none.
 type Usage struct {
-	Bytes, MaxBytes       int64
-	Messages, MaxMessages int64
-	Expunged              int64 // bytes of what was expunged and can be restored
+	Bytes, MaxBytes         int64
+	Messages, MaxMessages   int64
+	Mailboxes, MaxMailboxes int64
+	Expunged                int64 // bytes of what was expunged and can be restored
 }
 
 // Usage gives what the account takes.
 func (s *Store) Usage(ctx context.Context, a mail.AccountID) (u Usage, err error) {
 	err = s.DB.View(ctx, func(r kv.Reader) error {
 		rt, err := readRoot(r, a)
+		if err == nil && !rt.counted {
+			rt.boxes, err = countBoxes(r, a)
+		}
 		u = Usage{Bytes: rt.usedBytes, MaxBytes: rt.maxBytes, Messages: rt.usedCount, MaxMessages: rt.maxCount, Expunged: rt.deadBytes}
+		u.Mailboxes, u.MaxMailboxes = rt.boxes, rt.mostBoxes()
 		return err
 	})
 	return u, err

@@ -75,9 +75,15 @@ type root struct {
 	restored    uint64 // how often messages came back from there
 	metadata    int64  // bytes of all annotations
 	shared      bool   // nobody's own: all is below INBOX, for whom it is shared with
+	counted     bool   // boxes is right; it is not in old stores until a mailbox is made
+	boxes       int64  // mailboxes, with placeholders
+	maxBoxes    int64  // 0: MaxMailboxes
 }
 
-const rootShared = 1
+const (
+	rootShared = 1 << iota
+	rootCounted
+)
 
 func (r root) append(b []byte) []byte {
 	for _, v := range [...]uint64{
@@ -87,14 +93,15 @@ func (r root) append(b []byte) []byte {
 	} {
 		b = binary.AppendUvarint(b, v)
 	}
-	if r.shared || r.metadata != 0 {
-		flags := byte(0)
-		if r.shared {
-			flags |= rootShared
-		}
-		b = binary.AppendUvarint(append(b, flags), uint64(r.metadata))
+	flags := byte(0)
+	if r.shared {
+		flags |= rootShared
 	}
-	return b
+	if r.counted {
+		flags |= rootCounted
+	}
+	b = binary.AppendUvarint(append(b, flags), uint64(r.metadata))
+	return binary.AppendUvarint(binary.AppendUvarint(b, uint64(r.boxes)), uint64(r.maxBoxes))
 }
 
 func decodeRoot(raw []byte) (root, error) {
@@ -115,9 +122,13 @@ func decodeRoot(raw []byte) (root, error) {
 		r.deadBytes, r.restored = int64(d.Uvarint()), d.Uvarint()
 	}
 	if d.More() {
-		r.shared = d.Byte()&rootShared != 0
+		flags := d.Byte()
+		r.shared, r.counted = flags&rootShared != 0, flags&rootCounted != 0
 		if d.More() {
 			r.metadata = int64(d.Uvarint())
+		}
+		if d.More() {
+			r.boxes, r.maxBoxes = int64(d.Uvarint()), int64(d.Uvarint())
 		}
 	}
 	return r, d.Err()
