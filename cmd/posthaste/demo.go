@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"posthaste/internal/server"
+	"posthaste/internal/server/config"
 	"posthaste/internal/server/demo"
 )
 
@@ -57,7 +58,9 @@ While it runs, the other commands reach it with the same --data.`,
 		if verbose {
 			log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		}
-		st, err := server.OpenStore(data, log)
+		c := config.Default()
+		c.Data = data
+		st, err := server.OpenStore(c, log)
 		if err != nil {
 			return err
 		}

@@ -40,7 +40,7 @@ is enough for other servers but not for people's mail programs.`,
 				return err
 			}
 			log := logger(c.Log)
-			st, err := server.OpenStore(c.Data, log)
+			st, err := server.OpenStore(c, log)
 			if err != nil {
 				return err
 			}

@@ -51,7 +51,7 @@ func (t *tool) client(ctx context.Context) (c *admind.Client, done func() error,
 		return c, func() error { return nil }, nil
 	}
 	log := slog.New(slog.DiscardHandler)
-	st, err := server.OpenStore(cfg.Data, log)
+	st, err := server.OpenStore(cfg, log)
 	if err != nil {
 		return nil, nil, err
 	}

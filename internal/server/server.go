@@ -93,7 +93,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 	}
 	bodies := &body.Store{DB: o.DB, Blobs: o.Blobs}
 	h.directory = &directory.Directory{DB: o.DB}
-	h.mailboxes = &mailbox.Store{DB: o.DB, Bodies: bodies}
+	h.mailboxes = &mailbox.Store{DB: o.DB, Bodies: bodies, RecordBytes: int(cacheBytes(c) / 4)}
 	h.maildrops = &maildrop.Store{DB: o.DB, Mail: h.mailboxes}
 	h.journal = &journal.Journal{DB: o.DB}
 	q := &queue.Queue{DB: o.DB}

@@ -11,6 +11,7 @@ import (
 	"posthaste/internal/engine/dir"
 	"posthaste/internal/engine/kv"
 	"posthaste/internal/engine/kv/pebblekv"
+	"posthaste/internal/server/config"
 )
 
 // A Store is the embedded store, open.
@@ -23,14 +24,15 @@ type Store struct {
 	packs *packblob.Store
 }
 
-// OpenStore opens the store in a folder, which is made if it does not exist.
+// OpenStore opens the store in the configuration's folder, which is made if it does not exist.
 // One process at a time may have it open.
-func OpenStore(path string, log *slog.Logger) (*Store, error) {
+func OpenStore(c config.Config, log *slog.Logger) (*Store, error) {
+	path := c.Data
 	d, err := dir.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	db, err := pebblekv.Open(filepath.Join(path, "index"), pebblekv.Options{Log: log})
+	db, err := pebblekv.Open(filepath.Join(path, "index"), pebblekv.Options{Log: log, CacheSize: cacheBytes(c) / 2})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store in %s: %w", path, err), d.Close())
 	}

@@ -27,6 +27,9 @@ type Config struct {
 	Hostname string `toml:"hostname"`
 	// Data is the folder of the store; it is made if it does not exist.
 	Data string `toml:"data"`
+	// Cache is how much memory may hold what is often read; 0 is what fits the
+	// machine.
+	Cache Size `toml:"cache"`
 
 	Log       Log        `toml:"log"`
 	TLS       []KeyPair  `toml:"tls"`
@@ -288,6 +291,9 @@ func (c *Config) resolve(dir string) {
 func (c *Config) check() error {
 	if _, err := mail.ParseDomain(c.Hostname); err != nil {
 		return fmt.Errorf("hostname %q is no domain name", c.Hostname)
+	}
+	if c.Cache != 0 && c.Cache < 16<<20 {
+		return errors.New("cache must be at least 16MB, or 0 for what fits the machine")
 	}
 	if c.Data == "" {
 		return errors.New("data must name a folder")

@@ -13,6 +13,9 @@ hostname = "mail.example.org"
 # The folder of the store. File names in here are relative to this file's folder.
 # data = "/var/lib/posthaste"
 
+# Memory for what is often read. 0 is a 32nd of the machine's, from 128MB to 1GB.
+# cache = "0"
+
 [log]
 # level = "info"                   # debug, info, warn, error
 # format = "text"                  # text, json

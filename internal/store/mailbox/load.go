@@ -23,12 +23,14 @@ type Store struct {
 	// CachedRows is how many messages of snapshots are kept in memory (about
 	// 72 bytes each); 0 is a million.
 	CachedRows int
-	// RecordBytes is how much memory Records may keep; 0 is 64 MiB.
+	// RecordBytes is how much memory Records may keep, and as much again
+	// AppendDerived; 0 is 64 MiB.
 	RecordBytes int
 
-	cache  cache
-	recent recent
-	due    due
+	cache   cache
+	recent  lru[recordKey, *recordBlock]
+	columns lru[columnKey, *column]
+	due     due
 }
 
 type boxKey struct {

@@ -1,11 +1,10 @@
 package mailbox
 
 import (
-	"container/list"
 	"context"
 	"encoding/binary"
 	"fmt"
-	"sync"
+	"slices"
 
 	"posthaste/internal/base/mail"
 	"posthaste/internal/engine/kv"
@@ -17,23 +16,19 @@ const (
 	// worthBlock is how many records of a block must be wanted at once for all
 	// of it to be read and kept.
 	worthBlock = 8
-	// defaultRecordBytes is what records in memory may take.
+	// defaultRecordBytes is what records in memory may take, and as much again
+	// what was made of them.
 	defaultRecordBytes = 64 << 20
 )
 
-// A recordBlock is the records of emails first to first+blockEmails-1, and what
-// has been derived from them. Records never change, so a block is only ever
-// behind: it has those below upTo.
+// A recordBlock is the records of emails first to first+blockEmails-1. Records
+// never change, so a block is only ever behind: it has those below upTo.
 type recordBlock struct {
 	key     recordKey
 	upTo    mail.EmailID
 	records [blockEmails]Record
 	absent  uint64 // bit i: record i is too large for a row
-
-	mu      sync.Mutex
-	derived map[string]*[blockEmails][]byte
-	elem    *list.Element
-	bytes   int // as counted in recent.bytes
+	bytes   int
 }
 
 type recordKey struct {
@@ -45,64 +40,32 @@ func (b *recordBlock) at(id mail.EmailID) *Record { return &b.records[id%blockEm
 
 func (b *recordBlock) isAbsent(id mail.EmailID) bool { return b.absent&(1<<(id%blockEmails)) != 0 }
 
-// recent keeps blocks of records by recency.
-type recent struct {
-	mu     sync.Mutex
-	blocks map[recordKey]*recordBlock
-	order  list.List // of *recordBlock, the last used in front
-	bytes  int
+// A column is what has been made of the records of a block. Much smaller than
+// they are, it stays in memory when they do not: so a search or sort over a large
+// mailbox reads them once.
+type column struct {
+	upTo    mail.EmailID
+	text    []byte
+	ends    [blockEmails]uint32
+	present uint64 // bit i: there is an email i
 }
 
-func (c *recent) block(k recordKey) *recordBlock {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	b := c.blocks[k]
-	if b != nil {
-		c.order.MoveToFront(b.elem)
-	}
-	return b
+type columnKey struct {
+	recordKey
+	name string
 }
 
-// put keeps a block, in place of an older one.
-func (c *recent) put(b *recordBlock, limit int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if old := c.blocks[b.key]; old != nil {
-		if old.upTo >= b.upTo {
-			return
-		}
-		c.drop(old)
+// at gives what was made of an email; nil if it is gone.
+func (c *column) at(id mail.EmailID) []byte {
+	i := id % blockEmails
+	if c.present&(1<<i) == 0 {
+		return nil
 	}
-	if c.blocks == nil {
-		c.blocks = map[recordKey]*recordBlock{}
+	start := uint32(0)
+	if i > 0 {
+		start = c.ends[i-1]
 	}
-	c.blocks[b.key] = b
-	b.elem = c.order.PushFront(b)
-	c.bytes += b.bytes
-	c.shrink(limit)
-}
-
-// grow notes that a block has become larger.
-func (c *recent) grow(b *recordBlock, n, limit int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.blocks[b.key] == b {
-		b.bytes += n
-		c.bytes += n
-		c.shrink(limit)
-	}
-}
-
-func (c *recent) shrink(limit int) {
-	for c.bytes > limit {
-		c.drop(c.order.Back().Value.(*recordBlock))
-	}
-}
-
-func (c *recent) drop(b *recordBlock) {
-	c.order.Remove(b.elem)
-	delete(c.blocks, b.key)
-	c.bytes -= b.bytes
+	return c.text[start:c.ends[i]:c.ends[i]]
 }
 
 func (s *Store) recordLimit() int {
@@ -145,37 +108,32 @@ func (s *Store) record(ctx context.Context, b *recordBlock, id mail.EmailID) (Re
 }
 
 // AppendDerived appends for each email what make has made of its record, nil if
-// the email is gone. It is made once and kept as long as the record is in
-// memory, so make must always make the same for the same name; it appends to
-// its argument.
+// the email is gone. What was made is kept, so make must always make the same for
+// the same name; it appends to its argument.
 func (s *Store) AppendDerived(ctx context.Context, dst [][]byte, a mail.AccountID, ids []mail.EmailID, name string, make func(dst []byte, r *Record) []byte) ([][]byte, error) {
-	err := s.eachBlock(ctx, a, ids, func(b *recordBlock, ids []mail.EmailID) error {
-		values, err := s.derive(ctx, b, name, make)
-		if err != nil {
-			return err
+	for len(ids) > 0 {
+		k, n, highest := run(a, ids)
+		c, ok := s.columns.get(columnKey{k, name})
+		if !ok || highest >= c.upTo {
+			b, err := s.block(ctx, k, ids[:n], highest, readOnce)
+			if err == nil {
+				c, err = s.column(ctx, b, name, make)
+			}
+			if err != nil {
+				return dst, fmt.Errorf("mailbox: records: %w", err)
+			}
 		}
-		for _, id := range ids {
-			dst = append(dst, values[id%blockEmails])
+		for _, id := range ids[:n] {
+			dst = append(dst, c.at(id))
 		}
-		return nil
-	})
-	if err != nil {
-		return dst, fmt.Errorf("mailbox: records: %w", err)
+		ids = ids[n:]
 	}
 	return dst, nil
 }
 
-// maxDerived is how many kinds of things a block keeps.
-const maxDerived = 24
-
-func (s *Store) derive(ctx context.Context, b *recordBlock, name string, make func([]byte, *Record) []byte) (*[blockEmails][]byte, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if v := b.derived[name]; v != nil {
-		return v, nil
-	}
-	var text []byte
-	var ends [blockEmails]int
+// column makes a column of a block.
+func (s *Store) column(ctx context.Context, b *recordBlock, name string, make func([]byte, *Record) []byte) (*column, error) {
+	c := &column{upTo: b.upTo, present: b.absent}
 	for i := range b.records {
 		r := &b.records[i]
 		if b.absent&(1<<i) != 0 {
@@ -186,27 +144,29 @@ func (s *Store) derive(ctx context.Context, b *recordBlock, name string, make fu
 			r = &large
 		}
 		if r.Envelope != nil {
-			text = make(text, r)
+			c.present |= 1 << i
+			c.text = make(c.text, r)
 		}
-		ends[i] = len(text)
+		c.ends[i] = uint32(len(c.text))
 	}
-	text = append([]byte{}, text...)
-	values := new([blockEmails][]byte)
-	start := 0
-	for i, end := range ends {
-		if b.records[i].Envelope != nil || b.absent&(1<<i) != 0 {
-			values[i] = text[start:end:end]
-		}
-		start = end
+	c.text = slices.Clone(c.text)
+	if b.upTo > 0 {
+		const overhead = 600 // of the column and what keeps it
+		s.columns.put(columnKey{b.key, name}, c, len(c.text)+overhead, s.recordLimit())
 	}
-	if b.derived == nil {
-		b.derived = map[string]*[blockEmails][]byte{}
-	} else if len(b.derived) >= maxDerived {
-		clear(b.derived)
+	return c, nil
+}
+
+// run gives the block of the first id, how many ids lie in it, and the highest of
+// them.
+func run(a mail.AccountID, ids []mail.EmailID) (k recordKey, n int, highest mail.EmailID) {
+	k = recordKey{a, uint64(ids[0]) / blockEmails}
+	n, highest = 1, ids[0]
+	for n < len(ids) && uint64(ids[n])/blockEmails == k.block {
+		highest = max(highest, ids[n])
+		n++
 	}
-	b.derived[name] = values
-	s.recent.grow(b, len(text)+len(values)*24, s.recordLimit())
-	return values, nil
+	return k, n, highest
 }
 
 // eachBlock calls fn for each run of ids that lie in one block, in the order of
@@ -214,18 +174,10 @@ func (s *Store) derive(ctx context.Context, b *recordBlock, name string, make fu
 // others single records, which fn gets in a block that is not kept.
 func (s *Store) eachBlock(ctx context.Context, a mail.AccountID, ids []mail.EmailID, fn func(*recordBlock, []mail.EmailID) error) error {
 	for len(ids) > 0 {
-		k := recordKey{a, uint64(ids[0]) / blockEmails}
-		n, highest := 1, ids[0]
-		for n < len(ids) && uint64(ids[n])/blockEmails == k.block {
-			highest = max(highest, ids[n])
-			n++
-		}
-		b := s.recent.block(k)
-		if b == nil || highest >= b.upTo {
-			var err error
-			if b, err = s.readBlock(ctx, k, ids[:n]); err != nil {
-				return err
-			}
+		k, n, highest := run(a, ids)
+		b, err := s.block(ctx, k, ids[:n], highest, readAgain)
+		if err != nil {
+			return err
 		}
 		if err := fn(b, ids[:n]); err != nil {
 			return err
@@ -235,8 +187,19 @@ func (s *Store) eachBlock(ctx context.Context, a mail.AccountID, ids []mail.Emai
 	return nil
 }
 
-// readBlock reads a block from the rows.
-func (s *Store) readBlock(ctx context.Context, k recordKey, ids []mail.EmailID) (*recordBlock, error) {
+// A reading says whether the records of a block will be wanted again.
+type reading bool
+
+const (
+	readOnce  reading = false // they push nothing else out of memory
+	readAgain reading = true
+)
+
+// block gives a block that has these emails, from memory or from the rows.
+func (s *Store) block(ctx context.Context, k recordKey, ids []mail.EmailID, highest mail.EmailID, how reading) (*recordBlock, error) {
+	if b, ok := s.recent.get(k); ok && highest < b.upTo {
+		return b, nil
+	}
 	var b *recordBlock
 	err := s.DB.View(ctx, func(r kv.Reader) (err error) {
 		b = &recordBlock{key: k}
@@ -248,8 +211,8 @@ func (s *Store) readBlock(ctx context.Context, k recordKey, ids []mail.EmailID) 
 	if err != nil {
 		return nil, err
 	}
-	if b.upTo > 0 {
-		s.recent.put(b, s.recordLimit())
+	if b.upTo > 0 && (how == readAgain || s.recent.room(b.bytes, s.recordLimit())) {
+		s.recent.put(k, b, b.bytes, s.recordLimit())
 	}
 	return b, nil
 }
