@@ -207,6 +207,24 @@ func (r *Registrar) hash(ctx context.Context, password string, now directory.Cre
 	return r.Hash(ctx, password, now)
 }
 
+// SwitchOff withholds a capability of IMAP from an account.
+func (r *Registrar) SwitchOff(ctx context.Context, addr mail.Address, capability string) error {
+	a, err := r.Directory.AccountOf(ctx, addr)
+	if err != nil {
+		return err
+	}
+	return r.DB.Update(ctx, locked, func(tx kv.Tx) error { return r.Directory.SwitchOff(tx, a.ID, capability) })
+}
+
+// SwitchOn offers it again.
+func (r *Registrar) SwitchOn(ctx context.Context, addr mail.Address, capability string) error {
+	a, err := r.Directory.AccountOf(ctx, addr)
+	if err != nil {
+		return err
+	}
+	return r.DB.Update(ctx, locked, func(tx kv.Tx) error { return r.Directory.SwitchOn(tx, a.ID, capability) })
+}
+
 // AddAlias adds an alias; mail.ErrExists if the address is taken.
 func (r *Registrar) AddAlias(ctx context.Context, a directory.Alias) error {
 	return r.DB.Update(ctx, locked, func(tx kv.Tx) error { return r.Directory.PutAlias(tx, a) })

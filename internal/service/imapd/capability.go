@@ -32,7 +32,11 @@ func (s *session) capabilities() string {
 		if s.admin {
 			first += " QUOTASET"
 		}
-		return first + afterLogin + strconv.FormatInt(s.srv.limits.Message, 10)
+		all := first + afterLogin + strconv.FormatInt(s.srv.limits.Message, 10)
+		if s.gated() {
+			return s.offered(all)
+		}
+		return all
 	}
 	var b strings.Builder
 	b.WriteString(always + " LITERAL-") // as the Decoder's limits are: RFC 7888 §5
@@ -74,6 +78,7 @@ func (s *session) logout(_ context.Context, c *imap.Command) error {
 func (s *session) id(_ context.Context, c *imap.Command) error {
 	for _, f := range c.Args.(*imap.ID).Fields {
 		if strings.EqualFold(f.Name, "name") && len(f.Value) < 100 {
+			s.client = f.Value
 			s.log.Debug("client", "name", f.Value)
 		}
 	}
@@ -90,6 +95,9 @@ func (s *session) id(_ context.Context, c *imap.Command) error {
 func (s *session) enable(_ context.Context, c *imap.Command) error {
 	var on []string
 	for _, name := range c.Args.(*imap.Enable).Capabilities {
+		if s.withheld(name) {
+			continue
+		}
 		var f features
 		switch name {
 		case "IMAP4REV2":

@@ -5,10 +5,12 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
+	"strings"
 	"time"
 
 	"posthaste/internal/proto/imap"
 	"posthaste/internal/proto/sasl"
+	"posthaste/internal/store/directory"
 )
 
 // startTLS is STARTTLS. What the client sent behind it in clear is never
@@ -80,18 +82,17 @@ func (s *session) welcome(ctx context.Context, id sasl.Identity) error {
 	if id.Account == 0 {
 		return errors.New("imapd: an identity without an account")
 	}
-	admin := false
+	var a directory.Account
 	if s.srv.People != nil {
-		a, err := s.srv.People.Account(ctx, id.Account)
-		if err != nil {
+		var err error
+		if a, err = s.srv.People.Account(ctx, id.Account); err != nil {
 			return err
 		}
-		admin = a.Admin
 	}
 	if !s.srv.accounts.Enter(id.Account) {
 		return no(imap.CodeLimit, "too many sessions of this account")
 	}
-	s.entered, s.admin = true, admin
+	s.entered, s.admin, s.without = true, a.Admin, strings.Fields(a.Without)
 	s.peer.Account, s.peer.Login = id.Account, id.Login
 	s.dec.Limits = imap.LimitsAfterLogin
 	s.conn.until = time.Time{}

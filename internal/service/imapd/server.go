@@ -40,6 +40,7 @@ type Server struct {
 	limits   Limits
 	places   limit.AtOnce[limit.Place]
 	accounts limit.AtOnce[mail.AccountID]
+	misused  misused
 }
 
 // Limits bound what one session, and all of them, may cost. A zero field

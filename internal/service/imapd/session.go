@@ -36,6 +36,8 @@ type session struct {
 	entered    bool          // counted in Server.accounts
 	admin      bool          // may set the limits of others
 	idling     *imap.Command // IDLE that is under way; nil if the client does not
+	client     string        // how it names itself
+	without    []string      // capabilities that the account is not offered
 	notify     *watch        // nil before the first NOTIFY
 
 	news   <-chan struct{} // that something has changed; nil if the session does not listen
@@ -328,11 +330,15 @@ func (s *session) next(ctx context.Context) error {
 		}
 		return s.refuse(tag, err)
 	}
+	if !s.knows(&c) {
+		return s.refuse(c.Tag, bad("", "unknown command"))
+	}
 	cmd, ok := commands[c.Name]
 	if !ok || cmd.in&s.state() == 0 {
 		return s.refuse(c.Tag, bad(imap.CodeClientBug, "this command cannot come now"))
 	}
 	if err := s.needsUIDs(&c); err != nil {
+		s.misuses("UIDONLY")
 		return s.refuse(c.Tag, err)
 	}
 	s.bad = 0

@@ -110,7 +110,11 @@ func (a Account) row() []byte {
 	if a.Admin {
 		flags |= accountAdmin
 	}
-	return append(b, flags)
+	b = append(b, flags)
+	if a.Without != "" {
+		b = kv.AppendBytes(b, a.Without)
+	}
+	return b
 }
 
 func readAccount(r kv.Reader, id mail.AccountID) (Account, error) {
@@ -134,6 +138,9 @@ func decodeAccount(id mail.AccountID, raw []byte) (Account, error) {
 	}
 	flags := dec.Byte()
 	a.Disabled, a.Shared, a.Admin = flags&accountDisabled != 0, flags&accountShared != 0, flags&accountAdmin != 0
+	if dec.More() {
+		a.Without = dec.String()
+	}
 	return a, dec.Err()
 }
 

@@ -49,6 +49,9 @@ type Account struct {
 	Disabled bool // may not log in; mail still comes in
 	Admin    bool // may set the limits of others
 	Shared   bool // nobody's own: its mailboxes are there for whom they are shared with
+	// Without is capabilities of IMAP that this account is not offered, in
+	// capital letters and divided by spaces.
+	Without string
 }
 
 // An Alias is an address whose mail goes to others, here or elsewhere.

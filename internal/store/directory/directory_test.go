@@ -316,3 +316,37 @@ func FuzzCanonical(f *testing.F) {
 		}
 	})
 }
+
+// TestWithout switches capabilities off and on, and looks that the row keeps
+// them beside what it had before.
+func TestWithout(t *testing.T) {
+	row := Account{Address: address("ada@a.example"), Name: "Ada", Shared: true}.row()
+	if a, err := decodeAccount(1, row); err != nil || a.Without != "" || !a.Shared {
+		t.Errorf("%+v, %v", a, err)
+	}
+	d := newDirectory(t)
+	must(t, update(t, d, func(tx kv.Tx) error {
+		if err := d.PutDomain(tx, "w.example"); err != nil {
+			return err
+		}
+		a, err := d.PutAccount(tx, Account{Address: address("ada@w.example")})
+		if err != nil {
+			return err
+		}
+		for _, c := range []string{"notify", "IDLE", "Notify", "UTF8=ACCEPT", "MOVE"} {
+			if err := d.SwitchOff(tx, a.ID, c); err != nil {
+				return err
+			}
+		}
+		for _, c := range []string{"", "a b", "x\n", strings.Repeat("X", 65)} {
+			if err := d.SwitchOff(tx, a.ID, c); !errors.Is(err, ErrCapability) {
+				t.Errorf("%q: %v", c, err)
+			}
+		}
+		return d.SwitchOn(tx, a.ID, "move")
+	}))
+	a, err := d.AccountOf(t.Context(), address("ada@w.example"))
+	if err != nil || a.Without != "IDLE NOTIFY UTF8=ACCEPT" {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
