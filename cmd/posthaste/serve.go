@@ -19,6 +19,7 @@ import (
 	"posthaste/internal/server"
 	"posthaste/internal/server/config"
 	"posthaste/internal/server/listen"
+	"posthaste/internal/service/pop3d"
 )
 
 func (t *tool) serve() *cobra.Command {
@@ -44,7 +45,7 @@ is enough for other servers but not for people's mail programs.`,
 			if err != nil {
 				return err
 			}
-			d := &daemon{t: t, st: st, log: log, sockets: &listen.Sockets{}}
+			d := &daemon{t: t, st: st, log: log, sockets: &listen.Sockets{}, drops: new(pop3d.Maildrops)}
 			err = d.run(cmd.Context(), c)
 			if st.Failed() != nil {
 				// What is stuck on the way to a failed disk must not keep us.
@@ -89,6 +90,7 @@ type daemon struct {
 	st      *server.Store
 	log     *slog.Logger
 	sockets *listen.Sockets
+	drops   *pop3d.Maildrops
 	admin   swap
 	wg      sync.WaitGroup
 }
@@ -209,7 +211,7 @@ func (d *daemon) build(c config.Config) (*server.House, error) {
 		return nil, err
 	}
 	return server.Build(c, server.Outside{
-		DB: d.st.DB, Blobs: d.st.Blobs, Failed: d.st.Failed, DNS: r, Dial: new(net.Dialer).DialContext, Log: d.log, TLS: cfg, Listen: d.sockets.Listen, Version: version,
+		DB: d.st.DB, Blobs: d.st.Blobs, Failed: d.st.Failed, DNS: r, Dial: new(net.Dialer).DialContext, Log: d.log, TLS: cfg, Listen: d.sockets.Listen, Version: version, Drops: d.drops,
 	})
 }
 

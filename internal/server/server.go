@@ -61,6 +61,9 @@ type Outside struct {
 	// Listen opens a port.
 	Listen  func(address string) (net.Listener, error)
 	Version string
+	// Drops are the maildrops that are taken, for houses that follow one another;
+	// nil: the house has its own.
+	Drops *pop3d.Maildrops
 }
 
 // A House is a server put together.
@@ -86,7 +89,10 @@ type House struct {
 
 // Build puts the house together. It starts nothing.
 func Build(c config.Config, o Outside) (*House, error) {
-	h := &House{c: c, o: o, drops: new(pop3d.Maildrops)}
+	h := &House{c: c, o: o, drops: o.Drops}
+	if h.drops == nil {
+		h.drops = new(pop3d.Maildrops)
+	}
 	host, err := mail.ParseDomain(c.Hostname)
 	if err != nil {
 		return nil, fmt.Errorf("server: host name %q: %w", c.Hostname, err)

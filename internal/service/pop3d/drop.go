@@ -343,8 +343,10 @@ func (d *drop) visited(ctx context.Context, from netip.Addr) error {
 	defer cancel()
 	v := maildrop.Visit{Device: d.device, From: from, Removal: d.policy.Removal, Bytes: d.sent}
 	for i := range d.parts {
-		x := maildrop.BoxVisit{Mailbox: d.parts[i].box, Collected: d.collected(&d.parts[i]), Removed: d.gone[i]}
+		p := &d.parts[i]
+		x := maildrop.BoxVisit{Mailbox: p.box, Collected: d.collected(p), Removed: d.gone[i]}
 		if !x.Collected.IsEmpty() || !x.Removed.IsEmpty() {
+			x.There, x.Next = p.snap.UIDs(), p.snap.Mailbox.UIDNext
 			v.Boxes = append(v.Boxes, x)
 		}
 	}

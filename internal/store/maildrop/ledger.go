@@ -30,6 +30,10 @@ type BoxVisit struct {
 	Mailbox   mail.MailboxID
 	Collected mail.UIDSet
 	Removed   mail.UIDSet
+	// There is what there was when the visit began, and Next the UID that none had
+	// yet: marks of messages that are no more can go.
+	There mail.UIDSet
+	Next  mail.UID
 }
 
 // What the ledger keeps of an account.
@@ -109,6 +113,9 @@ func (s *Store) Visited(ctx context.Context, a mail.AccountID, v Visit) error {
 			left = left.Subtract(x.Removed) // what is gone needs no mark
 		}
 		if err := s.collected(ctx, a, v.Device, x.Mailbox, left); err != nil {
+			return err
+		}
+		if err := s.prune(ctx, a, v.Device, x); err != nil {
 			return err
 		}
 	}

@@ -231,6 +231,22 @@ func TestLedger(t *testing.T) {
 	})
 }
 
+// TestPrune: marks of messages that are long gone go at the next visit.
+func TestPrune(t *testing.T) {
+	s := newStore(t, 0)
+	if err := s.collected(t.Context(), ada, 1, mailbox.Inbox, mail.UIDSpan(1, 5000)); err != nil {
+		t.Fatal(err)
+	}
+	x := BoxVisit{Mailbox: mailbox.Inbox, Collected: mail.UIDs(5001), There: mail.UIDs(1500, 5001), Next: 5200}
+	if err := s.Visited(t.Context(), ada, Visit{Device: 1, Boxes: []BoxVisit{x}}); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := s.rows(t.Context(), ada)
+	if err != nil || len(rows) != 2 || rows[0].first != 1024 || rows[1].first != 4096 {
+		t.Errorf("%d rows are left, %v", len(rows), err)
+	}
+}
+
 func TestPolicies(t *testing.T) {
 	s := newStore(t, 0)
 	if p, err := s.Policies(t.Context(), ada); p != nil || err != nil || !reflect.DeepEqual(p.Of(3), Policy{}) {

@@ -188,6 +188,33 @@ func changeSome(tx kv.Tx, a mail.AccountID, d Device, box mail.MailboxID, set ma
 	return nil
 }
 
+// prune removes rows of marks that have no message left.
+func (s *Store) prune(ctx context.Context, a mail.AccountID, d Device, x BoxVisit) error {
+	var stale [][]byte
+	err := s.DB.View(ctx, func(r kv.Reader) error {
+		stale = stale[:0]
+		return each(r, boxKey(a, d, x.Mailbox), func(rw row) error {
+			last := rw.first + (chunk - 1)
+			if last < x.Next && len(stale) < maxRows && x.There.Intersect(mail.UIDSpan(max(rw.first, 1), last)).IsEmpty() {
+				stale = append(stale, marksKey(a, d, x.Mailbox, uint32(rw.first)/chunk))
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("maildrop: account %d: %w", a, err)
+	}
+	if len(stale) == 0 {
+		return nil
+	}
+	return s.update(ctx, a, func(tx kv.Tx) error {
+		for _, k := range stale {
+			tx.Delete(k)
+		}
+		return nil
+	})
+}
+
 // collected marks messages as collected now, if they were not before.
 func (s *Store) collected(ctx context.Context, a mail.AccountID, d Device, box mail.MailboxID, set mail.UIDSet) error {
 	return s.change(ctx, a, d, box, set, func(now int64, m mark) mark {
