@@ -190,7 +190,7 @@ func problem(err error) (int, string) {
 		return http.StatusBadRequest, e.Error()
 	}
 	switch {
-	case errors.Is(err, registrar.ErrPassword):
+	case errors.Is(err, registrar.ErrPassword), errors.Is(err, registrar.ErrShared), errors.Is(err, registrar.ErrNotShared), errors.Is(err, registrar.ErrRights):
 		return http.StatusBadRequest, err.Error()
 	case errors.Is(err, mail.ErrNotFound):
 		return http.StatusNotFound, err.Error()

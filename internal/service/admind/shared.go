@@ -2,11 +2,8 @@ package admind
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/url"
-
-	"posthaste/internal/agent/registrar"
 )
 
 // Rights are what somebody may do with a shared folder. RFC 4314 §2.1
@@ -21,9 +18,6 @@ func (s *Server) rights(r *http.Request) (any, error) {
 		return nil, err
 	}
 	list, err := s.Registrar.Rights(r.Context(), addr)
-	if errors.Is(err, registrar.ErrNotShared) {
-		return nil, errRequest{err}
-	}
 	out := []Rights{}
 	for _, g := range list {
 		out = append(out, Rights(g))
@@ -40,11 +34,7 @@ func (s *Server) share(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = s.Registrar.Share(r.Context(), addr, in.Who, in.Rights)
-	if errors.Is(err, registrar.ErrNotShared) || errors.Is(err, registrar.ErrRights) {
-		err = errRequest{err}
-	}
-	return in, err
+	return in, s.Registrar.Share(r.Context(), addr, in.Who, in.Rights)
 }
 
 func (s *Server) setAdmin(r *http.Request) (any, error)   { return s.admin(r, true) }

@@ -64,6 +64,9 @@ func (s *Store) eachShare(r kv.Reader, who mail.AccountID, fn func(Shared) error
 			}
 			seen[k] = true
 			m, err := readMailbox(r, k.acct, k.box)
+			if errors.Is(err, mail.ErrNotFound) {
+				continue // its account was destroyed half way
+			}
 			if err != nil {
 				return err
 			}
