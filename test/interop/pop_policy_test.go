@@ -302,3 +302,47 @@ come(two).quit()
 		t.Errorf("they hear\n%s", out)
 	}
 }
+
+// TestPOPCommands sets a policy with the operator's command while the server runs,
+// collects with an app password, and reads plan and ledger.
+func TestPOPCommands(t *testing.T) {
+	t.Parallel()
+	ada := small.person(t)
+	received(t, ada, compose("Invoice", "", "One.\n"))
+	tool := func(args ...string) string {
+		t.Helper()
+		out, err := small.tool(args...)
+		if err != nil {
+			t.Fatalf("%v: %v\n%s", args, err, out)
+		}
+		return out
+	}
+	password := strings.TrimSpace(tool("account", "password", "add", ada.address, "scanner", "--protocols", "pop3"))
+	contains(t, tool("pop3", "policy", "set", ada.address, "--device", "scanner", "--after", "30d", "--dele", "trash"), "moved to Trash 30 days later", "No message is about to go")
+	out := job{name: "python3", args: []string{"-c", `
+import imaplib, poplib, ssl, sys
+pop, imap, user, password, ca = sys.argv[1:]
+ctx = ssl.create_default_context(cafile=ca)
+p = poplib.POP3_SSL("localhost", int(pop), context=ctx)
+print(p.capa()["EXPIRE"])
+p.user(user); p.pass_(password)
+print(p.capa()["EXPIRE"])
+p.retr(1)
+p.quit()
+try:
+    imaplib.IMAP4_SSL("localhost", int(imap), ssl_context=ctx).login(user, password)
+    print("let in over IMAP")
+except imaplib.IMAP4.error:
+    print("POP3 only")
+`, port(small.POP3S), port(small.IMAPS), ada.address, password, small.CA}}.ok(t)
+	if want := "['0', 'USER']\n['30']\nPOP3 only\n"; out != want {
+		t.Errorf("the client says\n%s", out)
+	}
+	eventually(t, func() error {
+		if out := tool("pop3", "ledger", ada.address); !strings.Contains(out, "scanner") || !strings.Contains(out, "INBOX 1") {
+			return fmt.Errorf("the ledger is\n%s", out)
+		}
+		return nil
+	})
+	contains(t, tool("pop3", "policy", "show", ada.address), "1 messages will go, 0 of them within the hour", "Invoice", "trash")
+}
