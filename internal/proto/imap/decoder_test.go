@@ -223,6 +223,10 @@ var commandTests = []struct {
 	{"a UIDBATCHES 500 10", "", "expected :"},
 	{"a NOTIFY NONE", "NOTIFY", &Notify{}},
 	{"a SEARCH RETURN (UPDATE (UID FLAGS) COUNT) ALL", "SEARCH", &Search{Return: ReturnUpdate | ReturnCount, Fetch: kinds(ItemUID, ItemFlags), Key: All{}}},
+	{"a SEARCH UID 300:900 FILTER on-the-road SINCE \"3-Dec-2002\"", "SEARCH", &Search{Key: And{[]Key{
+		Messages{uidsOf(Range{300, 900})}, Filter{"on-the-road"}, Arrived{Since, day(2002, 12, 3)},
+	}}}},
+	{"a SEARCH FILTER a/b", "", "the name of a filter has no /"},
 	{"a SEARCH NOPE", "", "unknown search key"},
 	{"a SEARCH ()", "", "expected a word"},
 	{"a XYZZY", "", "unknown command"},

@@ -108,6 +108,8 @@ type (
 	HasEmailID struct{ ID string }
 	// HasThreadID is messages of the thread. RFC 8474 §5.4
 	HasThreadID struct{ ID string }
+	// Filter is what the keys noted under a name stand for. RFC 5466 §3.1
+	Filter struct{ Name string }
 	// ChangedSince is messages with at least this mod-sequence. RFC 7162 §3.1.5
 	ChangedSince struct{ ModSeq mail.ModSeq }
 )
@@ -136,6 +138,7 @@ func (Sent) isKey()         {}
 func (Larger) isKey()       {}
 func (Smaller) isKey()      {}
 func (ChangedSince) isKey() {}
+func (Filter) isKey()       {}
 func (Within) isKey()       {}
 func (Saved) isKey()        {}
 func (HasEmailID) isKey()   {}
@@ -199,6 +202,7 @@ var plainKeys = map[string]func(*Decoder) Key{
 	"SMALLER":    func(d *Decoder) Key { d.sp(); return Smaller{d.number63()} },
 	"UID":        func(d *Decoder) Key { d.sp(); return Messages{d.set(true)} },
 	"MODSEQ":     modSeqKey,
+	"FILTER":     func(d *Decoder) Key { d.sp(); return Filter{d.filterName()} },
 	"YOUNGER":    func(d *Decoder) Key { d.sp(); return Within{false, uint64(d.nz32())} },
 	"OLDER":      func(d *Decoder) Key { d.sp(); return Within{true, uint64(d.nz32())} },
 

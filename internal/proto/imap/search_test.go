@@ -56,6 +56,8 @@ func appendKey(dst []byte, k Key) []byte {
 		return fmt.Appendf(dst, "LARGER %d", k.Size)
 	case Smaller:
 		return fmt.Appendf(dst, "SMALLER %d", k.Size)
+	case Filter:
+		return append(append(dst, "FILTER "...), k.Name...)
 	case ChangedSince:
 		return fmt.Appendf(dst, "MODSEQ %d", k.ModSeq)
 	}
@@ -68,6 +70,7 @@ func FuzzSearch(f *testing.F) {
 			f.Add(string(appendKey(nil, s.Key)))
 		}
 	}
+	f.Add(`FILTER on-the-road SEEN`)
 	f.Add(`OR NOT (FROM "a" SINCE 1-Jan-2020) UID 5,3:*`)
 	f.Fuzz(func(t *testing.T, in string) {
 		d, _ := dec("a SEARCH "+in+"\r\n", false)
@@ -76,6 +79,9 @@ func FuzzSearch(f *testing.F) {
 			return
 		}
 		key := c.Args.(*Search).Key
+		if again, ok := ParseFilter(string(appendKey(nil, key))); ok && !reflect.DeepEqual(again, key) {
+			t.Fatalf("%q: as a filter it is %+v", in, again)
+		}
 		text := string(appendKey(nil, key))
 		d, _ = dec("a SEARCH "+text+"\r\n", false)
 		again, err := d.Command()

@@ -91,6 +91,9 @@ func (s *session) setMetadata(ctx context.Context, c *imap.Command) error {
 	list := make([]mailbox.Annotation, len(a.Changes))
 	for i, ch := range a.Changes {
 		private, rest, _ := imap.SplitEntry(ch.Entry)
+		if err := usable(a.Mailbox, rest, ch.Value); err != nil {
+			return err
+		}
 		if !private {
 			need |= mailbox.RightWrite
 		}

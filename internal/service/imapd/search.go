@@ -60,6 +60,15 @@ func (s *session) findIn(ctx context.Context, tag string, a *imap.Search, box *s
 		return nil, mail.UIDSet{}, bad(imap.CodeBadCharset, "you have enabled UTF-8") // RFC 6855 §3
 	}
 	m := &search{s: s, box: box, snap: snap, charset: a.Charset, progress: progress{tag: tag, box: box, next: time.Now().Add(progressEvery)}}
+	f := filters{s: s}
+	key, err := f.expand(ctx, a.Key, 0)
+	if err != nil {
+		return nil, mail.UIDSet{}, err
+	}
+	if f.used > 0 && a.Charset != "" && a.Charset != "UTF-8" && a.Charset != "US-ASCII" {
+		return nil, mail.UIDSet{}, bad(imap.CodeBadCharset, "filters are in UTF-8") // RFC 5466 §3.1
+	}
+	a.Key = key
 	match, err := m.compile(a.Key)
 	if err != nil {
 		return nil, mail.UIDSet{}, err
