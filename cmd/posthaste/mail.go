@@ -13,43 +13,6 @@ import (
 	"posthaste/internal/service/admind"
 )
 
-func (t *tool) queue() *cobra.Command {
-	c := &cobra.Command{Use: "queue", Short: "Mail that waits to be sent", GroupID: "mail"}
-	c.AddCommand(
-		&cobra.Command{
-			Use: "list", Short: "List what waits, and why", Args: cobra.NoArgs,
-			RunE: t.with(func(ctx context.Context, c *admind.Client, _ []string) error {
-				list, err := c.Queue(ctx)
-				if err != nil {
-					return err
-				}
-				if len(list) == 0 {
-					fmt.Println("Nothing waits.")
-					return nil
-				}
-				rows := [][]string{{"ID", "AGE", "NEXT TRY", "FROM", "TO", "WHY"}}
-				for _, it := range list {
-					rows = append(rows, []string{it.ID, ago(it.Queued), next(it), sender(it.Sender), strings.Join(it.Recipients, ","), reason(it)})
-				}
-				table(rows)
-				return nil
-			}),
-		},
-		&cobra.Command{
-			Use: "retry ID...", Short: "Try a message again now", Args: cobra.MinimumNArgs(1),
-			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
-				return each(args, func(id string) error { _, err := c.Retry(ctx, id); return err })
-			}),
-		},
-		&cobra.Command{
-			Use: "drop ID...", Short: "Remove a message from the queue; its sender is not told", Args: cobra.MinimumNArgs(1),
-			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
-				return each(args, func(id string) error { _, err := c.Drop(ctx, id); return err })
-			}),
-		})
-	return c
-}
-
 // each goes on after an error, and fails at the end.
 func each(args []string, fn func(string) error) error {
 	var failed error
@@ -77,6 +40,8 @@ func ago(t time.Time) string {
 
 func next(it admind.Item) string {
 	switch {
+	case it.Held:
+		return "held"
 	case it.Active:
 		return "being sent"
 	case time.Until(it.Next) <= 0:
@@ -94,8 +59,6 @@ func sender(s string) string {
 
 func reason(it admind.Item) string {
 	switch {
-	case it.Reason == "" && it.Attempts == 0:
-		return "not tried yet"
 	case it.Words != "":
 		return it.Words
 	case it.Remote != "":

@@ -151,6 +151,12 @@ func TestPeople(t *testing.T) {
 	mustFail(t, "nothing was removed", "n\n", "account", "remove", "bob@example.org", data)
 	must(t, "", "account", "remove", "bob@example.org", "--yes", data)
 	mustFail(t, "not found", "", "account", "remove", "bob@example.org", "--yes", data)
+	if out := must(t, "", "queue", data); out != "Nothing waits.\n" {
+		t.Errorf("the queue: %q", out)
+	}
+	if out := must(t, "", "queue", "hold", "--to", "example.net", data); out != "0\n" {
+		t.Errorf("held: %q", out)
+	}
 	if out := must(t, "", "queue", "list", data); out != "Nothing waits.\n" {
 		t.Error(out)
 	}

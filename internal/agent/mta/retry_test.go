@@ -3,6 +3,7 @@ package mta_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"slices"
@@ -397,7 +398,7 @@ func TestOperate(t *testing.T) {
 		h.mu.Lock()
 		h.rcpt = nil
 		h.mu.Unlock()
-		if n, err := w.agent.Retry(t.Context(), id); n != 1 || err != nil { // y@c.example failed for good: no such domain
+		if n, err := w.agent.Retry(t.Context(), mta.Group{ID: id}); n != 1 || err != nil { // y@c.example failed for good: no such domain
 			t.Errorf("retried %d, %v", n, err)
 		}
 		time.Sleep(time.Second)
@@ -405,17 +406,87 @@ func TestOperate(t *testing.T) {
 		if h.count() != 1 || !strings.HasPrefix(h.got[0], "x: ") {
 			t.Errorf("delivered: %q", h.got)
 		}
-		if n, err := w.agent.Drop(t.Context(), other); n != 1 || err != nil {
+		if n, err := w.agent.Drop(t.Context(), mta.Group{ID: other}); n != 1 || err != nil {
 			t.Errorf("dropped %d, %v", n, err)
 		}
 		if got := w.Story(other); got[len(got)-1] != trace.Dropped {
 			t.Errorf("%v", got)
 		}
 		same(t, "waiting", w.Waiting(), nil)
-		for name, do := range map[string]func(context.Context, mail.TraceID) (int, error){"retry": w.agent.Retry, "drop": w.agent.Drop} {
-			if _, err := do(t.Context(), id); !errors.Is(err, mail.ErrNotFound) {
+		for name, do := range map[string]func(context.Context, mta.Group) (int, error){"retry": w.agent.Retry, "drop": w.agent.Drop} {
+			if _, err := do(t.Context(), mta.Group{ID: id}); !errors.Is(err, mail.ErrNotFound) {
 				t.Errorf("%s what is gone: %v", name, err)
 			}
 		}
+	})
+}
+
+// TestGroups: what waits is held, let go and returned by groups, and told by
+// destination and reason.
+func TestGroups(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		b := w.host("b.example", 10, "mx.b.example", "198.51.100.1")
+		c := w.host("c.example", 10, "mx.c.example", "198.51.100.2")
+		full := mail.Refuse("4.2.2", "mailbox full", "")
+		b.rcpt = func(string) error { return full }
+		c.rcpt = func(string) error { return mail.Refuse("4.7.1", "Greylisted, come back", "") }
+		stop := w.run(w.agent)
+		id := w.post("x@b.example")
+		w.post("y@b.example", "z@c.example")
+		w.postFrom("eve@d.example", text, "z@c.example")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		show := func(when string, want ...string) {
+			t.Helper()
+			heaps, err := w.agent.Summary(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, h := range heaps {
+				got = append(got, fmt.Sprintf("%s %s %d %d/%d/%d", h.To, h.Why, h.Messages, h.Hour, h.Day, h.Older))
+			}
+			slices.Sort(got)
+			same(t, when, got, want)
+		}
+		show("at first", "b.example full 2 2/0/0", "c.example greylisted 2 2/0/0")
+		do := func(what string, fn func(context.Context, mta.Group) (int, error), g mta.Group, want int) {
+			t.Helper()
+			if n, err := fn(t.Context(), g); n != want || err != nil {
+				t.Errorf("%s: %d, %v; want %d", what, n, err, want)
+			}
+		}
+		do("hold by sender", w.agent.Hold, mta.Group{From: "@d.example"}, 1)
+		do("hold by reason", w.agent.Hold, mta.Group{Why: "full"}, 2)
+		show("held", "b.example held 2 2/0/0", "c.example greylisted 1 1/0/0", "c.example held 1 1/0/0")
+		tries := len(b.attempts)
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if len(b.attempts) != tries {
+			t.Error("what is held was tried")
+		}
+		show("two hours later", "b.example held 2 0/2/0", "c.example greylisted 1 0/1/0", "c.example held 1 0/1/0")
+		do("release what is not held", w.agent.Release, mta.Group{Why: "greylisted"}, 0)
+		do("bounce", w.agent.Bounce, mta.Group{To: "c.example"}, 2)
+		b.mu.Lock()
+		b.rcpt = nil
+		b.mu.Unlock()
+		do("release by id", w.agent.Release, mta.Group{ID: id}, 1)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		do("retry what is held", w.agent.Retry, mta.Group{To: "b.example"}, 1)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if b.count() != 2 {
+			t.Errorf("%d came", b.count())
+		}
+		if got := w.reports(); len(got) != 1 || !strings.Contains(got[0], "z@c.example | failed | 5.7.0") {
+			t.Errorf("%q", got)
+		}
+		if got := w.Story(id); !slices.Contains(got, trace.Held) || !slices.Contains(got, trace.Released) {
+			t.Errorf("%v", got)
+		}
+		stop()
 	})
 }

@@ -21,7 +21,6 @@ var ours = []rule{
 	{"utf8-here", Form, Sender, "", "!&needs smtputf8", "The next server does not know addresses that have other than plain ASCII letters.", "Use another address, of yours or of the recipient."},
 	{"eightbit-here", Form, Sender, "", "!&needs 8bitmime|!&needs binarymime", "The next server cannot take the message as it is.", "Send it as plain text, or with another program."},
 	{"returned", Policy, Postmaster, "", "!&administrator", "An administrator of this server returned the message.", "Ask him why."},
-	{"suppressed", NoUser, Sender, "", "!&bounced before", "Mail to this address came back before, because it does not exist; this server does not send to it for a while.", "Look whether the address is right. The administrator can take it off the list: \"posthaste suppression remove\"."},
 	{"trouble-here", Busy, Postmaster, "", "!&local error|!&no room on this server", "This server has a difficulty of its own.", "It is tried again. The log of this server says what it is."},
 }
 

@@ -30,11 +30,14 @@ const (
 	Dropped                   // an operator removed it from the queue
 	Broken                    // we failed; the peer was told to try again later
 	Judged                    // what SPF, DKIM and DMARC say of it, in Text
+	Held                      // an operator holds it back
+	Released                  // and no longer
 )
 
 var words = [...]string{
 	Refused: "refused", Received: "received", Submitted: "submitted", Queued: "queued", Stored: "stored", Attempted: "attempted",
 	Delivered: "delivered", Deferred: "deferred", Failed: "failed", Reported: "reported", Dropped: "dropped", Broken: "broken", Judged: "judged",
+	Held: "held", Released: "released",
 }
 
 // String gives the word that the log uses.

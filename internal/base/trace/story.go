@@ -61,6 +61,10 @@ func (e Event) sentence(loc *time.Location) string {
 		return fmt.Sprintf("We told %s what became of it.", who)
 	case Dropped:
 		return fmt.Sprintf("An administrator removed it from the queue; %s will not get it.", who)
+	case Held:
+		return fmt.Sprintf("An administrator holds it back; %s will not get it until he lets it go.", who)
+	case Released:
+		return fmt.Sprintf("An administrator let it go; it is sent to %s now.", who)
 	case Judged:
 		return fmt.Sprintf("We checked where it comes from: %s.", clause(e.Text))
 	case Broken:

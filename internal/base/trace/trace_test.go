@@ -45,6 +45,8 @@ func life() []Event {
 		at(2*time.Hour, Event{Kind: Reported, Rcpt: ada, Link: mail.TraceID{7}}),
 		at(3*time.Hour, Event{Kind: Dropped}),
 		at(4*time.Hour, Event{Kind: Broken, Status: mail.StatusTryLater, Text: "the disk is on fire"}),
+		at(4*time.Hour, Event{Kind: Held, Rcpt: bob}),
+		at(4*time.Hour, Event{Kind: Released, Rcpt: bob}),
 		at(5*time.Hour, Event{Kind: 77}),
 	}
 }
@@ -155,7 +157,7 @@ func golden(t *testing.T, file, got string) {
 // TestKinds: every kind has a word, and no two the same.
 func TestKinds(t *testing.T) {
 	seen := map[string]bool{}
-	for k := Refused; k <= Broken; k++ {
+	for k := Refused; k <= Released; k++ {
 		w := k.String()
 		if w == "unknown" || seen[w] {
 			t.Errorf("kind %d is called %s", k, w)
@@ -164,5 +166,52 @@ func TestKinds(t *testing.T) {
 	}
 	if Kind(0).String() != "unknown" || Kind(200).String() != "unknown" {
 		t.Error("kinds that are none")
+	}
+}
+
+// TestWhy: what a layman reads of the usual troubles, with the proof behind it.
+func TestWhy(t *testing.T) {
+	next := time.Date(2026, 11, 23, 9, 30, 0, 0, time.UTC)
+	for _, c := range []struct {
+		what string
+		e    Event
+		want string
+	}{
+		{
+			"refused at RCPT",
+			Event{Kind: Refused, Sender: bob, Rcpt: ada, Status: mail.Status{Class: 5, Subject: 1, Detail: 1}, Text: "there is nobody called ada@example.org here", Remote: "mx.example.net [198.51.100.1]"},
+			`We refused mail from bob@example.net to ada@example.org: there is nobody called ada@example.org here. (status 5.1.1, mx.example.net [198.51.100.1])`,
+		},
+		{
+			"deferred for days",
+			Event{Kind: Deferred, Rcpt: bob, Next: next, Status: mail.Status{Class: 4, Subject: 2, Detail: 2}, Text: "452 4.2.2 Mailbox full", Remote: "mx.example.net [198.51.100.1]"},
+			`It could not be delivered to bob@example.net yet. The recipient's mailbox is full. We try again at 2026-11-23 09:30. The recipient must delete something; reach him another way to tell him. (status 4.2.2, mx.example.net [198.51.100.1], it answered "452 4.2.2 Mailbox full")`,
+		},
+		{
+			"greylisted",
+			Event{Kind: Deferred, Rcpt: bob, Next: next, Status: mail.Status{Class: 4, Subject: 7, Detail: 1}, Text: "451 4.7.1 Greylisting in action", Remote: "mx.example.net [198.51.100.1]"},
+			`It could not be delivered to bob@example.net yet. The recipient's server turns a sender that it does not know away once, to see whether it comes back. We try again at 2026-11-23 09:30; there is nothing to do. (status 4.7.1, mx.example.net [198.51.100.1], it answered "451 4.7.1 Greylisting in action")`,
+		},
+		{
+			"unreachable",
+			Event{Kind: Deferred, Rcpt: bob, Next: next, Status: mail.Status{Class: 4, Subject: 4, Detail: 1}, Text: "no host could be reached; the last one: mx.example.net [198.51.100.1]: connect: connection refused"},
+			`It could not be delivered to bob@example.net yet. The recipient's server is reached, and no mail server runs on it at this moment. We try again at 2026-11-23 09:30. It is tried again. If it goes on, its administrator should be told another way. (status 4.4.1, in our log "no host could be reached; the last one: mx.example.net [198.51.100.1]: connect: connection refused")`,
+		},
+		{
+			"bounced",
+			Event{Kind: Failed, Rcpt: bob, Status: mail.Status{Class: 5, Subject: 1, Detail: 1}, Text: "550 5.1.1 User unknown", Remote: "mx.example.net [198.51.100.1]"},
+			`It could not be delivered to bob@example.net, and we gave up. There is no such address at that server. Look whether the address is written as it should be. (status 5.1.1, mx.example.net [198.51.100.1], it answered "550 5.1.1 User unknown")`,
+		},
+		{
+			"strange",
+			Event{Kind: Failed, Rcpt: bob, Status: mail.Status{Class: 5}, Text: "599 xyzzy.", Remote: "mx.example.net [198.51.100.1]"},
+			`It could not be delivered to bob@example.net, and we gave up: 599 xyzzy. (status 5.0.0, mx.example.net [198.51.100.1])`,
+		},
+	} {
+		c.e.Time = begin
+		line := Story([]Event{c.e}, time.UTC)[0]
+		if _, got, _ := strings.Cut(line, "  "); got != c.want {
+			t.Errorf("%s: got\n%s\nwant\n%s", c.what, got, c.want)
+		}
 	}
 }

@@ -20,7 +20,6 @@ import (
 	"posthaste/internal/agent/postmaster"
 	"posthaste/internal/agent/registrar"
 	"posthaste/internal/base/mail"
-	"posthaste/internal/base/remedy"
 	"posthaste/internal/base/trace"
 	"posthaste/internal/store/directory"
 	"posthaste/internal/store/journal"
@@ -95,6 +94,7 @@ type (
 		Remote     string    `json:"remote,omitempty"` // by whom
 		Why        string    `json:"why,omitempty"`    // a word for it, if it is known
 		Words      string    `json:"words,omitempty"`  // what it means, in a sentence
+		Held       bool      `json:"held,omitempty"`   // an administrator holds it back
 	}
 	// A Story is what happened to a message.
 	Story struct {
@@ -109,6 +109,27 @@ type (
 		All   int    `json:"all,omitempty"`
 		End   bool   `json:"end,omitempty"`
 		Error string `json:"error,omitempty"`
+	}
+	// A Heap is what waits for one destination, for one reason; hour, day and older
+	// count the messages by age.
+	Heap struct {
+		To       string    `json:"to"`
+		Why      string    `json:"why"`
+		Words    string    `json:"words"`
+		Messages int       `json:"messages"`
+		Bytes    int64     `json:"bytes"`
+		Hour     int       `json:"hour"`
+		Day      int       `json:"day"`
+		Older    int       `json:"older"`
+		Oldest   time.Time `json:"oldest"`
+		Next     time.Time `json:"next"`
+	}
+	// A Group says which of what waits is meant: what fits all that is set, or all.
+	Group struct {
+		To   string `json:"to,omitempty"`   // a domain
+		From string `json:"from,omitempty"` // an address, "@domain", or "<>"
+		Why  string `json:"why,omitempty"`  // as in a Heap
+		All  bool   `json:"all,omitempty"`
 	}
 	// Changed counts what was changed.
 	Changed struct {
@@ -152,7 +173,9 @@ func (s *Server) Handler() http.Handler {
 	m.HandleFunc("POST /v1/aliases", s.answer(s.addAlias))
 	m.HandleFunc("DELETE /v1/aliases/{address}", s.answer(s.removeAlias))
 	m.HandleFunc("GET /v1/queue", s.answer(s.queued))
-	m.HandleFunc("POST /v1/queue/{id}/retry", s.answer(s.retry))
+	m.HandleFunc("GET /v1/queue/summary", s.answer(s.heaps))
+	m.HandleFunc("POST /v1/queue/{action}", s.answer(s.changeGroup))
+	m.HandleFunc("POST /v1/queue/{id}/{action}", s.answer(s.changeOne))
 	m.HandleFunc("DELETE /v1/queue/{id}", s.answer(s.drop))
 	m.HandleFunc("GET /v1/messages/{id}/story", s.answer(s.story))
 	m.HandleFunc("POST /v1/check", s.check)
@@ -400,9 +423,8 @@ func item(it queue.Item) Item {
 	for _, r := range it.Envelope.Recipients {
 		out.Recipients = append(out.Recipients, r.Address.String())
 	}
-	if r, ok := remedy.Of(remedy.Answer{Status: it.Status, Text: it.Text, Remote: it.Remote}); ok && it.Attempts > 0 {
-		out.Why, out.Words = r.Name, r.What
-	}
+	out.Why, out.Words = mta.Reason(&it)
+	out.Held = it.Held
 	return out
 }
 
@@ -422,18 +444,6 @@ func traceID(r *http.Request) (mail.TraceID, error) {
 		return id, errRequest{err}
 	}
 	return id, nil
-}
-
-func (s *Server) retry(r *http.Request) (any, error) { return s.change(r, s.Transfer.Retry) }
-func (s *Server) drop(r *http.Request) (any, error)  { return s.change(r, s.Transfer.Drop) }
-
-func (s *Server) change(r *http.Request, do func(context.Context, mail.TraceID) (int, error)) (any, error) {
-	id, err := traceID(r)
-	if err != nil {
-		return nil, err
-	}
-	n, err := do(r.Context(), id)
-	return Changed{Items: n}, err
 }
 
 func (s *Server) story(r *http.Request) (any, error) {

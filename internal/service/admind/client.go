@@ -181,17 +181,23 @@ func (c *Client) Queue(ctx context.Context) (out []Item, err error) {
 	return out, c.do(ctx, http.MethodGet, "/v1/queue", nil, &out)
 }
 
-// Retry makes what waits of a message due now, and tells how much that is.
-func (c *Client) Retry(ctx context.Context, id string) (n int, err error) {
+// QueueSummary gives what waits, by destination and reason, the most first.
+func (c *Client) QueueSummary(ctx context.Context) (out []Heap, err error) {
+	return out, c.do(ctx, http.MethodGet, "/v1/queue/summary", nil, &out)
+}
+
+// ChangeQueued does something to what waits of a message: retry, hold, release,
+// bounce or drop. It tells to how much.
+func (c *Client) ChangeQueued(ctx context.Context, action, id string) (n int, err error) {
 	var out Changed
-	err = c.do(ctx, http.MethodPost, "/v1/queue/"+url.PathEscape(id)+"/retry", nil, &out)
+	err = c.do(ctx, http.MethodPost, "/v1/queue/"+url.PathEscape(id)+"/"+action, nil, &out)
 	return out.Items, err
 }
 
-// Drop removes what waits of a message.
-func (c *Client) Drop(ctx context.Context, id string) (n int, err error) {
+// ChangeGroup does the same to a group.
+func (c *Client) ChangeGroup(ctx context.Context, action string, g Group) (n int, err error) {
 	var out Changed
-	err = c.do(ctx, http.MethodDelete, "/v1/queue/"+url.PathEscape(id), nil, &out)
+	err = c.do(ctx, http.MethodPost, "/v1/queue/"+action, g, &out)
 	return out.Items, err
 }
 

@@ -80,20 +80,57 @@ func (q *Queue) Of(ctx context.Context, id mail.TraceID) ([]Item, error) {
 	return out, nil
 }
 
-// Retry makes an item due now. An item that is being worked on is left alone:
-// mail.ErrInUse.
+// Retry makes an item due now, also one that is held. An item that is being
+// worked on is left alone: mail.ErrInUse.
 func (q *Queue) Retry(ctx context.Context, id mail.QueueID) error {
+	return q.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{shardOf(id)}}, func(tx kv.Tx) error {
+		_, err := q.LetGo(tx, id)
+		return err
+	})
+}
+
+// LetGo is Retry in a transaction, which needs ShardOf of its message.
+func (q *Queue) LetGo(tx kv.Tx, id mail.QueueID) (Item, error) {
+	return due(tx, id, func(it *Item) { it.Next, it.Held = tx.Now(), false })
+}
+
+// heldFor is how far away the time is when an item is due that is held.
+const heldFor = 100 * 365 * 24 * time.Hour
+
+// Hold holds an item back until LetGo. The transaction needs ShardOf of its
+// message.
+func (q *Queue) Hold(tx kv.Tx, id mail.QueueID) (Item, error) {
+	return due(tx, id, func(it *Item) { it.Next, it.Held, it.token = tx.Now().Add(heldFor), true, 0 })
+}
+
+// due changes when a waiting item is due.
+func due(tx kv.Tx, id mail.QueueID, change func(*Item)) (Item, error) {
 	l := shardOf(id)
-	return q.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{l}}, func(tx kv.Tx) error {
-		it, err := waiting(tx, l, id)
+	it, err := waiting(tx, l, id)
+	if err != nil {
+		return Item{}, err
+	}
+	tx.Delete(scheduleKey(l, it.Next, id))
+	change(&it)
+	it.write(tx, l)
+	return it, nil
+}
+
+// Take claims an item that waits, whenever it is due.
+func (q *Queue) Take(ctx context.Context, id mail.QueueID, hold time.Duration) (c Claim, err error) {
+	l := shardOf(id)
+	err = q.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{l}}, func(tx kv.Tx) error {
+		it, err := due(tx, id, func(it *Item) { it.Next, it.Held = tx.Now(), false })
 		if err != nil {
 			return err
 		}
-		tx.Delete(scheduleKey(l, it.Next, id))
-		it.Next = tx.Now()
-		it.write(tx, l)
-		return nil
+		got, err := claim(tx, l, []mail.QueueID{it.ID}, hold)
+		if err == nil {
+			c = got[0]
+		}
+		return err
 	})
+	return c, err
 }
 
 // Drop removes an item, and its hold on the body. The transaction needs

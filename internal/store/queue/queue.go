@@ -13,7 +13,7 @@
 // # The life of an item
 //
 //	state     01          03.token   becomes
-//	waiting   due = next  0          claimed, dropped, waiting (Retry)
+//	waiting   due = next  0          claimed, dropped, waiting (Retry, Hold, Release)
 //	claimed   due = lease ≠ 0        gone or waiting (Settle); waiting when the
 //	                                 lease ends: another Claim takes it over;
 //	                                 claimed for fewer recipients (Reached)
@@ -79,6 +79,7 @@ type State struct {
 	Attempts int
 	Next     time.Time // when it is due
 	Warned   bool      // the sender has been told of the delay
+	Held     bool      // an operator holds it back
 	Text     string    // what the last attempt heard
 	Remote   string    // from whom
 	Status   mail.Status

@@ -119,6 +119,9 @@ func (it *Item) stateRow() []byte {
 	for _, r := range it.Envelope.Recipients {
 		b = kv.AppendBytes(b, r.Address.Local)
 	}
+	if it.Held { // rows of older versions have no such byte
+		b = append(b, 1)
+	}
 	return b
 }
 
@@ -174,6 +177,9 @@ func decodeItem(id mail.QueueID, fixed, state []byte) (Item, error) {
 	it.Text, it.Remote = s.String(), s.String()
 	it.Status = mail.Status{Class: uint16(s.Uvarint()), Subject: uint16(s.Uvarint()), Detail: uint16(s.Uvarint())}
 	it.Envelope.Recipients = left(rcpts, s)
+	if s.More() {
+		it.Held = s.Byte() != 0
+	}
 	return it, s.Err()
 }
 

@@ -1,0 +1,88 @@
+package admind
+
+import (
+	"context"
+	"net/http"
+	"sort"
+
+	"posthaste/internal/agent/mta"
+)
+
+func (s *Server) heaps(r *http.Request) (any, error) {
+	list, err := s.Transfer.Summary(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Heap, 0, len(list))
+	for _, h := range list {
+		out = append(out, Heap{
+			To: h.To.Unicode(), Why: h.Why, Words: h.Words, Messages: h.Messages, Bytes: h.Bytes,
+			Hour: h.Hour, Day: h.Day, Older: h.Older, Oldest: h.Oldest, Next: h.Next,
+		})
+	}
+	sort.Slice(out, func(i, j int) bool {
+		if out[i].Messages != out[j].Messages {
+			return out[i].Messages > out[j].Messages
+		}
+		return out[i].To+" "+out[i].Why < out[j].To+" "+out[j].Why
+	})
+	return out, nil
+}
+
+// action gives what an action does.
+func (s *Server) action(name string) (func(context.Context, mta.Group) (int, error), error) {
+	switch name {
+	case "retry":
+		return s.Transfer.Retry, nil
+	case "hold":
+		return s.Transfer.Hold, nil
+	case "release":
+		return s.Transfer.Release, nil
+	case "bounce":
+		return s.Transfer.Bounce, nil
+	case "drop":
+		return s.Transfer.Drop, nil
+	}
+	return nil, bad("what waits can be told to retry, hold, release, bounce or drop, not to %q", name)
+}
+
+func (s *Server) changeOne(r *http.Request) (any, error) {
+	do, err := s.action(r.PathValue("action"))
+	if err != nil {
+		return nil, err
+	}
+	return changeID(r, do)
+}
+
+func (s *Server) drop(r *http.Request) (any, error) { return changeID(r, s.Transfer.Drop) }
+
+func changeID(r *http.Request, do func(context.Context, mta.Group) (int, error)) (any, error) {
+	id, err := traceID(r)
+	if err != nil {
+		return nil, err
+	}
+	n, err := do(r.Context(), mta.Group{ID: id})
+	return Changed{Items: n}, err
+}
+
+func (s *Server) changeGroup(r *http.Request) (any, error) {
+	do, err := s.action(r.PathValue("action"))
+	if err != nil {
+		return nil, err
+	}
+	in, err := decode[Group](r)
+	if err != nil {
+		return nil, err
+	}
+	if in == (Group{}) {
+		return nil, bad("say which: to, from, why, or all")
+	}
+	g := mta.Group{From: in.From, Why: in.Why}
+	if in.To != "" {
+		if g.To, err = domain(in.To); err != nil {
+			return nil, err
+		}
+	}
+	n, err := do(r.Context(), g)
+	return Changed{Items: n}, err
+}
