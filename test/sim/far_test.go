@@ -23,18 +23,22 @@ type far struct {
 	mu    sync.Mutex
 	first map[string]time.Time // when a greylisting host was first asked
 	tries int
-	got   map[mail.Address][]string
+	// minute is when the minute began that count counts in.
+	minute time.Time
+	count  int
+	got    map[mail.Address][]string
 }
 
 // A mood is how a host treats mail.
 type mood byte
 
 const (
-	kind  mood = iota
-	grey       // takes a recipient five minutes after it was first asked
-	moody      // says "later" half of the time
-	slow       // takes three minutes for each message
-	wall       // refuses everybody
+	kind   mood = iota
+	grey        // takes a recipient five minutes after it was first asked
+	moody       // says "later" half of the time
+	slow        // takes three minutes for each message
+	wall        // refuses everybody
+	strict      // takes ten messages a minute from one address, and says so
 )
 
 func newFar(w *world, domain, ip string, m mood) *far {
@@ -64,6 +68,13 @@ func (t *farTx) Rcpt(_ context.Context, to mail.Address, _ smtp.RcptParams) erro
 	t.f.mu.Lock()
 	defer t.f.mu.Unlock()
 	switch t.f.mood {
+	case strict:
+		if now := time.Now(); now.Sub(t.f.minute) >= time.Minute {
+			t.f.minute, t.f.count = now, 0
+		}
+		if t.f.count++; t.f.count > 10 {
+			return mail.Refuse("4.7.1", "too many messages from you, slow down", "")
+		}
 	case wall:
 		return mail.Refuse("5.7.1", "go away", "")
 	case grey:

@@ -103,8 +103,8 @@ func newWorld(t testing.TB, seed uint64, c directory.Credentials) *world {
 		s.people(0, "ada", "bob", "eve")
 		s.people(6000, "tiny") // soon full
 	}
-	for i, domain := range []string{"grey.example", "moody.example", "slow.example", "wall.example", "kind.example"} {
-		m := []mood{grey, moody, slow, wall, kind}[i]
+	for i, domain := range []string{"grey.example", "moody.example", "slow.example", "wall.example", "kind.example", "strict.example"} {
+		m := []mood{grey, moody, slow, wall, kind, strict}[i]
 		w.fars = append(w.fars, newFar(w, domain, fmt.Sprintf("198.51.100.%d", i+1), m))
 		w.anybody = append(w.anybody, house.Address("x@"+domain), house.Address("y@"+domain))
 	}
