@@ -69,14 +69,14 @@ func (s *session) filter(ctx context.Context, name string) (imap.Key, error) {
 	of := mailbox.Box{Account: s.peer.Account, Mailbox: mailbox.NoMailbox}
 	for _, side := range []string{"/private", "/shared"} {
 		private, entry, _ := imap.SplitEntry(side + filterEntries + name)
-		list, err := s.srv.Mail.Metadata(ctx, of, s.reader(private), entry, mailbox.ThisEntry)
+		found, err := s.srv.Mail.Metadata(ctx, of, []mailbox.Annotation{{Reader: s.reader(private), Name: entry}}, mailbox.ThisEntry)
 		if err != nil {
 			return nil, err
 		}
-		if len(list) == 0 {
+		if len(found[0]) == 0 {
 			continue
 		}
-		if k, ok := imap.ParseFilter(string(list[0].Value)); ok {
+		if k, ok := imap.ParseFilter(string(found[0][0].Value)); ok {
 			return k, nil
 		}
 		return nil, no(imap.CodeUndefinedFilter(name), "the filter is no search")

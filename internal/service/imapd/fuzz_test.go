@@ -32,10 +32,17 @@ func FuzzSession(f *testing.F) {
 	f.Add("a ENABLE QRESYNC UIDONLY\r\nb SELECT INBOX (QRESYNC (1 1 1:9 (1 1)))\r\nc UID FETCH 1:* (PREVIEW EMAILID) (CHANGEDSINCE 1 VANISHED)\r\n")
 	f.Add("a SELECT INBOX\r\nb UID SEARCH RETURN (UPDATE PARTIAL 1:2) TEXT x\r\nc SORT (SUBJECT DISPLAYFROM) UTF-8 ALL\r\nd THREAD REFERENCES UTF-8 ALL\r\ne REPLACE 1 INBOX {3+}\r\nabc\r\n")
 	f.Add("a APPEND INBOX CATENATE (URL \"/INBOX/;UID=1/;SECTION=1.2\" TEXT {3+}\r\nabc)\r\nb COMPRESS DEFLATE\r\nxyz")
+	f.Add("a SELECT \"Other Users/bob@example.org/INBOX\"\r\nb APPEND \"Other Users/bob@example.org/INBOX\" (\\Seen) {5+}\r\na: b\n\r\nc UID MOVE 1:* INBOX\r\nd CREATE \"Shared Folders/team@example.org/x\"\r\ne LIST (SUBSCRIBED) \"\" * RETURN (MYRIGHTS METADATA (/shared/a))\r\n")
 	f.Add("a IDLE\r\nDONE\r\nb FETCH 1:* FULL\r\n")
 	f.Fuzz(func(t *testing.T, in string) {
 		srv := newServer(t)
 		deliver(t, srv, mailbox.Inbox, plain, mixed)
+		for _, of := range []mailbox.Box{{Account: bob, Mailbox: mailbox.Inbox}, {Account: team, Mailbox: mailbox.Inbox}} {
+			g := mailbox.Grant{To: mailbox.Authenticated, Rights: mailbox.AllRights}
+			if err := srv.Mail.Grant(t.Context(), of.Account, of.Mailbox, g, mailbox.ReplaceRights); err != nil {
+				t.Fatal(err)
+			}
+		}
 		client, server := net.Pipe()
 		done := make(chan struct{})
 		go func() { srv.ServeConn(t.Context(), server); close(done) }()

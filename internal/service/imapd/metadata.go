@@ -58,22 +58,35 @@ func (s *session) tellMetadata(ctx context.Context, p *place, entries []string, 
 		}
 		s.enc.String(name).Raw(" ").MetadataValue(value)
 	}
-	for _, name := range entries {
+	of := make([]mailbox.Annotation, len(entries))
+	for i, name := range entries {
 		private, rest, _ := imap.SplitEntry(name)
-		list, err := s.srv.Mail.Metadata(ctx, p.box(), s.reader(private), rest, levels[o.Depth])
+		of[i] = mailbox.Annotation{Reader: s.reader(private), Name: rest}
+	}
+	// What is below many entries may be much: that is looked for one by one.
+	at := len(of)
+	if o.Depth != imap.DepthZero {
+		at = 1
+	}
+	for len(of) > 0 {
+		found, err := s.srv.Mail.Metadata(ctx, p.box(), of[:at], levels[o.Depth])
 		if err != nil {
 			return 0, err
 		}
-		if len(list) == 0 || list[0].Name != rest {
-			tell(name, nil)
-		}
-		for _, n := range list {
-			if n.Name == rest {
-				tell(name, n.Value)
-			} else {
-				tell(name[:len(name)-len(rest)]+n.Name, n.Value)
+		for i, list := range found {
+			name, rest := entries[i], of[i].Name
+			if len(list) == 0 || list[0].Name != rest {
+				tell(name, nil)
+			}
+			for _, n := range list {
+				if n.Name == rest {
+					tell(name, n.Value)
+				} else {
+					tell(name[:len(name)-len(rest)]+n.Name, n.Value)
+				}
 			}
 		}
+		of, entries = of[at:], entries[at:]
 	}
 	if begun {
 		s.enc.Raw(")").CRLF()

@@ -50,36 +50,50 @@ const (
 	AllBelow
 )
 
-// Metadata gives an annotation of a mailbox, if it is there, and those below it.
-func (s *Store) Metadata(ctx context.Context, b Box, reader mail.AccountID, name string, levels Levels) (list []Annotation, err error) {
+// Metadata gives for each of the annotations that are asked for (by reader and
+// name) what there is: itself, and as many levels below it as are wanted.
+func (s *Store) Metadata(ctx context.Context, b Box, of []Annotation, levels Levels) (found [][]Annotation, err error) {
+	keys := make([][]byte, len(of))
+	for i, n := range of {
+		keys[i] = metadataKey(b.Account, b.Mailbox, n.Reader, n.Name)
+	}
 	err = s.DB.View(ctx, func(r kv.Reader) error {
-		list = list[:0]
-		k := metadataKey(b.Account, b.Mailbox, reader, name)
-		v, err := r.Get(k)
+		found = make([][]Annotation, len(of))
+		values, err := r.GetMany(keys...)
 		if err != nil {
 			return err
 		}
-		if v != nil {
-			list = append(list, Annotation{reader, name, v})
-		}
-		if levels == ThisEntry {
-			return nil
-		}
-		skip := len(k) - len(name)
-		for row, err := range r.Scan(kv.Prefix(append(k, '/'))) {
-			if err != nil {
-				return err
+		for i, v := range values {
+			if v != nil {
+				found[i] = append(found[i], Annotation{of[i].Reader, of[i].Name, v})
 			}
-			n := string(row.Key[skip:])
-			if levels == OneBelow && strings.Contains(n[len(name)+1:], "/") {
+			if levels == ThisEntry {
 				continue
 			}
-			list = append(list, Annotation{reader, n, append([]byte{}, row.Value...)})
+			if found[i], err = below(r, found[i], keys[i], &of[i], levels); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("mailbox: metadata: %w", err)
+	}
+	return found, nil
+}
+
+// below appends what is below the annotation n, whose row has the key k.
+func below(r kv.Reader, list []Annotation, k []byte, n *Annotation, levels Levels) ([]Annotation, error) {
+	skip := len(k) - len(n.Name)
+	for row, err := range r.Scan(kv.Prefix(append(k[:len(k):len(k)], '/'))) {
+		if err != nil {
+			return nil, err
+		}
+		name := string(row.Key[skip:])
+		if levels == OneBelow && strings.Contains(name[len(n.Name)+1:], "/") {
+			continue
+		}
+		list = append(list, Annotation{n.Reader, name, append([]byte{}, row.Value...)})
 	}
 	return list, nil
 }
