@@ -7,11 +7,14 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
-// fold appends text in the form in which texts are compared: lower case, and
-// line breaks and runs of white space as one space, since a mail program may
-// have broken the line anywhere.
+// fold appends text in the form in which texts are compared: as
+// i;unicode-casemap has it (RFC 5051), but with ASCII in lower case; and line
+// breaks and runs of white space as one space, since a mail program may have
+// broken the line anywhere.
 func fold(dst, text []byte) []byte {
 	for i := 0; i < len(text); {
 		c := text[i]
@@ -31,10 +34,36 @@ func fold(dst, text []byte) []byte {
 		}
 		r, n := utf8.DecodeRune(text[i:])
 		i += n
-		// Upper first: then letters with several lower forms come out as one.
-		dst = utf8.AppendRune(dst, unicode.ToLower(unicode.ToUpper(r)))
+		dst = foldRune(dst, r)
 	}
 	return dst
+}
+
+// foldRune appends a letter outside of ASCII: its title case, taken apart into
+// what it is composed of.
+func foldRune(dst []byte, r rune) []byte {
+	var buf [utf8.UTFMax]byte
+	title := utf8.AppendRune(buf[:0], unicode.ToTitle(r))
+	start := len(dst)
+	if parts := norm.NFKD.Properties(title).Decomposition(); parts != nil {
+		dst = append(dst, parts...)
+	} else if 0xac00 <= r && r <= 0xd7a3 { // Hangul, which has no table
+		return norm.NFKD.Append(dst, title...)
+	} else {
+		dst = append(dst, title...)
+	}
+	end := start
+	for _, c := range dst[start:] {
+		switch {
+		case 'A' <= c && c <= 'Z':
+			c += 'a' - 'A'
+		case c == ' ' && end > 0 && dst[end-1] == ' ':
+			continue
+		}
+		dst[end] = c
+		end++
+	}
+	return dst[:end]
 }
 
 // A scratch is memory for looking for texts, used again for each message.
