@@ -116,6 +116,7 @@ func (r *Remote) connect(ctx context.Context, d mail.Domain) (*session, error) {
 	if why := r.Shape.learn(d, targets[0].name, time.Now()); why != nil {
 		return nil, why
 	}
+	closed := r.Fixed == nil // all say that they take no mail at all
 	for i, t := range r.atlas.order(targets, time.Now()) {
 		if i == maxAddresses {
 			break
@@ -126,11 +127,21 @@ func (r *Remote) connect(ctx context.Context, d mail.Domain) (*session, error) {
 		}
 		r.Log.Debug("no session", "domain", string(d), "remote", t.String(), "error", err)
 		last = fmt.Errorf("%s: %w", t, err)
+		closed = closed && takesNone(err)
 		if ctx.Err() != nil {
 			break
 		}
 	}
+	if closed {
+		return nil, &mail.Refusal{Status: mail.Status{Class: 5, Subject: 3, Detail: 2}, Text: "no host takes mail; the last one: " + last.Error()}
+	}
 	return nil, unreachable(last)
+}
+
+// takesNone tells whether a host says that it never takes any mail. RFC 7504 §4
+func takesNone(err error) bool {
+	re, ok := errors.AsType[*smtp.ReplyError](err)
+	return ok && (re.Reply.Code == 521 || re.Reply.Code == 556)
 }
 
 // unreachable tells the sender why no host would speak to us.

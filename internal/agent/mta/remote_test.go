@@ -127,6 +127,15 @@ func TestRoute(t *testing.T) {
 		"dead": {func(w *world) {
 			w.zone.MXHost("b.example", 1, "dead.b.example").Address("dead.b.example", "198.51.100.9")
 		}, "b.example", "4.4.1", []string{"9"}},
+		"none takes mail": {func(w *world) {
+			w.zone.MXHost("b.example", 4, "closed.b.example").Address("closed.b.example", "198.51.100.7")
+			w.net.Listen(at("198.51.100.7"), greetWith("521 5.3.2 no mail here ever"))
+		}, "b.example", "5.3.2", []string{"7"}},
+		"one takes none, one is dead": {func(w *world) {
+			w.zone.MXHost("b.example", 4, "closed.b.example").Address("closed.b.example", "198.51.100.7")
+			w.net.Listen(at("198.51.100.7"), greetWith("521 5.3.2 no mail here ever"))
+			w.zone.MXHost("b.example", 5, "dead.b.example").Address("dead.b.example", "198.51.100.9")
+		}, "b.example", "4.4.1", []string{"7", "9"}},
 		"all say no": {func(w *world) {
 			w.zone.MXHost("b.example", 4, "closed.b.example").Address("closed.b.example", "198.51.100.7")
 			w.net.Listen(at("198.51.100.7"), greetWith("554 5.3.2 no mail here"))
