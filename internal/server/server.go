@@ -33,6 +33,7 @@ import (
 	"posthaste/internal/proto/sasl"
 	"posthaste/internal/proto/smtp"
 	"posthaste/internal/server/config"
+	"posthaste/internal/server/listen"
 	"posthaste/internal/service/admind"
 	"posthaste/internal/service/imapd"
 	"posthaste/internal/service/pop3d"
@@ -228,6 +229,9 @@ func (h *House) Run(ctx context.Context, ready func()) error {
 		ln, err := h.o.Listen(l.Address)
 		if err != nil {
 			return err
+		}
+		if len(l.ProxyFrom) > 0 {
+			ln = listen.Proxied(ln, l.ProxyFrom, h.o.Log)
 		}
 		defer ln.Close()
 		s, err := h.service(l)

@@ -80,6 +80,9 @@ type Listener struct {
 	TLS      string `toml:"tls"`      // starttls, implicit or none
 	// PlaintextLogin allows passwords on connections without TLS.
 	PlaintextLogin bool `toml:"plaintext_login"`
+	// ProxyFrom are the load balancers that tell by the PROXY protocol whom they
+	// speak for.
+	ProxyFrom []netip.Prefix `toml:"proxy_from"`
 }
 
 // Auth says how people log in.

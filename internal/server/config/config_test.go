@@ -1,10 +1,9 @@
 package config
 
 import (
-	"net/netip"
+	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +40,7 @@ address = ":1110"
 protocol = "pop3"
 tls = "none"
 plaintext_login = true
+proxy_from = ["10.0.0.5/32"]
 [[route]]
 domain = "Bücher.example"
 host = "127.0.0.1:25"
@@ -71,7 +71,7 @@ give_up = "2d"
 		"data":     c.Data == filepath.Join(dir, "store"),
 		"tls":      c.TLS[0].Certificate == filepath.Join(dir, "c.pem") && c.TLS[0].Key == "/abs/k.pem",
 		"dns":      c.DNS.Servers[0] == "127.0.0.1:53" && c.DNS.Servers[1] == "[::1]:5353",
-		"listener": len(c.Listeners) == 2 && c.Listeners[0].TLS == "starttls" && c.Listeners[1].PlaintextLogin,
+		"listener": len(c.Listeners) == 2 && c.Listeners[0].TLS == "starttls" && c.Listeners[1].PlaintextLogin && c.Listeners[1].ProxyFrom[0].String() == "10.0.0.5/32",
 		"route":    c.Routes[0].Domain == "xn--bcher-kva.example" && c.Routes[0].TLS == "opportunistic" && c.Routes[1].PasswordFile == filepath.Join(dir, "pw"),
 		"shape":    len(c.Destinations) == 1 && c.Destinations[0] == Destination{Match: "google", MessagesPerMinute: 30},
 		"limits":   c.Limits.MessageSize == 10<<20 && len(c.Limits.TrustedNetworks) == 2 && c.Limits.Recipients == 100,
@@ -156,9 +156,7 @@ func TestExample(t *testing.T) {
 	}
 	want := Default()
 	want.Hostname = "mail.example.org"
-	want.DNS.RootServers, want.DNS.TrustAnchors = []netip.Addr{}, []string{}
-	want.DNS.Servers, want.Limits.TrustedNetworks = []string{}, []netip.Prefix{}
-	if !reflect.DeepEqual(c, want) {
+	if fmt.Sprintf("%+v", c) != fmt.Sprintf("%+v", want) { // no list and an empty one are the same
 		t.Errorf("the example is\n%+v\nthe defaults are\n%+v", c, want)
 	}
 	if _, err := Parse([]byte(Example)); err != nil {

@@ -40,6 +40,7 @@ hostname = "mail.example.org"
 # protocol = "smtp"                # smtp, submission, lmtp, imap, pop3
 # tls = "starttls"                 # starttls, implicit, none
 # plaintext_login = false          # passwords without TLS
+# proxy_from = []                  # load balancers that send a PROXY header: "10.0.0.5/32"
 # [[listener]]
 # address = ":587"
 # protocol = "submission"
