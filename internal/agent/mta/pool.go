@@ -23,8 +23,16 @@ type session struct {
 	client *smtp.Client
 	target target
 	secure bool
+	tls    string // in words; "" in clear
+	proof  string // how the host has shown that it is the right one
 	sent   int
 	timer  *time.Timer
+}
+
+// fresh tells whether what was known of the host's protection still holds: a
+// session that was opened under weaker rules is not used under stronger ones.
+func (s *session) fresh(now time.Time) bool {
+	return s.target.need == nil || now.Before(s.target.need.good)
 }
 
 func (s *session) startTLS(ctx context.Context, cfg *tls.Config, name string) error {

@@ -26,6 +26,8 @@ const (
 	maxHosts     = 10 // of a domain's MX records
 	maxAddresses = 12 // tried for one message
 	dialTime     = 30 * time.Second
+	// noMX is how long it counts that a domain has no MX record.
+	noMX = time.Minute
 )
 
 // Remote carries over SMTP to the hosts that a domain's MX records name, or to
@@ -68,6 +70,7 @@ type target struct {
 	name string
 	ip   netip.Addr
 	port string
+	need *protection // nil: as the route says
 }
 
 func (t target) String() string { return t.name + " [" + t.ip.String() + "]" }
@@ -80,7 +83,7 @@ func (r *Remote) Carry(ctx context.Context, it queue.Item, b *body.Reader) ([]ma
 		key = ""
 	}
 	if s := r.pool.take(key); s != nil {
-		if s.client.Reset() == nil {
+		if s.fresh(time.Now()) && s.client.Reset() == nil {
 			return r.send(ctx, s, key, it, b)
 		}
 		s.close()
@@ -95,6 +98,11 @@ func (r *Remote) Carry(ctx context.Context, it queue.Item, b *body.Reader) ([]ma
 func (r *Remote) send(ctx context.Context, s *session, key string, it queue.Item, b *body.Reader) ([]mail.Outcome, error) {
 	stop := context.AfterFunc(ctx, func() { s.conn.Close() })
 	outcomes, err := s.client.Send(it.Envelope, nil, b)
+	for i := range outcomes {
+		if outcomes[i].Remote != "" {
+			outcomes[i].TLS = s.tls
+		}
+	}
 	if !stop() || err != nil {
 		s.close()
 		return outcomes, nil // what became of each is known, also of those it broke off for
@@ -146,6 +154,9 @@ func takesNone(err error) bool {
 
 // unreachable tells the sender why no host would speak to us.
 func unreachable(err error) error {
+	if _, ok := errors.AsType[*insecure](err); ok {
+		return &mail.Refusal{Status: mail.Status{Class: 4, Subject: 7, Detail: 5}, Text: "no host could be spoken to safely; the last one: " + err.Error()}
+	}
 	if re, ok := errors.AsType[*smtp.ReplyError](err); ok {
 		return &mail.Refusal{Status: mail.Status{Class: 4, Subject: 4, Detail: 2}, Text: "no host would speak to us; the last one: " + re.Error()}
 	}
@@ -179,8 +190,8 @@ func (r *Remote) targets(ctx context.Context, d mail.Domain) ([]target, error) {
 		return nil, err
 	}
 	var out []target
-	var last error
-	for _, h := range hosts {
+	var last, unsafe error
+	for _, h := range hosts.Records {
 		ans, err := r.DNS.Addresses(ctx, h)
 		if err != nil {
 			if last == nil || dns.IsAbsent(last) {
@@ -188,12 +199,20 @@ func (r *Remote) targets(ctx context.Context, d mail.Domain) ([]target, error) {
 			}
 			continue
 		}
+		need, err := r.protect(ctx, d, h, hosts, ans)
+		if err != nil {
+			unsafe = fmt.Errorf("%s: %w", target{name: string(h), ip: ans.Records[0]}, err)
+			continue
+		}
 		for _, ip := range ans.Records {
-			out = append(out, target{name: string(h), ip: ip, port: "25"})
+			out = append(out, target{name: string(h), ip: ip, port: "25", need: need})
 		}
 	}
 	if len(out) > 0 {
 		return out, nil
+	}
+	if unsafe != nil {
+		return nil, unreachable(unsafe)
 	}
 	if dns.IsAbsent(last) {
 		return nil, mail.Refuse("5.4.4", "the hosts that should take mail for "+string(d)+" have no address", "")
@@ -223,21 +242,24 @@ func (r *Remote) fixed(ctx context.Context) ([]target, error) {
 // hosts gives the names of the hosts that take mail for d, in the order to try
 // them: by preference, at random among equals. Hosts as preferred as ourselves
 // or less are left out, or mail would run in a circle.
-func (r *Remote) hosts(ctx context.Context, d mail.Domain) ([]mail.Domain, error) {
+func (r *Remote) hosts(ctx context.Context, d mail.Domain) (dns.Answer[mail.Domain], error) {
+	var none dns.Answer[mail.Domain]
 	ans, err := r.DNS.MX(ctx, d)
 	switch {
 	case errors.Is(err, dns.ErrNoName):
-		return nil, mail.Refuse("5.1.2", "there is no domain called "+string(d), "")
+		return none, mail.Refuse("5.1.2", "there is no domain called "+string(d), "")
 	case dns.IsAbsent(err):
-		return []mail.Domain{d}, nil // the implicit MX
+		// The implicit MX. There is no other name that somebody could have put there.
+		return dns.Answer[mail.Domain]{Records: []mail.Domain{d}, Secure: true, TTL: noMX}, nil
 	case errors.Is(err, dns.ErrBogus):
-		return nil, mail.Refuse("4.4.3", "the DNS answers for "+string(d)+" are not properly signed", err.Error())
+		return none, mail.Refuse("4.4.3", "the DNS answers for "+string(d)+" are not properly signed", err.Error())
 	case err != nil:
-		return nil, mail.Refuse("4.4.3", "the hosts for "+string(d)+" cannot be found out just now", err.Error())
+		return none, mail.Refuse("4.4.3", "the hosts for "+string(d)+" cannot be found out just now", err.Error())
 	}
+	out := dns.Answer[mail.Domain]{Secure: ans.Secure, TTL: ans.TTL}
 	mx := slices.Clone(ans.Records)
 	if len(mx) == 1 && mx[0].Host == dns.NullMX {
-		return nil, mail.Refuse("5.1.10", string(d)+" takes no mail", "") // RFC 7505 §4.2
+		return none, mail.Refuse("5.1.10", string(d)+" takes no mail", "") // RFC 7505 §4.2
 	}
 	ours := uint32(1 << 16)
 	for _, m := range mx {
@@ -247,14 +269,13 @@ func (r *Remote) hosts(ctx context.Context, d mail.Domain) ([]mail.Domain, error
 	}
 	rand.Shuffle(len(mx), func(i, j int) { mx[i], mx[j] = mx[j], mx[i] })
 	sort.SliceStable(mx, func(i, j int) bool { return mx[i].Preference < mx[j].Preference })
-	var out []mail.Domain
 	for _, m := range mx {
-		if m.Host != dns.NullMX && uint32(m.Preference) < ours && len(out) < maxHosts {
-			out = append(out, m.Host)
+		if m.Host != dns.NullMX && uint32(m.Preference) < ours && len(out.Records) < maxHosts {
+			out.Records = append(out.Records, m.Host)
 		}
 	}
-	if len(out) == 0 {
-		return nil, mail.Refuse("5.4.6", "mail for "+string(d)+" comes back to us, and we do not serve it", "")
+	if len(out.Records) == 0 {
+		return none, mail.Refuse("5.4.6", "mail for "+string(d)+" comes back to us, and we do not serve it", "")
 	}
 	return out, nil
 }
@@ -268,10 +289,11 @@ func (r *Remote) open(ctx context.Context, t target) (*session, error) {
 	}
 	must := r.Fixed != nil && r.Fixed.RequireTLS
 	if r.TLS != nil && !s.secure {
-		err := s.startTLS(ctx, r.TLS, t.name)
+		err := r.secure(ctx, s)
+		_, unsafe := errors.AsType[*insecure](err)
 		switch {
 		case err == nil:
-		case must:
+		case must || unsafe:
 			s.close()
 			return nil, err
 		case errors.Is(err, smtp.ErrNoTLS):
@@ -287,6 +309,7 @@ func (r *Remote) open(ctx context.Context, t target) (*session, error) {
 		s.close()
 		return nil, smtp.ErrNoTLS
 	}
+	s.tls = tlsWords(s)
 	if r.Fixed != nil && r.Fixed.Login != nil {
 		if err := r.login(s); err != nil {
 			s.close()
@@ -340,6 +363,21 @@ func (r *Remote) greet(ctx context.Context, t target) (*session, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// tlsWords says how a session is protected: "TLS1.3 TLS_AES_128_GCM_SHA256,
+// verified by DANE".
+func tlsWords(s *session) string {
+	tc, ok := s.conn.(*tls.Conn)
+	if !ok {
+		return ""
+	}
+	cs := tc.ConnectionState()
+	words := strings.ReplaceAll(tls.VersionName(cs.Version), " ", "") + " " + tls.CipherSuiteName(cs.CipherSuite)
+	if s.proof != "" {
+		words += ", " + s.proof
+	}
+	return words
 }
 
 func handshake(ctx context.Context, conn net.Conn, cfg *tls.Config, name string) (*tls.Conn, error) {

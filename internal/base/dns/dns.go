@@ -47,6 +47,9 @@ type Answer[T any] struct {
 	Records []T
 	Secure  bool          // validated by DNSSEC
 	TTL     time.Duration // the shortest of the records
+	// Alias is the name that the records stand under, if that is another than the
+	// one asked for: it is an alias (CNAME).
+	Alias string
 }
 
 // An MX record. A Host of "." is the null MX of RFC 7505.

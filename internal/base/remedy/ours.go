@@ -2,6 +2,9 @@ package remedy
 
 // What we found out without an answer, or say ourselves.
 var ours = []rule{
+	{"dane-unknown", Crypto, Theirs, "", "!&dane: what certificate", "The recipient's domain says in the DNS what certificate its server has (DANE), and that cannot be found out just now, or is not properly signed.", "It is tried again. If it goes on, the domain's administrator has to mend his DNSSEC and TLSA records."},
+	{"dane-no-tls", Crypto, Theirs, "", "!&dane: starttls is not offered", "The recipient's domain says that its server can encrypt (DANE), and it did not offer to: somebody may sit in between. Nothing was sent.", "It is tried again. If it goes on, the administrator of that server has to look at it."},
+	{"dane-mismatch", Crypto, Theirs, "", "!&dane:", "The recipient's server has another certificate than its domain says in the DNS (DANE): it may not be the right server. Nothing was sent.", "It is tried again. If it goes on, the administrator of that server has to mend his TLSA records."},
 	{"no-domain", Names, Sender, "", "!&there is no domain called", "The domain does not exist.", "Look whether the part behind the @ is written as it should be."},
 	{"null-mx", Names, Sender, "", "!&takes no mail", "The domain says that it takes no mail at all.", "Look for another address of the recipient."},
 	{"no-address", Names, Theirs, "", "!&have no address", "The servers that should take the domain's mail do not exist in the DNS.", "The domain's administrator has to mend his MX records; reach the recipient another way."},

@@ -49,7 +49,7 @@ func (e Event) sentence(loc *time.Location) string {
 	case Attempted:
 		return fmt.Sprintf("We tried to send it and got no further: %s.", clause(e.Text))
 	case Delivered:
-		return fmt.Sprintf("%s took it for %s.", host(e.Remote), who)
+		return fmt.Sprintf("%s took it for %s%s.", host(e.Remote), who, protected(e.TLS))
 	case Deferred:
 		return e.deferred(who, loc)
 	case Failed:
@@ -118,6 +118,19 @@ func host(remote string) string {
 		return "The other server"
 	}
 	return name
+}
+
+// protected says how a message travelled, of the words that stand in TLS.
+func protected(tls string) string {
+	version, _, _ := strings.Cut(tls, " ")
+	_, how, _ := strings.Cut(tls, ", ")
+	switch {
+	case version == "":
+		return ""
+	case how != "":
+		return ", over an encrypted connection (" + version + ") to a server that was " + how
+	}
+	return ", over an encrypted connection (" + version + ")"
 }
 
 func (e Event) proof() string {

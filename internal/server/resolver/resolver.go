@@ -122,7 +122,7 @@ func (r *Resolver) Addresses(ctx context.Context, host mail.Domain) (ours.Answer
 	case v6.err != nil:
 		return v4, nil
 	}
-	out := ours.Answer[netip.Addr]{Secure: v4.Secure && v6.ans.Secure, TTL: min(v4.TTL, v6.ans.TTL)}
+	out := ours.Answer[netip.Addr]{Secure: v4.Secure && v6.ans.Secure, TTL: min(v4.TTL, v6.ans.TTL), Alias: v4.Alias}
 	for i := range max(len(v4.Records), len(v6.ans.Records)) {
 		if i < len(v6.ans.Records) {
 			out.Records = append(out.Records, v6.ans.Records[i])
@@ -181,6 +181,9 @@ func ask[T any](ctx context.Context, r *Resolver, name string, typ uint16, pick 
 		return fail(ours.ErrNoData)
 	}
 	out.Secure, out.TTL = m.AuthenticatedData, left
+	if want != dns.Fqdn(strings.ToLower(name)) {
+		out.Alias = strings.TrimSuffix(want, ".")
+	}
 	return out, nil
 }
 

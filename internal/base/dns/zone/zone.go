@@ -16,14 +16,15 @@ import (
 // A Zone answers from what it has been told. Names without any record do not
 // exist. It may be changed while it is asked.
 type Zone struct {
-	mu   sync.Mutex
-	mx   map[mail.Domain][]dns.MX
-	ips  map[mail.Domain][]netip.Addr
-	txt  map[string][]string
-	ptr  map[netip.Addr][]mail.Domain
-	tlsa map[string][]dns.TLSA
-	safe map[string]bool
-	fail map[string]error
+	mu    sync.Mutex
+	mx    map[mail.Domain][]dns.MX
+	ips   map[mail.Domain][]netip.Addr
+	txt   map[string][]string
+	ptr   map[netip.Addr][]mail.Domain
+	tlsa  map[string][]dns.TLSA
+	safe  map[string]bool
+	cname map[mail.Domain]mail.Domain
+	fail  map[string]error
 }
 
 // ttl is what all answers are good for.
@@ -60,6 +61,28 @@ func (z *Zone) Certificate(name string, r dns.TLSA) *Zone {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	add(&z.tlsa, name, r)
+	return z
+}
+
+// Alias makes a name an alias of a host.
+func (z *Zone) Alias(name, host mail.Domain) *Zone {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if z.cname == nil {
+		z.cname = map[mail.Domain]mail.Domain{}
+	}
+	z.cname[name] = host
+	return z
+}
+
+// Forget takes all records of a name away.
+func (z *Zone) Forget(name string) *Zone {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	delete(z.mx, mail.Domain(name))
+	delete(z.ips, mail.Domain(name))
+	delete(z.txt, name)
+	delete(z.tlsa, name)
 	return z
 }
 
@@ -124,7 +147,13 @@ func (z *Zone) MX(_ context.Context, d mail.Domain) (dns.Answer[dns.MX], error) 
 func (z *Zone) Addresses(_ context.Context, host mail.Domain) (dns.Answer[netip.Addr], error) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
-	return answer(z, string(host), "A", z.ips[host])
+	to, alias := z.cname[host]
+	if !alias {
+		return answer(z, string(host), "A", z.ips[host])
+	}
+	ans, err := answer(z, string(to), "A", z.ips[to])
+	ans.Secure, ans.Alias = ans.Secure && z.safe[string(host)], string(to)
+	return ans, err
 }
 
 // TXT answers as a dns.Resolver.

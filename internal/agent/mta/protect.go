@@ -1,0 +1,159 @@
+package mta
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"posthaste/internal/base/dns"
+	"posthaste/internal/base/mail"
+	"posthaste/internal/proto/dane"
+	"posthaste/internal/proto/smtp"
+	"posthaste/internal/proto/tlsrpt"
+)
+
+// A protection is what a session with a host must have. The zero protection is
+// opportunistic TLS: any is better than none, and none is better than no mail.
+type protection struct {
+	kind tlsrpt.Kind // what asks for it; "" is nobody
+	// records describe the host's certificate; without any, nobody looks at it.
+	records []dns.TLSA
+	// base is the name that they stand under, which the host hears in the
+	// handshake; names are those that a certificate of theirs may have.
+	// RFC 7672 §3.2.2, 8.1
+	base  string
+	names []string
+	// good is until when what it was made of holds.
+	good time.Time
+}
+
+// must tells whether nothing may be sent without it.
+func (p *protection) must() bool { return p.kind != "" }
+
+// label begins what is said of a host that lacks the protection.
+func (p *protection) label() string {
+	if p.kind == tlsrpt.TLSA {
+		return "DANE: "
+	}
+	return "TLS: "
+}
+
+// An insecure is a host that cannot be spoken to as safely as it must.
+type insecure struct {
+	result tlsrpt.Result
+	label  string
+	err    error
+}
+
+func (e *insecure) Error() string { return e.label + e.err.Error() }
+func (e *insecure) Unwrap() error { return e.err }
+
+// protect finds out how a host of a domain must be spoken to: by the TLSA records
+// of the name that its own is an alias of, or else of its own. An error is that
+// this cannot be found out: then the host is not used, for whoever can hold the
+// answer back could do so to have the mail in clear. RFC 7672 §2.2
+func (r *Remote) protect(ctx context.Context, d, host mail.Domain, mx dns.Answer[mail.Domain], ips dns.Answer[netip.Addr]) (*protection, error) {
+	if r.TLS == nil {
+		return nil, nil
+	}
+	// Answers that hold no longer than a session waits do so long enough for one.
+	p := &protection{good: time.Now().Add(max(min(mx.TTL, ips.TTL), maxIdle))}
+	if !mx.Secure || !ips.Secure && ips.Alias == "" {
+		return p, nil
+	}
+	bases := []string{string(host)}
+	if ips.Alias != "" && ips.Secure {
+		bases = []string{ips.Alias, string(host)}
+	}
+	for _, base := range bases {
+		ans, err := r.DNS.TLSA(ctx, dane.Name(base, 25))
+		switch {
+		case dns.IsAbsent(err):
+			continue
+		case err != nil:
+			return nil, &insecure{result: tlsrpt.DNSSECInvalid, label: "DANE: ", err: fmt.Errorf("what certificate it must have cannot be found out: %w", err)}
+		case !ans.Secure:
+			continue
+		}
+		p.kind, p.base, p.records = tlsrpt.TLSA, base, dane.Usable(ans.Records)
+		p.names = []string{base, string(host), string(d)}
+		p.good = earlier(p.good, time.Now().Add(max(ans.TTL, maxIdle)))
+		return p, nil
+	}
+	return p, nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// secure begins TLS as the protection asks for. After an error the session is of
+// no use, except that it may go on in clear after smtp.ErrNoTLS if it need not
+// be protected.
+func (r *Remote) secure(ctx context.Context, s *session) error {
+	p := s.target.need
+	if p == nil || !p.must() {
+		return s.startTLS(ctx, r.TLS, s.target.name)
+	}
+	cfg := r.TLS.Clone()
+	cfg.InsecureSkipVerify = true // it is verified here
+	var why error
+	cfg.VerifyConnection = func(cs tls.ConnectionState) error {
+		why = p.verify(cs.PeerCertificates, time.Now())
+		return why
+	}
+	err := s.startTLS(ctx, cfg, p.base)
+	switch {
+	case err == nil:
+		s.proof = p.proof()
+		return nil
+	case why != nil:
+		return &insecure{result: resultOf(why), label: p.label(), err: why}
+	case errors.Is(err, smtp.ErrNoTLS):
+		return &insecure{result: tlsrpt.NoSTARTTLS, label: p.label(), err: err}
+	}
+	if re, ok := errors.AsType[*smtp.ReplyError](err); ok && re.Command == "STARTTLS" {
+		return &insecure{result: tlsrpt.NoSTARTTLS, label: p.label(), err: fmt.Errorf("%w: %s", smtp.ErrNoTLS, re.Reply.String())}
+	}
+	if ctx.Err() != nil {
+		return err
+	}
+	return &insecure{result: tlsrpt.Validation, label: p.label(), err: err}
+}
+
+// verify checks the certificates that a host has shown.
+func (p *protection) verify(chain []*x509.Certificate, now time.Time) error {
+	if len(p.records) == 0 {
+		return nil
+	}
+	return dane.Verify(p.records, chain, p.names, now)
+}
+
+// proof says how a session that has been opened is protected.
+func (p *protection) proof() string {
+	if len(p.records) == 0 {
+		return ""
+	}
+	return "verified by DANE"
+}
+
+// resultOf gives the name that reports have for a certificate that is not good.
+func resultOf(err error) tlsrpt.Result {
+	if inv, ok := errors.AsType[x509.CertificateInvalidError](err); ok && inv.Reason == x509.Expired {
+		return tlsrpt.Expired
+	}
+	if _, ok := errors.AsType[x509.HostnameError](err); ok {
+		return tlsrpt.HostMismatch
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return tlsrpt.NotTrusted
+	}
+	return tlsrpt.Validation
+}
