@@ -257,6 +257,15 @@ const drained = 2000
 
 func fill(s *server, _ *notes) error {
 	for name, count := range map[string]int{reader: *big, drainer: drained} {
+		// Dovecot makes an INBOX at its first use, and stumbles if eight do so at once.
+		first, err := dialIMAP(s.imap, name)
+		if err != nil {
+			return err
+		}
+		if _, err := first.do("SELECT INBOX"); err != nil {
+			return err
+		}
+		first.Close()
 		var left atomic.Int64
 		left.Store(int64(count))
 		all := letters(4 << 10)
