@@ -28,6 +28,8 @@ func each(args []string, fn func(string) error) error {
 func ago(t time.Time) string {
 	d := time.Since(t)
 	switch {
+	case d < 0: // it is scheduled
+		return "-"
 	case d < time.Minute:
 		return fmt.Sprintf("%ds", int(d.Seconds()))
 	case d < time.Hour:

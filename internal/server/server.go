@@ -347,7 +347,7 @@ func (h *House) service(l config.Listener) (service, error) {
 		s.Name = h.name
 	case "submission":
 		s.Receiver, s.Auth, s.Offer = h.msa, verify, offer
-		s.Policy.RequireAuth, s.Policy.ClearAuth = true, l.PlaintextLogin
+		s.Policy.RequireAuth, s.Policy.ClearAuth, s.Policy.HoldMax = true, l.PlaintextLogin, msa.MaxHold
 	case "lmtp":
 		s.Receiver, s.Policy.Dialect = h.lmtp, smtp.LMTP
 	}

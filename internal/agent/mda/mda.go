@@ -42,6 +42,9 @@ type Mail struct {
 	Mailbox  mailbox.Role  // where it goes in each account; NoRole is the inbox
 	// Sign gives fields that go in front of what leaves for elsewhere; nil: none.
 	Sign func(ctx context.Context) ([]byte, error)
+	// Release is when it may be delivered; until then the queue has all of it, also
+	// what is for people here. Zero: at once. RFC 4865
+	Release time.Time
 	// From is the claimed item of the queue that this is, if it is one: whom it
 	// serves leaves the item in the same transaction, so that a crash after it
 	// does not serve them twice.
@@ -145,6 +148,9 @@ func (a *Agent) Deliver(ctx context.Context, m Mail) error {
 	}
 	if p.empty() {
 		return p.refusal()
+	}
+	if !m.Release.IsZero() {
+		p = &plan{remote: m.Envelope.Recipients}
 	}
 	_, err = a.do(ctx, m, p, keepForLater)
 	return err

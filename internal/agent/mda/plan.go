@@ -198,7 +198,9 @@ func items(m Mail, rcpts []mail.Recipient) []queue.Item {
 			bytes = append(bytes, 0)
 			env := m.Envelope
 			env.Recipients = nil
-			out = append(out, queue.Item{Envelope: env, Domain: d, Prefix: m.Trace})
+			it := queue.Item{Envelope: env, Domain: d, Prefix: m.Trace, Queued: m.Release}
+			it.Next = m.Release
+			out = append(out, it)
 		}
 		bytes[i] += w
 		out[i].Envelope.Recipients = append(out[i].Envelope.Recipients, r)

@@ -43,6 +43,10 @@ func (a *Agent) Begin(ctx context.Context, peer mail.Peer, from mail.Address, p 
 	if peer.Account == 0 {
 		return nil, mail.Refuse("5.7.0", "log in first", "")
 	}
+	var err error
+	if t.release, err = release(p, time.Now()); err != nil {
+		return nil, err
+	}
 	if from.IsZero() { // reports that a mail program makes itself, RFC 8098 §3
 		return t, nil
 	}
@@ -73,10 +77,30 @@ func (t *transaction) may(ctx context.Context, from mail.Address) error {
 	return mail.Refuse("5.7.1", "you are logged in as "+t.peer.Login.String()+" and may not send as "+from.String(), "")
 }
 
+// MaxHold is how long a message may be held back. RFC 4865
+const MaxHold = 90 * 24 * time.Hour
+
+// release gives when a message may go, from what MAIL said; zero is at once, and
+// so is a time that has passed. RFC 4865 §5
+func release(p smtp.MailParams, now time.Time) (time.Time, error) {
+	at := p.HoldUntil
+	if p.HoldFor > 0 {
+		at = now.Add(p.HoldFor)
+	}
+	switch {
+	case !at.After(now):
+		return time.Time{}, nil
+	case at.After(now.Add(MaxHold)):
+		return time.Time{}, mail.Refuse("5.5.4", "a message can be held back for 90 days at most", "")
+	}
+	return at, nil
+}
+
 type transaction struct {
-	a    *Agent
-	peer mail.Peer
-	env  mail.Envelope
+	a       *Agent
+	peer    mail.Peer
+	env     mail.Envelope
+	release time.Time // zero: at once
 }
 
 // ID is what the client, the log and the Received field call it.
@@ -141,9 +165,13 @@ func (t *transaction) take(ctx context.Context, st *body.Staged) error {
 		}
 		defer st.Close()
 	}
-	m := mda.Mail{Envelope: t.env, Body: st, Trace: mda.Received(t.a.Hostname, "ESMTP", t.peer, t.env, now)}
+	m := mda.Mail{Envelope: t.env, Body: st, Release: t.release, Trace: mda.Received(t.a.Hostname, "ESMTP", t.peer, t.env, now)}
 	if t.a.Signers != nil {
-		m.Sign = func(ctx context.Context) ([]byte, error) { return t.sign(ctx, fresh, st, now) }
+		signed := now
+		if t.release.After(now) { // a signature does not live as long as a message may wait
+			signed = t.release
+		}
+		m.Sign = func(ctx context.Context) ([]byte, error) { return t.sign(ctx, fresh, st, signed) }
 	}
 	m.Events = []trace.Event{{
 		Trace: t.env.Trace, Time: now, Kind: trace.Submitted, Sender: t.peer.Login, Remote: "[" + t.peer.Addr.Addr().Unmap().String() + "]", Size: st.Size(),

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"posthaste/internal/base/mail"
 )
@@ -52,6 +53,12 @@ func TestParseCommand(t *testing.T) {
 		{"MAIL FROM:<bob@example.org> BODY=BINARYMIME", Command{Verb: MAIL, Path: bob}, ErrParameter},
 		{"MAIL FROM:<bob@example.org> RET=full ENVID=QQ314159", Command{Verb: MAIL, Path: bob, Mail: MailParams{Return: mail.ReturnFull, EnvelopeID: "QQ314159"}}, nil},
 		{"MAIL FROM:<bob@example.org> RET=HDRS ENVID=a+20b+2B+3D", Command{Verb: MAIL, Path: bob, Mail: MailParams{Return: mail.ReturnHeader, EnvelopeID: "a b+="}}, nil},
+		{"MAIL FROM:<bob@example.org> HOLDFOR=86400", Command{Verb: MAIL, Path: bob, Mail: MailParams{HoldFor: 24 * time.Hour}}, nil},
+		{"MAIL FROM:<bob@example.org> HOLDUNTIL=2026-12-24T18:00:00+01:00", Command{Verb: MAIL, Path: bob, Mail: MailParams{HoldUntil: time.Date(2026, 12, 24, 18, 0, 0, 0, time.FixedZone("", 3600))}}, nil},
+		{"MAIL FROM:<bob@example.org> HOLDFOR=0", Command{Verb: MAIL, Path: bob}, ErrSyntax},
+		{"MAIL FROM:<bob@example.org> HOLDFOR=1234567890", Command{Verb: MAIL, Path: bob}, ErrSyntax},
+		{"MAIL FROM:<bob@example.org> HOLDUNTIL=tomorrow", Command{Verb: MAIL, Path: bob}, ErrSyntax},
+		{"MAIL FROM:<bob@example.org> HOLDFOR=1 HOLDUNTIL=2026-12-24T18:00:00Z", Command{Verb: MAIL, Path: bob, Mail: MailParams{HoldFor: time.Second, HoldUntil: time.Date(2026, 12, 24, 18, 0, 0, 0, time.UTC)}}, ErrSyntax},
 		{"MAIL FROM:<bob@example.org> RET=", Command{Verb: MAIL, Path: bob}, ErrSyntax},
 		{"MAIL FROM:<bob@example.org> RET=HDRS RET=HDRS", Command{Verb: MAIL, Path: bob, Mail: MailParams{Return: mail.ReturnHeader}}, ErrSyntax},
 		{"MAIL FROM:<bob@example.org> ENVID=", Command{Verb: MAIL, Path: bob}, ErrSyntax},

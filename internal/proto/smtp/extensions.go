@@ -3,21 +3,26 @@ package smtp
 import (
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Extensions is what a server offers. RFC 5321 §4.1.1.1
 type Extensions struct {
-	Pipelining bool     // RFC 2920
-	EightBit   bool     // RFC 6152
-	UTF8       bool     // RFC 6531
-	StartTLS   bool     // RFC 3207
-	Chunking   bool     // RFC 3030
-	Enhanced   bool     // RFC 2034
-	DSN        bool     // RFC 3461
-	Sized      bool     // RFC 1870
-	Size       int64    // the largest message, 0 if it does not say
-	RcptMax    int      // RFC 9422: recipients per transaction, 0 if it does not say
-	Auth       []string // RFC 4954: mechanisms in upper case
+	Pipelining bool  // RFC 2920
+	EightBit   bool  // RFC 6152
+	UTF8       bool  // RFC 6531
+	StartTLS   bool  // RFC 3207
+	Chunking   bool  // RFC 3030
+	Enhanced   bool  // RFC 2034
+	DSN        bool  // RFC 3461
+	Sized      bool  // RFC 1870
+	Size       int64 // the largest message, 0 if it does not say
+	RcptMax    int   // RFC 9422: recipients per transaction, 0 if it does not say
+	// HoldMax is how long a message may be held back, HoldUntil when that ends:
+	// FUTURERELEASE, RFC 4865 §4. 0 if it is not offered.
+	HoldMax   time.Duration
+	HoldUntil time.Time
+	Auth      []string // RFC 4954: mechanisms in upper case
 }
 
 // ParseExtensions reads the text of the reply to EHLO or LHLO.
@@ -50,6 +55,8 @@ func ParseExtensions(text string) Extensions {
 			}
 		case "AUTH":
 			x.Auth = strings.Fields(strings.ToUpper(args))
+		case "FUTURERELEASE":
+			x.HoldMax, x.HoldUntil = parseFutureRelease(args)
 		case "LIMITS":
 			for _, f := range strings.Fields(strings.ToUpper(args)) {
 				if v, ok := strings.CutPrefix(f, "RCPTMAX="); ok {
@@ -61,6 +68,18 @@ func ParseExtensions(text string) Extensions {
 		}
 	}
 	return x
+}
+
+// parseFutureRelease reads how long, and until when, a message may be held back;
+// nothing if it cannot be read. RFC 4865 §4
+func parseFutureRelease(args string) (time.Duration, time.Time) {
+	interval, until, ok := strings.Cut(strings.TrimSpace(args), " ")
+	d, err := parseHoldFor(interval)
+	t, err2 := time.Parse(time.RFC3339, strings.TrimSpace(until))
+	if !ok || err != nil || err2 != nil {
+		return 0, time.Time{}
+	}
+	return d, t.UTC()
 }
 
 // Text gives the lines of the reply to EHLO or LHLO: greeting, then a line for
@@ -81,6 +100,7 @@ func (x Extensions) Text(greeting string) string {
 	line(x.DSN, "DSN")
 	line(x.Chunking, "CHUNKING")
 	line(x.RcptMax > 0, "LIMITS RCPTMAX="+strings.TrimSpace(number(int64(x.RcptMax))))
+	line(x.HoldMax > 0, "FUTURERELEASE"+number(int64(x.HoldMax/time.Second))+" "+x.HoldUntil.UTC().Format(time.RFC3339))
 	line(x.StartTLS, "STARTTLS")
 	line(len(x.Auth) > 0, "AUTH "+strings.Join(x.Auth, " "))
 	return b.String()

@@ -3,6 +3,7 @@ package smtp
 import (
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"posthaste/internal/base/mail"
@@ -68,9 +69,26 @@ func (c *Command) parseMailParams(s string) error {
 		case "ENVID":
 			m.EnvelopeID, err = parseEnvelopeID(value)
 			return 5, err
+		case "HOLDFOR":
+			m.HoldFor, err = parseHoldFor(value)
+			return 6, err
+		case "HOLDUNTIL": // not with HOLDFOR: it counts as the same one
+			if m.HoldUntil, err = time.Parse(time.RFC3339, value); err != nil {
+				err = ErrSyntax
+			}
+			return 6, err
 		}
 		return 0, ErrParameter
 	})
+}
+
+// parseHoldFor reads seconds, nine digits at most. RFC 4865 §5
+func parseHoldFor(s string) (time.Duration, error) {
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil || n == 0 || len(s) > 9 {
+		return 0, ErrSyntax
+	}
+	return time.Duration(n) * time.Second, nil
 }
 
 // parseRcptParams reads the parameters of RCPT.

@@ -3,6 +3,7 @@ package smtp
 import (
 	"context"
 	"io"
+	"time"
 
 	"posthaste/internal/base/mail"
 )
@@ -49,6 +50,10 @@ type MailParams struct {
 	// Return and EnvelopeID are RET= and ENVID=, the latter decoded. RFC 3461 §4.3, §4.4
 	Return     mail.Return
 	EnvelopeID string
+	// HoldFor and HoldUntil are HOLDFOR= and HOLDUNTIL=: not to be sent before.
+	// At most one is set. RFC 4865 §5
+	HoldFor   time.Duration
+	HoldUntil time.Time
 }
 
 // RcptParams are the parameters of RCPT that we announce.

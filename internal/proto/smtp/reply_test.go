@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"posthaste/internal/base/mail"
 )
@@ -81,10 +82,10 @@ func TestReadReply(t *testing.T) {
 func TestExtensions(t *testing.T) {
 	x := Extensions{
 		Pipelining: true, EightBit: true, UTF8: true, StartTLS: true, Chunking: true, Enhanced: true,
-		Sized: true, Size: 1000, RcptMax: 100, Auth: []string{"PLAIN", "LOGIN"},
+		Sized: true, Size: 1000, RcptMax: 100, HoldMax: time.Hour, HoldUntil: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), Auth: []string{"PLAIN", "LOGIN"},
 	}
 	text := x.Text("mx.example.org")
-	want := "mx.example.org\nPIPELINING\nSIZE 1000\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nCHUNKING\nLIMITS RCPTMAX=100\nSTARTTLS\nAUTH PLAIN LOGIN"
+	want := "mx.example.org\nPIPELINING\nSIZE 1000\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nCHUNKING\nLIMITS RCPTMAX=100\nFUTURERELEASE 3600 2026-11-22T12:00:00Z\nSTARTTLS\nAUTH PLAIN LOGIN"
 	if text != want {
 		t.Errorf("got %q", text)
 	}

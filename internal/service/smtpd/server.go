@@ -48,6 +48,9 @@ type Policy struct {
 	ImplicitTLS bool // TLS from the first byte; RFC 8314
 	RequireAuth bool // MAIL only from those who have logged in; RFC 6409 §4.3
 	ClearAuth   bool // AUTH without TLS: for sockets that no stranger can listen to
+	// HoldMax is how long those who have logged in may have a message held back;
+	// 0: that is not offered. RFC 4865
+	HoldMax time.Duration
 }
 
 // Limits bound what one session, and all of them, may cost. A zero field

@@ -289,6 +289,9 @@ func (ses *session) offers() smtp.Extensions {
 		RcptMax:  ses.s.limits.Recipients,
 		StartTLS: ses.s.TLS != nil && ses.peer.TLS == nil,
 	}
+	if ses.s.Policy.HoldMax > 0 {
+		x.HoldMax, x.HoldUntil = ses.s.Policy.HoldMax, time.Now().Add(ses.s.Policy.HoldMax)
+	}
 	if ses.offersAuth() {
 		x.Auth = ses.s.Offer.Mechanisms(ses.binding)
 	}

@@ -187,7 +187,7 @@ func newServer(kind string) (*Server, *desk, *bytes.Buffer) {
 	}
 	switch kind {
 	case "submission":
-		s.Policy = Policy{RequireAuth: true}
+		s.Policy = Policy{RequireAuth: true, HoldMax: 24 * time.Hour}
 		s.Auth = func(mail.Peer) sasl.Verifier { return doorman{} }
 	case "clear":
 		s.Policy = Policy{ClearAuth: true}

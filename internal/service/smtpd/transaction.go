@@ -24,6 +24,10 @@ func (ses *session) mail(ctx context.Context, c smtp.Command) {
 		}
 		wait.Stop()
 	}
+	if (c.Mail.HoldFor > 0 || !c.Mail.HoldUntil.IsZero()) && ses.s.Policy.HoldMax == 0 {
+		ses.refuse(smtp.ErrParameter)
+		return
+	}
 	tx, err := ses.s.Receiver.Begin(ctx, ses.peer, c.Path, c.Mail)
 	if err == nil {
 		ses.tx = tx

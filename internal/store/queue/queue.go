@@ -123,7 +123,9 @@ func (*Queue) Put(tx kv.Tx, it Item) (mail.QueueID, error) {
 	}
 	tx.Set(ck, binary.AppendUvarint(nil, n+1))
 	it.ID = mail.QueueID(n*shards + l.ID)
-	it.Queued = tx.Now()
+	if now := tx.Now(); it.Queued.Before(now) { // else it is as if it came only then
+		it.Queued = now
+	}
 	if it.Next.IsZero() {
 		it.Next = it.Queued
 	}
