@@ -25,53 +25,6 @@ func table(rows [][]string) {
 	w.Flush()
 }
 
-func (t *tool) domain() *cobra.Command {
-	c := &cobra.Command{Use: "domain", Short: "Domains that mail is received for", GroupID: "people"}
-	c.AddCommand(
-		&cobra.Command{
-			Use: "add DOMAIN...", Short: "Receive mail for a domain", Example: "  posthaste domain add example.org", Args: cobra.MinimumNArgs(1),
-			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
-				for _, a := range args {
-					if err := c.AddDomain(ctx, a); err != nil {
-						return err
-					}
-					fmt.Println("added", a)
-				}
-				return nil
-			}),
-		},
-		&cobra.Command{
-			Use: "list", Short: "List all domains", Args: cobra.NoArgs,
-			RunE: t.with(func(ctx context.Context, c *admind.Client, _ []string) error {
-				list, err := c.Domains(ctx)
-				for _, d := range list {
-					fmt.Println(d.Name)
-				}
-				return err
-			}),
-		},
-		&cobra.Command{
-			Use: "dns DOMAIN", Short: "Print the records that a domain should have in the DNS", Args: cobra.ExactArgs(1),
-			Long: `Print the records that a domain should have in the DNS, in the form of a zone
-file, with the reason for each. The keys that sign the domain's mail are made
-when they are first asked for.`,
-			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
-				list, err := c.Records(ctx, args[0])
-				for _, r := range list {
-					fmt.Printf("; %s\n%s.  IN  %s  %s\n", r.Why, r.Name, r.Type, r.Value)
-				}
-				return err
-			}),
-		},
-		&cobra.Command{
-			Use: "remove DOMAIN", Short: "Remove a domain that has no accounts and aliases left", Args: cobra.ExactArgs(1),
-			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
-				return c.RemoveDomain(ctx, args[0])
-			}),
-		})
-	return c
-}
-
 func (t *tool) account() *cobra.Command {
 	c := &cobra.Command{Use: "account", Short: "People who log in and have a mailbox", GroupID: "people"}
 	c.AddCommand(t.accountAdd(), t.accountPassword(), t.accountCapability(),
@@ -232,35 +185,5 @@ func (t *tool) accountRemove() *cobra.Command {
 		}
 		return cl.RemoveAccount(ctx, args[0])
 	})
-	return c
-}
-
-func (t *tool) alias() *cobra.Command {
-	c := &cobra.Command{Use: "alias", Short: "Addresses whose mail goes to others", GroupID: "people"}
-	c.AddCommand(
-		&cobra.Command{
-			Use: "add ADDRESS TARGET...", Short: "Send an address's mail to one or more others, here or elsewhere", Args: cobra.MinimumNArgs(2),
-			Example: `  posthaste alias add info@example.org ada@example.org bob@example.org
-  posthaste alias add @example.org ada@example.org     all that nobody else takes`,
-			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
-				return c.AddAlias(ctx, args[0], args[1:])
-			}),
-		},
-		&cobra.Command{
-			Use: "list", Short: "List all aliases", Args: cobra.NoArgs,
-			RunE: t.with(func(ctx context.Context, c *admind.Client, _ []string) error {
-				list, err := c.Aliases(ctx)
-				for _, a := range list {
-					fmt.Println(a.Address, "→", strings.Join(a.Targets, ", "))
-				}
-				return err
-			}),
-		},
-		&cobra.Command{
-			Use: "remove ADDRESS", Short: "Remove an alias", Args: cobra.ExactArgs(1),
-			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
-				return c.RemoveAlias(ctx, args[0])
-			}),
-		})
 	return c
 }

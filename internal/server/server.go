@@ -124,7 +124,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Bodies: bodies, Queue: q, Journal: h.journal, Log: o.Log, KeepDead: time.Duration(c.Deleted.Keep), MaxDead: int64(c.Deleted.Limit)}
 	h.Admin = &admind.Server{
 		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: keys, Quota: int64(c.Limits.AccountQuota), Hash: hash, AppPassword: auth.NewAppPassword},
-		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Queue: q, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Version: o.Version, Log: o.Log,
+		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Queue: q, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Delivery: deliver, Version: o.Version, Log: o.Log,
 		Records: func(ctx context.Context, d mail.Domain) ([]admind.Record, error) { return records(ctx, keys, host, d) },
 	}
 	return h, nil

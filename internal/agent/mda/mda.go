@@ -112,6 +112,9 @@ func (a *Agent) resolve(ctx context.Context, to mail.Address) (t directory.Targe
 		return t, herr
 	}
 	if (ours || to.Domain == a.Hostname) && strings.EqualFold(to.Local, postmaster) {
+		if d, err := a.Directory.Domain(ctx, to.Domain); err == nil && d.AliasOf != "" {
+			to.Domain = d.AliasOf
+		}
 		return a.postmaster(ctx, to)
 	}
 	if !ours {

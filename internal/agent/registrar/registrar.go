@@ -37,20 +37,6 @@ const MinPassword = 8
 
 var locked = kv.Plan{Locks: []kv.Lock{directory.Lock}}
 
-// AddDomain adds a domain; mail.ErrExists if it is there.
-func (r *Registrar) AddDomain(ctx context.Context, d mail.Domain) error {
-	return r.DB.Update(ctx, locked, func(tx kv.Tx) error { return r.Directory.PutDomain(tx, d) })
-}
-
-// RemoveDomain removes a domain; mail.ErrInUse while it has addresses.
-func (r *Registrar) RemoveDomain(ctx context.Context, d mail.Domain) error {
-	err := r.DB.Update(ctx, locked, func(tx kv.Tx) error { return r.Directory.DeleteDomain(tx, d) })
-	if err != nil {
-		return err
-	}
-	return r.Keys.Delete(ctx, d)
-}
-
 // A NewAccount is what AddAccount makes.
 type NewAccount struct {
 	Address  mail.Address
@@ -223,14 +209,4 @@ func (r *Registrar) SwitchOn(ctx context.Context, addr mail.Address, capability 
 		return err
 	}
 	return r.DB.Update(ctx, locked, func(tx kv.Tx) error { return r.Directory.SwitchOn(tx, a.ID, capability) })
-}
-
-// AddAlias adds an alias; mail.ErrExists if the address is taken.
-func (r *Registrar) AddAlias(ctx context.Context, a directory.Alias) error {
-	return r.DB.Update(ctx, locked, func(tx kv.Tx) error { return r.Directory.PutAlias(tx, a) })
-}
-
-// RemoveAlias removes an alias.
-func (r *Registrar) RemoveAlias(ctx context.Context, addr mail.Address) error {
-	return r.DB.Update(ctx, locked, func(tx kv.Tx) error { return r.Directory.DeleteAlias(tx, addr) })
 }

@@ -16,6 +16,7 @@ import (
 	"sort"
 	"time"
 
+	"posthaste/internal/agent/mda"
 	"posthaste/internal/agent/mta"
 	"posthaste/internal/agent/postmaster"
 	"posthaste/internal/agent/registrar"
@@ -38,6 +39,7 @@ type Server struct {
 	Transfer   *mta.Agent
 	Journal    *journal.Journal
 	Postmaster *postmaster.Agent
+	Delivery   *mda.Agent
 	// Records gives what a domain should have in the DNS.
 	Records func(ctx context.Context, d mail.Domain) ([]Record, error)
 	Version string
@@ -51,11 +53,6 @@ type Problem struct {
 
 // What the API speaks of.
 type (
-	// A Domain is one that mail is received for.
-	Domain struct {
-		Name    string    `json:"name"`
-		Created time.Time `json:"created,omitzero"`
-	}
 	// A Record is one that a domain should have in the DNS.
 	Record struct {
 		Name  string `json:"name"`
@@ -74,11 +71,6 @@ type (
 		Used     int64     `json:"used"`
 		Messages int64     `json:"messages"`
 		Created  time.Time `json:"created,omitzero"`
-	}
-	// An Alias leads to other addresses.
-	Alias struct {
-		Address string   `json:"address"`
-		Targets []string `json:"targets"`
 	}
 	// An Item waits in the queue.
 	Item struct {
@@ -147,6 +139,7 @@ func (s *Server) Handler() http.Handler {
 	m.HandleFunc("GET /v1/status", s.answer(func(*http.Request) (any, error) { return Status{Version: s.Version}, nil }))
 	m.HandleFunc("GET /v1/domains", s.answer(s.domains))
 	m.HandleFunc("POST /v1/domains", s.answer(s.addDomain))
+	m.HandleFunc("PATCH /v1/domains/{name}", s.answer(s.changeDomain))
 	m.HandleFunc("DELETE /v1/domains/{name}", s.answer(s.removeDomain))
 	m.HandleFunc("GET /v1/domains/{name}/dns", s.answer(s.records))
 	m.HandleFunc("GET /v1/accounts", s.answer(s.accounts))
@@ -171,7 +164,9 @@ func (s *Server) Handler() http.Handler {
 	m.HandleFunc("PUT /v1/shared/{address}/rights", s.answer(s.share))
 	m.HandleFunc("GET /v1/aliases", s.answer(s.aliases))
 	m.HandleFunc("POST /v1/aliases", s.answer(s.addAlias))
+	m.HandleFunc("PUT /v1/aliases/{address}", s.answer(s.setAlias))
 	m.HandleFunc("DELETE /v1/aliases/{address}", s.answer(s.removeAlias))
+	m.HandleFunc("GET /v1/addresses/{address}", s.answer(s.explain))
 	m.HandleFunc("GET /v1/queue", s.answer(s.queued))
 	m.HandleFunc("GET /v1/queue/summary", s.answer(s.heaps))
 	m.HandleFunc("POST /v1/queue/{action}", s.answer(s.changeGroup))
@@ -248,41 +243,6 @@ func address(s string) (mail.Address, error) {
 	return a, nil
 }
 
-func (s *Server) domains(r *http.Request) (any, error) {
-	list, err := s.Directory.Domains(r.Context())
-	if err != nil {
-		return nil, err
-	}
-	out := []Domain{}
-	for _, d := range list {
-		out = append(out, Domain{Name: d.Name.Unicode(), Created: d.Created})
-	}
-	return out, nil
-}
-
-func (s *Server) addDomain(r *http.Request) (any, error) {
-	in, err := decode[Domain](r)
-	if err != nil {
-		return nil, err
-	}
-	d, err := domain(in.Name)
-	if err != nil {
-		return nil, err
-	}
-	if _, literal := d.IP(); literal {
-		return nil, bad("%s is an address, no domain name", d)
-	}
-	return Domain{Name: d.Unicode()}, s.Registrar.AddDomain(r.Context(), d)
-}
-
-func (s *Server) removeDomain(r *http.Request) (any, error) {
-	d, err := domain(r.PathValue("name"))
-	if err != nil {
-		return nil, err
-	}
-	return Domain{Name: d.Unicode()}, s.Registrar.RemoveDomain(r.Context(), d)
-}
-
 func (s *Server) records(r *http.Request) (any, error) {
 	d, err := domain(r.PathValue("name"))
 	if err != nil {
@@ -351,68 +311,6 @@ func (s *Server) setPassword(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return Account{Address: addr.String()}, s.Registrar.SetPassword(r.Context(), addr, in.Password)
-}
-
-func (s *Server) aliases(r *http.Request) (any, error) {
-	list, err := s.Directory.Aliases(r.Context())
-	if err != nil {
-		return nil, err
-	}
-	out := []Alias{}
-	for _, a := range list {
-		v := Alias{Address: a.Address.String()}
-		if a.Address.Local == "" {
-			v.Address = "@" + a.Address.Domain.String()
-		}
-		for _, t := range a.Targets {
-			v.Targets = append(v.Targets, t.String())
-		}
-		out = append(out, v)
-	}
-	return out, nil
-}
-
-// aliasAddress also takes "@domain", the catch-all.
-func aliasAddress(s string) (mail.Address, error) {
-	if len(s) > 1 && s[0] == '@' {
-		d, err := domain(s[1:])
-		return mail.Address{Domain: d}, err
-	}
-	return address(s)
-}
-
-func (s *Server) addAlias(r *http.Request) (any, error) {
-	in, err := decode[Alias](r)
-	if err != nil {
-		return nil, err
-	}
-	al := directory.Alias{}
-	if al.Address, err = aliasAddress(in.Address); err != nil {
-		return nil, err
-	}
-	if len(in.Targets) == 0 {
-		return nil, bad("an alias leads to at least one address")
-	}
-	for _, t := range in.Targets {
-		to, err := address(t)
-		if err != nil {
-			return nil, err
-		}
-		al.Targets = append(al.Targets, to)
-	}
-	err = s.Registrar.AddAlias(r.Context(), al)
-	if errors.Is(err, mail.ErrNotFound) {
-		return nil, bad("the domain %s is not served here; add it first: posthaste domain add %s", al.Address.Domain, al.Address.Domain)
-	}
-	return in, err
-}
-
-func (s *Server) removeAlias(r *http.Request) (any, error) {
-	addr, err := aliasAddress(r.PathValue("address"))
-	if err != nil {
-		return nil, err
-	}
-	return Alias{Address: r.PathValue("address")}, s.Registrar.RemoveAlias(r.Context(), addr)
 }
 
 func item(it queue.Item) Item {

@@ -121,21 +121,6 @@ func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	return s, c.do(ctx, http.MethodGet, "/v1/status", nil, &s)
 }
 
-// Domains gives all domains.
-func (c *Client) Domains(ctx context.Context) (out []Domain, err error) {
-	return out, c.do(ctx, http.MethodGet, "/v1/domains", nil, &out)
-}
-
-// AddDomain adds a domain.
-func (c *Client) AddDomain(ctx context.Context, name string) error {
-	return c.do(ctx, http.MethodPost, "/v1/domains", Domain{Name: name}, nil)
-}
-
-// RemoveDomain removes a domain without addresses.
-func (c *Client) RemoveDomain(ctx context.Context, name string) error {
-	return c.do(ctx, http.MethodDelete, "/v1/domains/"+url.PathEscape(name), nil, nil)
-}
-
 // Records gives what a domain should have in the DNS.
 func (c *Client) Records(ctx context.Context, domain string) (out []Record, err error) {
 	return out, c.do(ctx, http.MethodGet, "/v1/domains/"+url.PathEscape(domain)+"/dns", nil, &out)
@@ -159,21 +144,6 @@ func (c *Client) RemoveAccount(ctx context.Context, address string) error {
 // SetPassword sets an account's password.
 func (c *Client) SetPassword(ctx context.Context, address, password string) error {
 	return c.do(ctx, http.MethodPut, "/v1/accounts/"+url.PathEscape(address)+"/password", Account{Password: password}, nil)
-}
-
-// Aliases gives all aliases.
-func (c *Client) Aliases(ctx context.Context) (out []Alias, err error) {
-	return out, c.do(ctx, http.MethodGet, "/v1/aliases", nil, &out)
-}
-
-// AddAlias adds an alias.
-func (c *Client) AddAlias(ctx context.Context, address string, targets []string) error {
-	return c.do(ctx, http.MethodPost, "/v1/aliases", Alias{Address: address, Targets: targets}, nil)
-}
-
-// RemoveAlias removes an alias.
-func (c *Client) RemoveAlias(ctx context.Context, address string) error {
-	return c.do(ctx, http.MethodDelete, "/v1/aliases/"+url.PathEscape(address), nil, nil)
 }
 
 // Queue gives all that waits, the oldest first.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"strings"
 	"time"
 
 	"posthaste/internal/base/mail"
@@ -14,7 +13,7 @@ import (
 
 // An entry of kindAddress begins with one of these.
 const (
-	entryAccount = 1 // u64 account id
+	entryAccount = 1 // u64 account id; if it has a forward: flags, count, targets
 	entryAlias   = 2 // count, targets
 )
 
@@ -35,7 +34,7 @@ func (d *Directory) PutAccount(tx kv.Tx, a Account) (Account, error) {
 	a.ID = mail.AccountID(next)
 	a.Created = tx.Now()
 	tx.Set(key(kindCounter), binary.AppendUvarint(nil, next+1))
-	tx.Set(addressKey(a.Address), binary.BigEndian.AppendUint64([]byte{entryAccount}, next))
+	tx.Set(addressKey(a.Address), accountEntry(a.ID))
 	tx.Set(idKey(kindAccount, a.ID), a.row())
 	return a, nil
 }
@@ -47,6 +46,13 @@ func (d *Directory) free(tx kv.Tx, a mail.Address) error {
 	}
 	if rows[0] == nil {
 		return fmt.Errorf("directory: domain %s: %w", a.Domain, mail.ErrNotFound)
+	}
+	dom, err := decodeDomain(a.Domain, rows[0])
+	if err != nil {
+		return err
+	}
+	if dom.AliasOf != "" {
+		return fmt.Errorf("directory: domain %s is another name of %s, where addresses are added: %w", a.Domain, dom.AliasOf, mail.ErrInUse)
 	}
 	if rows[1] != nil {
 		return fmt.Errorf("directory: address %s: %w", a, mail.ErrExists)
@@ -192,124 +198,6 @@ func (d *Directory) Accounts(ctx context.Context) ([]Account, error) {
 		return nil, fmt.Errorf("directory: accounts: %w", err)
 	}
 	return out, nil
-}
-
-// PutAlias adds an alias. The domain must be here and the address free.
-func (d *Directory) PutAlias(tx kv.Tx, a Alias) error {
-	if err := d.free(tx, a.Address); err != nil {
-		return err
-	}
-	if len(a.Targets) == 0 {
-		return fmt.Errorf("directory: alias %s: leads nowhere", a.Address)
-	}
-	b := binary.AppendUvarint([]byte{entryAlias}, uint64(len(a.Targets)))
-	for _, t := range a.Targets {
-		b = kv.AppendBytes(b, t.Local)
-		b = kv.AppendBytes(b, string(t.Domain))
-	}
-	if len(b) > kv.MaxValue {
-		return fmt.Errorf("directory: alias %s: too many targets: %w", a.Address, mail.ErrLimit)
-	}
-	tx.Set(addressKey(a.Address), b)
-	return nil
-}
-
-// DeleteAlias removes an alias; mail.ErrNotFound if the address is none.
-func (d *Directory) DeleteAlias(tx kv.Tx, a mail.Address) error {
-	t, err := exact(tx, a)
-	if err != nil {
-		return err
-	}
-	if t.Alias == nil {
-		return fmt.Errorf("directory: alias %s: %w", a, mail.ErrNotFound)
-	}
-	tx.Delete(addressKey(a))
-	return nil
-}
-
-// Aliases gives all aliases, by domain and local part.
-func (d *Directory) Aliases(ctx context.Context) ([]Alias, error) {
-	var out []Alias
-	err := d.DB.View(ctx, func(r kv.Reader) error {
-		out = out[:0]
-		p := key(kindAddress)
-		for row, err := range r.Scan(kv.Prefix(p)) {
-			if err != nil {
-				return err
-			}
-			dom, local, _ := strings.Cut(string(row.Key[len(p):]), string(rune(separator)))
-			t, err := decodeEntry(mail.Address{Local: local, Domain: mail.Domain(dom)}, row.Value)
-			if err != nil {
-				return err
-			}
-			if t.Alias != nil {
-				out = append(out, *t.Alias)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("directory: aliases: %w", err)
-	}
-	return out, nil
-}
-
-// Resolve tells what an address leads to: the address itself; without the
-// "+detail"; or the domain's catch-all. mail.ErrNotFound if nothing.
-func (d *Directory) Resolve(ctx context.Context, a mail.Address) (t Target, err error) {
-	err = d.DB.View(ctx, func(r kv.Reader) error {
-		t, err = Resolve(r, a)
-		return err
-	})
-	return t, err
-}
-
-// Resolve is Directory.Resolve within a snapshot or a transaction.
-func Resolve(r kv.Reader, a mail.Address) (Target, error) {
-	t, err := exact(r, a)
-	if err != nil || !t.IsZero() {
-		return t, err
-	}
-	if base, detail, ok := strings.Cut(a.Local, "+"); ok && base != "" {
-		t, err := exact(r, mail.Address{Local: base, Domain: a.Domain})
-		if err != nil || !t.IsZero() {
-			t.Detail = detail
-			return t, err
-		}
-	}
-	t, err = exact(r, mail.Address{Domain: a.Domain})
-	if err == nil && t.IsZero() {
-		err = fmt.Errorf("directory: address %s: %w", a, mail.ErrNotFound)
-	}
-	return t, err
-}
-
-// IsZero tells whether the target is nobody.
-func (t Target) IsZero() bool { return t.Account == 0 && t.Alias == nil }
-
-// exact gives the zero Target if there is no such entry.
-func exact(r kv.Reader, a mail.Address) (Target, error) {
-	raw, err := r.Get(addressKey(a))
-	if err != nil || raw == nil {
-		return Target{}, err
-	}
-	return decodeEntry(a, raw)
-}
-
-func decodeEntry(a mail.Address, raw []byte) (Target, error) {
-	dec := kv.Decode(raw)
-	switch dec.Byte() {
-	case entryAccount:
-		t := Target{Account: mail.AccountID(dec.Uint64())}
-		return t, dec.Err()
-	case entryAlias:
-		al := &Alias{Address: a}
-		for n := dec.Uvarint(); n > 0 && dec.More(); n-- {
-			al.Targets = append(al.Targets, mail.Address{Local: dec.String(), Domain: mail.Domain(dec.String())})
-		}
-		return Target{Alias: al}, dec.Err()
-	}
-	return Target{}, fmt.Errorf("directory: address %s: %w", a, kv.ErrRow)
 }
 
 // PutCredentials sets what proves the account's password. SCRAM has one salt for

@@ -4,7 +4,8 @@
 // All of it lies under one lock, since it changes rarely and is read often. An
 // address belongs to at most one account or alias. Addresses are found without
 // regard to case, and an account is also reached under its address with a
-// "+detail" behind the local part (RFC 5233).
+// "+detail" behind the local part (RFC 5233). A domain may be another name of one
+// that is here.
 package directory
 
 import (
@@ -28,17 +29,11 @@ const (
 	kindCounter     = 0x00 // → next account id
 	kindDomain      = 0x01 // domain → Domain
 	kindAccount     = 0x02 // account id → Account
-	kindAddress     = 0x03 // domain 0x00 local → entry
+	kindAddress     = 0x03 // domain 0x00 local → entry: an account, with its forward if it has one, or an alias
 	kindCredential  = 0x04 // account id → Credentials
 	kindSecret      = 0x05 // name → bytes
 	kindAppPassword = 0x10 // account id, device → AppPassword; device 0 → next device
 )
-
-// A Domain is one that we receive mail for.
-type Domain struct {
-	Name    mail.Domain
-	Created time.Time
-}
 
 // An Account is somebody who logs in and has a mailbox.
 type Account struct {
@@ -52,19 +47,6 @@ type Account struct {
 	// Without is capabilities of IMAP that this account is not offered, in
 	// capital letters and divided by spaces.
 	Without string
-}
-
-// An Alias is an address whose mail goes to others, here or elsewhere.
-type Alias struct {
-	Address mail.Address // an empty Local takes all of the domain's mail that nobody else takes
-	Targets []mail.Address
-}
-
-// A Target is what an address leads to: one of both fields is set.
-type Target struct {
-	Account mail.AccountID
-	Alias   *Alias
-	Detail  string // what stood behind "+"
 }
 
 // Credentials are what the server keeps to check a password. None of it gives
@@ -113,82 +95,6 @@ func canonical(local string) string {
 // Canonical gives the one form of an address under which it is filed.
 func Canonical(a mail.Address) mail.Address {
 	return mail.Address{Local: canonical(a.Local), Domain: a.Domain}
-}
-
-// PutDomain adds a domain; mail.ErrExists if it is there. The transaction needs
-// Lock.
-func (*Directory) PutDomain(tx kv.Tx, name mail.Domain) error {
-	if _, literal := name.IP(); literal || name == "" {
-		return fmt.Errorf("directory: %q: only a domain name can have accounts", name)
-	}
-	old, err := tx.Get(domainKey(name))
-	if err != nil {
-		return err
-	}
-	if old != nil {
-		return fmt.Errorf("directory: domain %s: %w", name, mail.ErrExists)
-	}
-	tx.Set(domainKey(name), binary.AppendVarint(nil, tx.Now().Unix()))
-	return nil
-}
-
-// DeleteDomain removes a domain; mail.ErrInUse while it has addresses.
-func (*Directory) DeleteDomain(tx kv.Tx, name mail.Domain) error {
-	old, err := tx.Get(domainKey(name))
-	if err != nil {
-		return err
-	}
-	if old == nil {
-		return fmt.Errorf("directory: domain %s: %w", name, mail.ErrNotFound)
-	}
-	r := kv.Prefix(append(append(key(kindAddress), name...), separator))
-	r.Limit = 1
-	for _, err := range tx.Scan(r) {
-		if err != nil {
-			return err
-		}
-		return fmt.Errorf("directory: domain %s still has accounts or aliases: %w", name, mail.ErrInUse)
-	}
-	tx.Delete(domainKey(name))
-	return nil
-}
-
-// Domains gives all domains in order.
-func (d *Directory) Domains(ctx context.Context) ([]Domain, error) {
-	var out []Domain
-	err := d.DB.View(ctx, func(r kv.Reader) error {
-		out = out[:0]
-		p := key(kindDomain)
-		for row, err := range r.Scan(kv.Prefix(p)) {
-			if err != nil {
-				return err
-			}
-			dec := kv.Decode(row.Value)
-			out = append(out, Domain{Name: mail.Domain(row.Key[len(p):]), Created: time.Unix(dec.Varint(), 0)})
-			if err := dec.Err(); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("directory: domains: %w", err)
-	}
-	return out, nil
-}
-
-// HasDomain tells whether we receive mail for name.
-func (d *Directory) HasDomain(ctx context.Context, name mail.Domain) (bool, error) {
-	found := false
-	err := d.DB.View(ctx, func(r kv.Reader) error {
-		v, err := r.Get(domainKey(name))
-		found = v != nil
-		return err
-	})
-	if err != nil {
-		return false, fmt.Errorf("directory: domain %s: %w", name, err)
-	}
-	return found, nil
 }
 
 // Secret gives the server's own secret of that name, made at first use and the

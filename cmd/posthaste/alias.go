@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"posthaste/internal/service/admind"
+)
+
+func (t *tool) alias() *cobra.Command {
+	c := &cobra.Command{Use: "alias", Short: "Addresses whose mail goes to others", GroupID: "people"}
+	c.AddCommand(
+		&cobra.Command{
+			Use: "add ADDRESS TARGET...", Short: "Send an address's mail to one or more others, here or elsewhere", Args: cobra.MinimumNArgs(2),
+			Example: `  posthaste alias add info@example.org ada@example.org bob@example.org
+  posthaste alias add @example.org ada@example.org     all that nobody else takes`,
+			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+				return c.AddAlias(ctx, args[0], args[1:])
+			}),
+		},
+		&cobra.Command{
+			Use: "set ADDRESS TARGET...", Short: "Send an alias's mail to others than before", Args: cobra.MinimumNArgs(2),
+			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+				return c.SetAlias(ctx, args[0], args[1:])
+			}),
+		},
+		&cobra.Command{
+			Use: "list", Short: "List all aliases", Args: cobra.NoArgs,
+			RunE: t.with(func(ctx context.Context, c *admind.Client, _ []string) error {
+				list, err := c.Aliases(ctx)
+				for _, a := range list {
+					fmt.Println(a.Address, "→", strings.Join(a.Targets, ", "))
+				}
+				return err
+			}),
+		},
+		&cobra.Command{
+			Use: "remove ADDRESS", Short: "Remove an alias", Args: cobra.ExactArgs(1),
+			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+				return c.RemoveAlias(ctx, args[0])
+			}),
+		})
+	return c
+}
+
+func (t *tool) address() *cobra.Command {
+	c := &cobra.Command{Use: "address", Short: "Where mail to an address goes", GroupID: "people"}
+	c.AddCommand(&cobra.Command{
+		Use: "explain ADDRESS", Short: "Tell where mail to an address goes, and why", Args: cobra.ExactArgs(1),
+		Long: `Tell in sentences where mail to an address goes: to whom, over which aliases, and
+by which rule. Nothing is sent.`,
+		Example: "  posthaste address explain info+shop@example.org",
+		RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+			e, err := c.Explain(ctx, args[0])
+			for _, l := range e.Lines {
+				fmt.Println(l)
+			}
+			return err
+		}),
+	})
+	return c
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"posthaste/internal/service/admind"
+)
+
+func (t *tool) domain() *cobra.Command {
+	c := &cobra.Command{Use: "domain", Short: "Domains that mail is received for", GroupID: "people"}
+	c.AddCommand(t.domainAdd(),
+		&cobra.Command{
+			Use: "list", Short: "List all domains", Args: cobra.NoArgs,
+			RunE: t.with(func(ctx context.Context, c *admind.Client, _ []string) error {
+				list, err := c.Domains(ctx)
+				for _, d := range list {
+					fmt.Println(d.Name + remarks(d))
+				}
+				return err
+			}),
+		},
+		&cobra.Command{
+			Use: "separators DOMAIN CHARACTERS", Short: "Choose what stands between an address and its detail", Args: cobra.ExactArgs(2),
+			Long: `Choose the characters that may stand between an address and a detail behind it.
+By default this is "+": mail to ada+shop@example.org comes to ada@example.org.
+Several can be given; "none" means that addresses of the domain have no details.
+
+An address that is there as it is written always counts first, and of several
+that fit, the longest.`,
+			Example: `  posthaste domain separators example.org +-     also ada-shop@example.org
+  posthaste domain separators example.org none`,
+			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+				if args[1] == "none" {
+					args[1] = ""
+				}
+				return c.SetSeparators(ctx, args[0], args[1])
+			}),
+		},
+		&cobra.Command{
+			Use: "dns DOMAIN", Short: "Print the records that a domain should have in the DNS", Args: cobra.ExactArgs(1),
+			Long: `Print the records that a domain should have in the DNS, in the form of a zone
+file, with the reason for each. The keys that sign the domain's mail are made
+when they are first asked for.`,
+			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+				list, err := c.Records(ctx, args[0])
+				for _, r := range list {
+					fmt.Printf("; %s\n%s.  IN  %s  %s\n", r.Why, r.Name, r.Type, r.Value)
+				}
+				return err
+			}),
+		},
+		&cobra.Command{
+			Use: "remove DOMAIN", Short: "Remove a domain that has no accounts and aliases left", Args: cobra.ExactArgs(1),
+			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+				return c.RemoveDomain(ctx, args[0])
+			}),
+		})
+	return c
+}
+
+// remarks tells what is special about a domain.
+func remarks(d admind.Domain) string {
+	switch {
+	case d.AliasOf != "":
+		return "  another name of " + d.AliasOf
+	case d.Separators == "":
+		return "  no details"
+	case d.Separators != "+":
+		return "  details after " + d.Separators
+	}
+	return ""
+}
+
+func (t *tool) domainAdd() *cobra.Command {
+	var of string
+	c := &cobra.Command{
+		Use: "add DOMAIN...", Short: "Receive mail for a domain", Args: cobra.MinimumNArgs(1),
+		Example: `  posthaste domain add example.org
+  posthaste domain add example.net --alias-of example.org     every address of example.org under both names`,
+	}
+	c.Flags().StringVar(&of, "alias-of", "", "a `domain` that this is another name of")
+	c.RunE = t.with(func(ctx context.Context, cl *admind.Client, args []string) error {
+		for _, a := range args {
+			var err error
+			if of != "" {
+				err = cl.AddDomainAlias(ctx, a, of)
+			} else {
+				err = cl.AddDomain(ctx, a)
+			}
+			if err != nil {
+				return err
+			}
+			fmt.Println("added", a)
+		}
+		return nil
+	})
+	return c
+}
