@@ -73,6 +73,9 @@ func (p *pool) take(key string) *session {
 // put keeps a session for a while, if it has sent less than most messages.
 func (p *pool) put(key string, s *session, most int) {
 	s.sent++
+	if n := s.client.Extensions().MailMax; n > 0 { // RFC 9422 §4.1
+		most = min(most, n)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s.sent >= most || len(p.idle[key]) >= maxIdleKept {

@@ -236,6 +236,31 @@ func TestClientSend(t *testing.T) {
 			want: "bø@b.example 5.6.7 \"message needs SMTPUTF8, which the next host does not speak\" ",
 		},
 		{
+			name: "limits", script: `S: 220 mx.example
+		C: EHLO me.example
+		S: 250-mx.example
+		S: 250-LIMITS MAILMAX=5 RCPTMAX=2 OTHER=1
+		S: 250 PIPELINING
+		C: MAIL FROM:<a@a.example>
+		C: RCPT TO:<b@b.example>
+		C: RCPT TO:<c@b.example>
+		C: DATA
+		S: 250 OK
+		S: 250 OK
+		S: 550 5.1.1 no
+		S: 354 go
+		C: x
+		C: .
+		S: 250 one
+		C: MAIL FROM:<a@a.example>
+		C: RCPT TO:<d@b.example>
+		C: RCPT TO:<e@b.example>
+		C: DATA
+		S: 421 4.3.2 enough`, env: envelope(t, "b@b.example", "c@b.example", "d@b.example", "e@b.example", "f@b.example"), body: "x\r\n", err: true,
+			want: "b@b.example 2.0.0 \"250 one\" mx.example\nc@b.example 5.1.1 \"550 5.1.1 no\" mx.example\nd@b.example 4.3.2 \"421 4.3.2 enough\" mx.example\n" +
+				"e@b.example 4.3.2 \"421 4.3.2 enough\" mx.example\nf@b.example 4.4.2 \"session ended before this recipient's turn\" ",
+		},
+		{
 			name: "lmtp", dialect: LMTP, script: lmtp + `C: MAIL FROM:<a@a.example>
 		C: RCPT TO:<b@b.example>
 		C: RCPT TO:<c@b.example>

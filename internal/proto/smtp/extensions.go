@@ -18,6 +18,7 @@ type Extensions struct {
 	Sized      bool  // RFC 1870
 	Size       int64 // the largest message, 0 if it does not say
 	RcptMax    int   // RFC 9422: recipients per transaction, 0 if it does not say
+	MailMax    int   // RFC 9422: transactions per session, 0 if it does not say
 	// HoldMax is how long a message may be held back, HoldUntil when that ends:
 	// FUTURERELEASE, RFC 4865 §4. 0 if it is not offered.
 	HoldMax   time.Duration
@@ -59,10 +60,16 @@ func ParseExtensions(text string) Extensions {
 			x.HoldMax, x.HoldUntil = parseFutureRelease(args)
 		case "LIMITS":
 			for _, f := range strings.Fields(strings.ToUpper(args)) {
-				if v, ok := strings.CutPrefix(f, "RCPTMAX="); ok {
-					if n, ok := parseSize(v); ok && n > 0 && n < 1<<20 {
-						x.RcptMax = int(n)
-					}
+				name, v, _ := strings.Cut(f, "=")
+				n, ok := parseSize(v)
+				if !ok || n == 0 || n >= 1<<20 {
+					continue
+				}
+				switch name {
+				case "RCPTMAX":
+					x.RcptMax = int(n)
+				case "MAILMAX":
+					x.MailMax = int(n)
 				}
 			}
 		}

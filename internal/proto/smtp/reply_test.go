@@ -92,6 +92,12 @@ func TestExtensions(t *testing.T) {
 	if y := ParseExtensions(text); y.Text("mx.example.org") != want {
 		t.Errorf("read back as %+v", y)
 	}
+	if y := ParseExtensions("x\nLIMITS rcptmax=7 MAILMAX=0 RCPTDOMAINMAX=1"); y.RcptMax != 7 || y.MailMax != 0 {
+		t.Errorf("limits: %+v", y)
+	}
+	if y := ParseExtensions("x\nLIMITS MAILMAX=9"); y.MailMax != 9 {
+		t.Errorf("limits: %+v", y)
+	}
 	if y := ParseExtensions("PIPELINING"); y.Pipelining {
 		t.Error("the greeting was taken for an extension")
 	}

@@ -18,10 +18,42 @@ const maxPipelined = 100
 // RFC 5321 §3.8
 var ErrClosing = errors.New("the peer is closing the session")
 
-// Send sends prefix and then body to the recipients of env, in one
-// transaction, and gives what became of each, in their order. It does so even
-// if there is an error, which means that the session is at its end.
-func (c *Client) Send(env mail.Envelope, prefix []byte, body mail.Body) ([]mail.Outcome, error) {
+// Send sends prefix and then body to the recipients of env, and gives what became
+// of each, in their order. It does so even if there is an error, which means that
+// the session is at its end. It takes one transaction, or as many as the other
+// side's limit of recipients makes necessary. RFC 9422 §4.2
+func (c *Client) Send(env mail.Envelope, prefix []byte, body mail.Body) (outs []mail.Outcome, err error) {
+	rcpts := env.Recipients
+	most := len(rcpts)
+	if c.ext.RcptMax > 0 {
+		most = min(most, c.ext.RcptMax)
+	}
+	for {
+		env.Recipients = rcpts[:min(most, len(rcpts))]
+		var some []mail.Outcome
+		if err == nil {
+			some, err = c.transaction(env, prefix, body)
+		} else {
+			some = unsent(env.Recipients)
+		}
+		outs, rcpts = append(outs, some...), rcpts[len(env.Recipients):]
+		if len(rcpts) == 0 {
+			return outs, err
+		}
+	}
+}
+
+// unsent gives the outcomes of recipients that a session did not come to.
+func unsent(rcpts []mail.Recipient) []mail.Outcome {
+	outs := make([]mail.Outcome, len(rcpts))
+	for i, r := range rcpts {
+		outs[i] = mail.Outcome{Recipient: r, Status: mail.Status{Class: 4, Subject: 4, Detail: 2}, Text: "session ended before this recipient's turn"}
+	}
+	return outs
+}
+
+// transaction is Send for as many recipients as the other side takes at once.
+func (c *Client) transaction(env mail.Envelope, prefix []byte, body mail.Body) ([]mail.Outcome, error) {
 	s := sending{c: c, env: env, outs: make([]mail.Outcome, len(env.Recipients)), state: make([]state, len(env.Recipients))}
 	for i, r := range env.Recipients {
 		s.outs[i].Recipient = r
