@@ -30,6 +30,7 @@ var siblings = map[string][]string{
 	"proto/imap":           {"proto/message"},
 	"proto/dsn":            {"proto/message"},
 	"store/mailbox":        {"store/body"},
+	"store/allowance":      {"store/mailbox"},
 	"store/maildrop":       {"store/mailbox"},
 	"store/queue":          {"store/body"},
 	"agent/mx":             {"agent/mda"},

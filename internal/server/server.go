@@ -38,6 +38,7 @@ import (
 	"posthaste/internal/service/imapd"
 	"posthaste/internal/service/pop3d"
 	"posthaste/internal/service/smtpd"
+	"posthaste/internal/store/allowance"
 	"posthaste/internal/store/body"
 	"posthaste/internal/store/directory"
 	"posthaste/internal/store/journal"
@@ -108,7 +109,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 	deliver := &mda.Agent{Hostname: host, DB: o.DB, Bodies: bodies, Directory: h.directory, Mailboxes: h.mailboxes, Queue: q, Journal: h.journal, Log: o.Log}
 	h.lmtp = &mda.Door{Hostname: c.Hostname, Agent: deliver}
 	h.mx = &mx.Agent{Hostname: c.Hostname, Delivery: deliver, Bodies: bodies, Journal: h.journal, Log: o.Log, Postmaster: host, DNS: o.DNS, Trusted: c.Receive.TrustedNetworks}
-	h.msa = &msa.Agent{Hostname: c.Hostname, Delivery: deliver, Directory: h.directory, Bodies: bodies, Journal: h.journal, Log: o.Log, Signers: keys.Signers}
+	h.msa = &msa.Agent{Hostname: c.Hostname, Delivery: deliver, Directory: h.directory, Bodies: bodies, Journal: h.journal, Log: o.Log, Signers: keys.Signers, Allowance: &allowance.Store{DB: o.DB}, PerDay: c.Limits.RecipientsPerDay}
 	h.auth = &auth.Agent{Directory: h.directory, Trusted: c.Limits.TrustedNetworks}
 	h.shape = shaper(c)
 	route, err := h.routes(&mta.Local{Delivery: deliver, Bodies: bodies})

@@ -18,12 +18,14 @@ import (
 	"posthaste/internal/proto/dkim"
 	"posthaste/internal/proto/message"
 	"posthaste/internal/proto/smtp"
+	"posthaste/internal/store/allowance"
 	"posthaste/internal/store/body"
 	"posthaste/internal/store/directory"
 	"posthaste/internal/store/journal"
 )
 
-// An Agent takes submissions. All fields but Signers must be set.
+// An Agent takes submissions. All fields but Signers must be set, Allowance only
+// with PerDay.
 type Agent struct {
 	Hostname  string
 	Delivery  *mda.Agent
@@ -34,6 +36,10 @@ type Agent struct {
 	// Signers gives those who sign a domain's mail that leaves for elsewhere;
 	// nil: nobody does.
 	Signers func(ctx context.Context, d mail.Domain) ([]*dkim.Signer, error)
+	// Allowance counts recipients, and PerDay is how many an account may write to
+	// within a day; 0: as many as it likes.
+	Allowance *allowance.Store
+	PerDay    int
 }
 
 // Begin opens a mail transaction for somebody who has logged in.
@@ -165,6 +171,9 @@ func (t *transaction) take(ctx context.Context, st *body.Staged) error {
 		}
 		defer st.Close()
 	}
+	if err := t.allowed(ctx); err != nil {
+		return err
+	}
 	m := mda.Mail{Envelope: t.env, Body: st, Release: t.release, Trace: mda.Received(t.a.Hostname, "ESMTP", t.peer, t.env, now)}
 	if t.a.Signers != nil {
 		signed := now
@@ -177,6 +186,26 @@ func (t *transaction) take(ctx context.Context, st *body.Staged) error {
 		Trace: t.env.Trace, Time: now, Kind: trace.Submitted, Sender: t.peer.Login, Remote: "[" + t.peer.Addr.Addr().Unmap().String() + "]", Size: st.Size(),
 	}}
 	return t.a.Delivery.Deliver(ctx, m)
+}
+
+// allowed refuses what is more than the account may send.
+func (t *transaction) allowed(ctx context.Context) error {
+	if t.a.PerDay == 0 {
+		return nil
+	}
+	n := len(t.env.Recipients)
+	ok, room, err := t.a.Allowance.Take(ctx, t.peer.Account, n, t.a.PerDay)
+	switch {
+	case err != nil:
+		return fmt.Errorf("msa: %w", err)
+	case ok:
+		return nil
+	case room.IsZero():
+		return mail.Refuse("5.5.3", fmt.Sprintf("this message has %d recipients, and you may write to %d within a day", n, t.a.PerDay), "")
+	}
+	t.a.Log.Warn("an account has written to as many as it may within a day", "account", t.peer.Login.String(), "limit", t.a.PerDay)
+	return mail.Refuse("4.7.1", fmt.Sprintf("you have written to as many people as you may within a day (%d): there is room for this message at %s",
+		t.a.PerDay, room.UTC().Format("15:04 UTC on 2 January")), "")
 }
 
 // sign gives the signatures of the author's domain. Several authors are not of

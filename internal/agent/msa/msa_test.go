@@ -12,6 +12,7 @@ import (
 	"posthaste/internal/base/trace"
 	"posthaste/internal/proto/message"
 	"posthaste/internal/proto/smtp"
+	"posthaste/internal/store/allowance"
 	"posthaste/test/house"
 )
 
@@ -75,6 +76,30 @@ func submit(t testing.TB, h *house.House, text string, to ...string) (mail.Trace
 		}
 	}
 	return tx.ID(), tx.Data(t.Context(), iotest.HalfReader(strings.NewReader(text)))
+}
+
+// TestPerDay: how many people an account may write to.
+func TestPerDay(t *testing.T) {
+	h := newHouse(t)
+	h.MSA.Allowance, h.MSA.PerDay = &allowance.Store{DB: h.DB}, 3
+	for i, c := range []struct {
+		to   []string
+		want string
+	}{
+		{[]string{"a@far.example", "b@far.example"}, ""},
+		{[]string{"a@far.example", "b@far.example"}, "4.7.1"},
+		{[]string{"a@far.example", "b@far.example", "c@far.example", "d@far.example"}, "5.5.3"},
+		{[]string{"bob@a.example"}, ""},
+		{[]string{"bob@a.example"}, "4.7.1"},
+	} {
+		_, err := submit(t, h, "From: ada@a.example\r\n\r\nHello\r\n", c.to...)
+		if status(err) != c.want {
+			t.Errorf("message %d: %v, want %q", i+1, err, c.want)
+		}
+	}
+	if n := len(h.Waiting()); n != 1 {
+		t.Errorf("%d items wait, want that of the first message", n)
+	}
 }
 
 // TestAuthor: who may send as whom, in the From field.

@@ -125,6 +125,7 @@ type Receive struct {
 type Limits struct {
 	MessageSize           Size `toml:"message_size"`
 	Recipients            int  `toml:"recipients"`              // of one message
+	RecipientsPerDay      int  `toml:"recipients_per_day"`      // of an account; 0 is no limit
 	Connections           int  `toml:"connections"`             // on each listener
 	ConnectionsPerAddress int  `toml:"connections_per_address"` // IPv6: per /64
 	SessionsPerAccount    int  `toml:"sessions_per_account"`    // of IMAP, at once
@@ -228,7 +229,7 @@ func Default() Config {
 		},
 		DNS:     DNS{DNSSEC: "auto"},
 		Receive: Receive{TrustedNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}},
-		Limits:  Limits{MessageSize: 50 << 20, Recipients: 100, Connections: 10_000, ConnectionsPerAddress: 100, SessionsPerAccount: 100},
+		Limits:  Limits{MessageSize: 50 << 20, Recipients: 100, RecipientsPerDay: 2000, Connections: 10_000, ConnectionsPerAddress: 100, SessionsPerAccount: 100},
 		Queue: Queue{
 			FirstRetry: Duration(time.Minute), LastRetry: Duration(4 * time.Hour), WarnAfter: Duration(4 * time.Hour), GiveUp: Duration(5 * 24 * time.Hour),
 			Workers: 100, PerDomain: 10,
@@ -327,7 +328,7 @@ func (c *Config) check() error {
 	if err := c.DNS.check(); err != nil {
 		return err
 	}
-	if c.Limits.MessageSize < 64<<10 || c.Limits.Recipients < 1 || c.Limits.Connections < 1 || c.Limits.ConnectionsPerAddress < 1 || c.Limits.SessionsPerAccount < 1 {
+	if c.Limits.MessageSize < 64<<10 || c.Limits.Recipients < 1 || c.Limits.RecipientsPerDay < 0 || c.Limits.Connections < 1 || c.Limits.ConnectionsPerAddress < 1 || c.Limits.SessionsPerAccount < 1 {
 		return errors.New("limits: message_size must be at least 64KB, the others at least 1")
 	}
 	if c.Queue.Workers < 1 || c.Queue.PerDomain < 1 || c.Queue.FirstRetry > c.Queue.LastRetry {

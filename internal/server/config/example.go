@@ -96,6 +96,7 @@ hostname = "mail.example.org"
 [limits]
 # message_size = "50MB"
 # recipients = 100                 # of one message
+# recipients_per_day = 2000        # that an account may write to, in all; 0: as many as it likes
 # connections = 10000              # on each listener
 # connections_per_address = 100    # of an IPv6 address: its /64
 # sessions_per_account = 100       # of IMAP, at once
