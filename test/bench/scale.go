@@ -11,6 +11,7 @@ import (
 
 var (
 	million = flag.Int("scale", 0, "also: a mailbox with so many messages (1000000), in our server only")
+	queueOf = flag.Int("queue", 100_000, "messages in the queue that goes with -scale")
 	folders = flag.Int("folders", 10_000, "mailboxes of the account that goes with -scale")
 )
 
@@ -20,6 +21,7 @@ func scales() []workload {
 	return []workload{
 		{name: fmt.Sprintf("%d messages", *million), run: manyMessages, once: true},
 		{name: fmt.Sprintf("%d mailboxes", *folders), run: manyMailboxes, once: true},
+		{name: fmt.Sprintf("%d in the queue", *queueOf), run: longQueue, once: true},
 	}
 }
 
@@ -109,4 +111,74 @@ func manyMailboxes(s *server, n *notes) error {
 	t.run("SELECT one", `SELECT "Clients/2/2/2"`)
 	_, gone := t.w.do("DELETE Clients/3/3/3")
 	return errors.Join(t.err, gone)
+}
+
+const (
+	deadDomains = 1000
+	ofAlias     = 100 // destinations of one alias
+)
+
+// longQueue fills the queue with mail to a thousand destinations that take none,
+// kills the server, and sees how soon it is back, and whether mail to somebody
+// who does take it goes through.
+func longQueue(s *server, n *notes) error {
+	for a := range deadDomains / ofAlias {
+		args := []string{"alias", "add", fmt.Sprintf("dead%d@%s", a, domain)}
+		for i := range ofAlias {
+			args = append(args, fmt.Sprintf("x@dead%d.example", a*ofAlias+i))
+		}
+		if _, err := s.tool(args...); err != nil {
+			return err
+		}
+	}
+	w, err := dialSMTP(s.smtp)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	all := letters(4 << 10)
+	var buf []byte
+	began := time.Now()
+	for i := range *queueOf / ofAlias {
+		buf = all[i%len(all)].stamped(buf)
+		if err := w.send("someone@"+abroad, fmt.Sprintf("dead%d@%s", i%(deadDomains/ofAlias), domain), buf); err != nil {
+			return err
+		}
+	}
+	n.add("queued/s", float64(*queueOf)/time.Since(began).Seconds())
+	n.add("MB PSS", float64(s.group.pss())/1024)
+	began = time.Now()
+	if err := s.again(); err != nil {
+		return err
+	}
+	n.add("restart ms", time.Since(began).Seconds()*1e3)
+	if w, err = dialSMTP(s.smtp); err != nil {
+		return err
+	}
+	defer w.Close()
+	var through []time.Duration
+	for range 20 {
+		before := theSink.count.Load()
+		began = time.Now()
+		buf = all[0].stamped(buf)
+		if err := w.send("someone@"+abroad, s.far, buf); err != nil {
+			return err
+		}
+		for theSink.count.Load() == before {
+			if time.Since(began) > time.Minute {
+				return errors.New("mail to a living destination does not go through")
+			}
+			time.Sleep(time.Millisecond)
+		}
+		through = append(through, time.Since(began))
+	}
+	n.add("a living one, p50 ms", percentile(through, 0.5))
+	n.add("a living one, worst ms", percentile(through, 1))
+	began = time.Now()
+	if _, err := s.tool("queue"); err != nil {
+		return err
+	}
+	n.add("posthaste queue ms", time.Since(began).Seconds()*1e3)
+	n.add("MB PSS after", float64(s.group.pss())/1024)
+	return nil
 }

@@ -23,6 +23,9 @@ type server struct {
 	far              string // who takes mail for elsewhere
 	group            group
 	stop             func() error
+	// tool runs the program's command, again starts the server anew: ours only.
+	tool  func(args ...string) ([]byte, error)
+	again func() error
 }
 
 const (
@@ -204,9 +207,16 @@ func startPosthaste(dir string, to *sink) (s *server, err error) {
 	if err := errors.Join(writeFile(conf, text), writeFile(filepath.Join(dir, "people"), people)); err != nil {
 		return nil, err
 	}
+	s.tool = func(args ...string) ([]byte, error) {
+		out, err := exec.Command(bin, append(args, "--config", conf)...).CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("posthaste %v: %w: %s", args, err, out)
+		}
+		return out, err
+	}
 	for _, args := range [][]string{{"domain", "add", domain}, {"account", "add", "--file", filepath.Join(dir, "people")}, {"alias", "add", s.far, "someone@" + abroad}} {
-		if out, err := exec.Command(bin, append(args, "--config", conf)...).CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("posthaste %v: %w: %s", args, err, out)
+		if _, err := s.tool(args...); err != nil {
+			return nil, err
 		}
 	}
 	if s.group, err = newGroup("posthaste"); err != nil {
@@ -219,6 +229,14 @@ func startPosthaste(dir string, to *sink) (s *server, err error) {
 	s.stop = func() error {
 		err := errors.Join(c.Process.Signal(syscall.SIGTERM), c.Wait())
 		return errors.Join(err, s.group.remove())
+	}
+	s.again = func() (err error) {
+		c.Process.Kill()
+		c.Wait()
+		if c, err = s.group.start(bin, "serve", "--config", conf); err != nil {
+			return err
+		}
+		return answers(s.smtp, s.imap, s.pop3)
 	}
 	return s, answers(s.smtp, s.imap, s.pop3)
 }

@@ -264,6 +264,12 @@ func (s *sink) serve(c net.Conn) {
 			return
 		}
 		switch string(bytes.ToUpper(l[:min(4, len(l))])) {
+		case "RCPT":
+			if bytes.Contains(l, []byte("@dead")) {
+				out.WriteString("451 4.3.0 not now\r\n")
+			} else {
+				out.WriteString("250 ok\r\n")
+			}
 		case "EHLO":
 			out.WriteString("250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 100000000\r\n")
 		case "DATA":
