@@ -9,6 +9,7 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -26,6 +27,7 @@ import (
 	"posthaste/internal/agent/mx"
 	"posthaste/internal/agent/postmaster"
 	"posthaste/internal/agent/registrar"
+	"posthaste/internal/agent/sts"
 	"posthaste/internal/base/dns"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/engine/blob"
@@ -45,6 +47,7 @@ import (
 	"posthaste/internal/store/keyring"
 	"posthaste/internal/store/mailbox"
 	"posthaste/internal/store/maildrop"
+	"posthaste/internal/store/policies"
 	"posthaste/internal/store/queue"
 )
 
@@ -58,6 +61,8 @@ type Outside struct {
 	DNS    dns.Resolver
 	Dial   func(ctx context.Context, network, addr string) (net.Conn, error)
 	Log    *slog.Logger
+	// Roots are the authorities whose certificates are trusted; nil: the system's.
+	Roots *x509.CertPool
 	// TLS is for the listeners; nil: there is no TLS.
 	TLS *tls.Config
 	// Listen opens a port.
@@ -81,6 +86,7 @@ type House struct {
 	post      *postmaster.Agent
 	transfer  *mta.Agent
 	remotes   []*mta.Remote
+	sts       *sts.Agent
 	shape     *mta.Shaper
 	mx        *mx.Agent
 	msa       *msa.Agent
@@ -112,6 +118,9 @@ func Build(c config.Config, o Outside) (*House, error) {
 	h.msa = &msa.Agent{Hostname: c.Hostname, Delivery: deliver, Directory: h.directory, Bodies: bodies, Journal: h.journal, Log: o.Log, Signers: keys.Signers, Allowance: &allowance.Store{DB: o.DB}, PerDay: c.Limits.RecipientsPerDay}
 	h.auth = &auth.Agent{Directory: h.directory, Trusted: c.Limits.TrustedNetworks}
 	h.shape = shaper(c)
+	said := &policies.Store{DB: o.DB}
+	web := &sts.Web{DNS: o.DNS, Dial: o.Dial, Roots: o.Roots}
+	h.sts = &sts.Agent{Store: said, DNS: o.DNS, Fetch: web.Policy, Log: o.Log}
 	route, err := h.routes(&mta.Local{Delivery: deliver, Bodies: bodies})
 	if err != nil {
 		return nil, err
@@ -122,7 +131,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 		GiveUp: time.Duration(c.Queue.GiveUp), WarnAfter: time.Duration(c.Queue.WarnAfter),
 		FirstRetry: time.Duration(c.Queue.FirstRetry), LastRetry: time.Duration(c.Queue.LastRetry),
 	}
-	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Bodies: bodies, Queue: q, Journal: h.journal, Log: o.Log, KeepDead: time.Duration(c.Deleted.Keep), MaxDead: int64(c.Deleted.Limit)}
+	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Bodies: bodies, Queue: q, Journal: h.journal, Policies: said, Log: o.Log, KeepDead: time.Duration(c.Deleted.Keep), MaxDead: int64(c.Deleted.Limit)}
 	h.Admin = &admind.Server{
 		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: keys, Quota: int64(c.Limits.AccountQuota), Hash: hash, AppPassword: auth.NewAppPassword},
 		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Queue: q, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Delivery: deliver, Version: o.Version, Log: o.Log,
@@ -147,7 +156,9 @@ func hash(_ context.Context, password string, now directory.Credentials) (direct
 // routes gives the way to a domain: our own mailboxes, a route of the
 // configuration, or the domain's MX.
 func (h *House) routes(local mta.Transport) (func(context.Context, mail.Domain) (mta.Transport, error), error) {
-	open := h.remote(nil, &tls.Config{InsecureSkipVerify: true}) // opportunistic: any TLS is better than none
+	// Opportunistic, if a domain does not say more: any TLS is better than none.
+	open := h.remote(nil, &tls.Config{InsecureSkipVerify: true, RootCAs: h.o.Roots, MinVersion: tls.VersionTLS12})
+	open.STS = h.sts.Policy
 	fixed := map[mail.Domain]mta.Transport{}
 	for _, r := range h.c.Routes {
 		t, err := h.fixed(r)
@@ -194,9 +205,9 @@ func (h *House) fixed(r config.Route) (mta.Transport, error) {
 	case "opportunistic":
 		cfg = &tls.Config{InsecureSkipVerify: true}
 	case "required":
-		cfg, to.RequireTLS = &tls.Config{}, true
+		cfg, to.RequireTLS = &tls.Config{RootCAs: h.o.Roots}, true
 	case "implicit":
-		cfg, to.RequireTLS, to.ImplicitTLS = &tls.Config{}, true, true
+		cfg, to.RequireTLS, to.ImplicitTLS = &tls.Config{RootCAs: h.o.Roots}, true, true
 	}
 	if r.Username != "" {
 		to.Login = login(r)
@@ -241,7 +252,7 @@ func (h *House) Run(ctx context.Context, ready func()) error {
 		}
 		serve = append(serve, func(ctx context.Context) error { return s.Serve(ctx, ln) })
 	}
-	serve = append(serve, h.transfer.Run, h.post.Run, h.watch)
+	serve = append(serve, h.transfer.Run, h.post.Run, h.watch, h.sts.Run)
 	report := func(err error) { h.o.Log.Error("in the background", "error", err) }
 	serve = append(serve,
 		func(ctx context.Context) error { return h.journal.Run(ctx, report) },

@@ -25,6 +25,7 @@ type session struct {
 	secure bool
 	tls    string // in words; "" in clear
 	proof  string // how the host has shown that it is the right one
+	doubt  error  // what is wrong with it, if that only matters to who asks
 	sent   int
 	timer  *time.Timer
 }

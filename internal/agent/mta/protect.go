@@ -12,6 +12,7 @@ import (
 	"posthaste/internal/base/dns"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/dane"
+	"posthaste/internal/proto/mtasts"
 	"posthaste/internal/proto/smtp"
 	"posthaste/internal/proto/tlsrpt"
 )
@@ -20,6 +21,9 @@ import (
 // opportunistic TLS: any is better than none, and none is better than no mail.
 type protection struct {
 	kind tlsrpt.Kind // what asks for it; "" is nobody
+	// testing: whatever is wrong is only told of. RFC 8461 §5
+	testing bool
+	sts     mtasts.Policy
 	// records describe the host's certificate; without any, nobody looks at it.
 	records []dns.TLSA
 	// base is the name that they stand under, which the host hears in the
@@ -32,14 +36,14 @@ type protection struct {
 }
 
 // must tells whether nothing may be sent without it.
-func (p *protection) must() bool { return p.kind != "" }
+func (p *protection) must() bool { return p.kind != "" && !p.testing }
 
 // label begins what is said of a host that lacks the protection.
 func (p *protection) label() string {
-	if p.kind == tlsrpt.TLSA {
-		return "DANE: "
+	if p.kind == tlsrpt.STS {
+		return "MTA-STS: "
 	}
-	return "TLS: "
+	return "DANE: "
 }
 
 // An insecure is a host that cannot be spoken to as safely as it must.
@@ -52,19 +56,42 @@ type insecure struct {
 func (e *insecure) Error() string { return e.label + e.err.Error() }
 func (e *insecure) Unwrap() error { return e.err }
 
-// protect finds out how a host of a domain must be spoken to: by the TLSA records
-// of the name that its own is an alias of, or else of its own. An error is that
-// this cannot be found out: then the host is not used, for whoever can hold the
-// answer back could do so to have the mail in clear. RFC 7672 §2.2
-func (r *Remote) protect(ctx context.Context, d, host mail.Domain, mx dns.Answer[mail.Domain], ips dns.Answer[netip.Addr]) (*protection, error) {
+// protect finds out how a host of a domain must be spoken to: as its TLSA records
+// say, or else as the domain's MTA-STS policy does, which sts gives. An error is
+// that the host is not used. RFC 7672 §2.2, RFC 8461 §2, 5
+func (r *Remote) protect(ctx context.Context, d, host mail.Domain, mx dns.Answer[mail.Domain], ips dns.Answer[netip.Addr], sts func() mtasts.Policy) (*protection, error) {
 	if r.TLS == nil {
 		return nil, nil
 	}
 	// Answers that hold no longer than a session waits do so long enough for one.
 	p := &protection{good: time.Now().Add(max(min(mx.TTL, ips.TTL), maxIdle))}
-	if !mx.Secure || !ips.Secure && ips.Alias == "" {
+	if mx.Secure && (ips.Secure || ips.Alias != "") {
+		if err := r.dane(ctx, p, d, host, ips); err != nil {
+			return p, err
+		}
+		if len(p.records) > 0 {
+			return p, nil // the policy cannot make up for it
+		}
+	}
+	policy := sts()
+	if policy.Mode != mtasts.Enforce && (policy.Mode != mtasts.Testing || p.kind == tlsrpt.TLSA) {
 		return p, nil
 	}
+	p.kind, p.sts, p.base, p.names = tlsrpt.STS, policy, string(host), []string{string(host)}
+	p.testing = policy.Mode == mtasts.Testing
+	if !policy.Allows(host) && !p.testing {
+		return p, &insecure{result: tlsrpt.Validation, label: p.label(), err: errNotNamed}
+	}
+	return p, nil
+}
+
+// errNotNamed is a host that somebody may have put into the DNS.
+var errNotNamed = errors.New("the policy of the domain does not name this server")
+
+// dane looks for the TLSA records of the name that a host's own is an alias of,
+// or else of its own. An error is that this cannot be found out: whoever can hold
+// the answer back could do so to have the mail in clear. RFC 7672 §2.2.2
+func (r *Remote) dane(ctx context.Context, p *protection, d, host mail.Domain, ips dns.Answer[netip.Addr]) error {
 	bases := []string{string(host)}
 	if ips.Alias != "" && ips.Secure {
 		bases = []string{ips.Alias, string(host)}
@@ -75,16 +102,17 @@ func (r *Remote) protect(ctx context.Context, d, host mail.Domain, mx dns.Answer
 		case dns.IsAbsent(err):
 			continue
 		case err != nil:
-			return nil, &insecure{result: tlsrpt.DNSSECInvalid, label: "DANE: ", err: fmt.Errorf("what certificate it must have cannot be found out: %w", err)}
+			p.kind = tlsrpt.TLSA
+			return &insecure{result: tlsrpt.DNSSECInvalid, label: "DANE: ", err: fmt.Errorf("what certificate it must have cannot be found out: %w", err)}
 		case !ans.Secure:
 			continue
 		}
 		p.kind, p.base, p.records = tlsrpt.TLSA, base, dane.Usable(ans.Records)
 		p.names = []string{base, string(host), string(d)}
 		p.good = earlier(p.good, time.Now().Add(max(ans.TTL, maxIdle)))
-		return p, nil
+		return nil
 	}
-	return p, nil
+	return nil
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -99,49 +127,91 @@ func earlier(a, b time.Time) time.Time {
 // be protected.
 func (r *Remote) secure(ctx context.Context, s *session) error {
 	p := s.target.need
-	if p == nil || !p.must() {
+	if p == nil || p.kind == "" {
 		return s.startTLS(ctx, r.TLS, s.target.name)
 	}
 	cfg := r.TLS.Clone()
 	cfg.InsecureSkipVerify = true // it is verified here
 	var why error
 	cfg.VerifyConnection = func(cs tls.ConnectionState) error {
-		why = p.verify(cs.PeerCertificates, time.Now())
+		if why = p.verify(cs.PeerCertificates, r.TLS.RootCAs, time.Now()); p.testing {
+			return nil
+		}
 		return why
 	}
 	err := s.startTLS(ctx, cfg, p.base)
-	switch {
-	case err == nil:
-		s.proof = p.proof()
+	if err == nil {
+		if s.doubt = p.doubt(why); s.doubt == nil {
+			s.proof = p.proof()
+		}
 		return nil
+	}
+	if !p.must() || ctx.Err() != nil {
+		return err
+	}
+	return p.blame(why, err)
+}
+
+// doubt gives what is wrong with a host that is used nevertheless.
+func (p *protection) doubt(why error) error {
+	switch {
+	case !p.testing:
+		return nil
+	case !p.sts.Allows(mail.Domain(p.base)):
+		return &insecure{result: tlsrpt.Validation, label: p.label(), err: errNotNamed}
 	case why != nil:
 		return &insecure{result: resultOf(why), label: p.label(), err: why}
-	case errors.Is(err, smtp.ErrNoTLS):
+	}
+	return nil
+}
+
+// blame says why a host cannot be used.
+func (p *protection) blame(why, err error) error {
+	if why != nil {
+		return &insecure{result: resultOf(why), label: p.label(), err: why}
+	}
+	if errors.Is(err, smtp.ErrNoTLS) {
 		return &insecure{result: tlsrpt.NoSTARTTLS, label: p.label(), err: err}
 	}
 	if re, ok := errors.AsType[*smtp.ReplyError](err); ok && re.Command == "STARTTLS" {
 		return &insecure{result: tlsrpt.NoSTARTTLS, label: p.label(), err: fmt.Errorf("%w: %s", smtp.ErrNoTLS, re.Reply.String())}
 	}
-	if ctx.Err() != nil {
-		return err
-	}
 	return &insecure{result: tlsrpt.Validation, label: p.label(), err: err}
 }
 
 // verify checks the certificates that a host has shown.
-func (p *protection) verify(chain []*x509.Certificate, now time.Time) error {
+func (p *protection) verify(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) error {
+	if p.kind == tlsrpt.STS {
+		return trusted(chain, roots, p.base, now)
+	}
 	if len(p.records) == 0 {
 		return nil
 	}
 	return dane.Verify(p.records, chain, p.names, now)
 }
 
-// proof says how a session that has been opened is protected.
-func (p *protection) proof() string {
-	if len(p.records) == 0 {
-		return ""
+// trusted checks a host's certificate as a web browser does. RFC 8461 §4.2
+func trusted(chain []*x509.Certificate, roots *x509.CertPool, host string, now time.Time) error {
+	if len(chain) == 0 {
+		return errors.New("the server has shown no certificate")
 	}
-	return "verified by DANE"
+	opts := x509.VerifyOptions{DNSName: host, Roots: roots, Intermediates: x509.NewCertPool(), CurrentTime: now}
+	for _, c := range chain[1:] {
+		opts.Intermediates.AddCert(c)
+	}
+	_, err := chain[0].Verify(opts)
+	return err
+}
+
+// proof says how a host has shown that it is the right one.
+func (p *protection) proof() string {
+	switch {
+	case p.kind == tlsrpt.STS:
+		return "verified by MTA-STS"
+	case len(p.records) > 0:
+		return "verified by DANE"
+	}
+	return ""
 }
 
 // resultOf gives the name that reports have for a certificate that is not good.

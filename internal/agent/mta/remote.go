@@ -17,7 +17,9 @@ import (
 
 	"posthaste/internal/base/dns"
 	"posthaste/internal/base/mail"
+	"posthaste/internal/proto/mtasts"
 	"posthaste/internal/proto/smtp"
+	"posthaste/internal/proto/tlsrpt"
 	"posthaste/internal/store/body"
 	"posthaste/internal/store/queue"
 )
@@ -42,6 +44,12 @@ type Remote struct {
 	// TLS is for STARTTLS; nil does without. Where it verifies nobody, TLS is
 	// opportunistic: a host that cannot do it is spoken to in clear.
 	TLS *tls.Config
+	// STS gives the MTA-STS policy of a domain, whose Mode is empty if there is
+	// none, and what is wrong with the one that it says to have; nil: nobody has
+	// one.
+	STS func(ctx context.Context, d mail.Domain) (mtasts.Policy, tlsrpt.Result)
+	// Tell is told of every session, as far as TLS goes; nil: nobody is.
+	Tell func(Session)
 	// Fixed is where everything goes, instead of the domain's MX.
 	Fixed *Host
 	// Shape is told where domains lead; nil: nobody is.
@@ -130,6 +138,7 @@ func (r *Remote) connect(ctx context.Context, d mail.Domain) (*session, error) {
 			break
 		}
 		s, err := r.open(ctx, t)
+		r.tell(d, t, s, err)
 		if err == nil {
 			return s, nil
 		}
@@ -191,6 +200,7 @@ func (r *Remote) targets(ctx context.Context, d mail.Domain) ([]target, error) {
 	}
 	var out []target
 	var last, unsafe error
+	sts := r.policy(ctx, d)
 	for _, h := range hosts.Records {
 		ans, err := r.DNS.Addresses(ctx, h)
 		if err != nil {
@@ -199,9 +209,11 @@ func (r *Remote) targets(ctx context.Context, d mail.Domain) ([]target, error) {
 			}
 			continue
 		}
-		need, err := r.protect(ctx, d, h, hosts, ans)
+		need, err := r.protect(ctx, d, h, hosts, ans, sts)
 		if err != nil {
-			unsafe = fmt.Errorf("%s: %w", target{name: string(h), ip: ans.Records[0]}, err)
+			t := target{name: string(h), ip: ans.Records[0], need: need}
+			r.tell(d, t, nil, err)
+			unsafe = fmt.Errorf("%s: %w", t, err)
 			continue
 		}
 		for _, ip := range ans.Records {
@@ -300,9 +312,11 @@ func (r *Remote) open(ctx context.Context, t target) (*session, error) {
 		default:
 			r.Log.Info("TLS failed, sending in clear", "remote", t.String(), "error", err)
 			s.close()
+			failed := err
 			if s, err = r.greet(ctx, t); err != nil {
 				return nil, err
 			}
+			s.doubt = failed
 		}
 	}
 	if must && !s.secure {

@@ -17,6 +17,7 @@ import (
 	"posthaste/internal/store/journal"
 	"posthaste/internal/store/mailbox"
 	"posthaste/internal/store/maildrop"
+	"posthaste/internal/store/policies"
 	"posthaste/internal/store/queue"
 )
 
@@ -28,6 +29,7 @@ type Agent struct {
 	Bodies    *body.Store
 	Queue     *queue.Queue
 	Journal   *journal.Journal
+	Policies  *policies.Store
 	Log       *slog.Logger
 
 	// Every is how often the round is made, KeepDead how long expunged mail can be
@@ -118,7 +120,11 @@ func (a *Agent) Check(ctx context.Context, say func(string), progress func(done,
 	if err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
-	for _, w := range wrong {
+	more, err := a.Policies.Check(ctx)
+	if err != nil {
+		return fmt.Errorf("check: %w", err)
+	}
+	for _, w := range append(wrong, more...) {
 		say(w)
 	}
 	return a.queued(ctx, say)
