@@ -49,6 +49,7 @@ import (
 	"posthaste/internal/store/maildrop"
 	"posthaste/internal/store/policies"
 	"posthaste/internal/store/queue"
+	"posthaste/internal/store/suppression"
 )
 
 // Outside is what the house needs of the world; tests give it another world.
@@ -112,10 +113,11 @@ func Build(c config.Config, o Outside) (*House, error) {
 	h.journal = &journal.Journal{DB: o.DB}
 	q := &queue.Queue{DB: o.DB}
 	keys := &keyring.Keyring{DB: o.DB}
+	dead := &suppression.List{DB: o.DB, After: c.Queue.SuppressAfter}
 	deliver := &mda.Agent{Hostname: host, DB: o.DB, Bodies: bodies, Directory: h.directory, Mailboxes: h.mailboxes, Queue: q, Journal: h.journal, Log: o.Log}
 	h.lmtp = &mda.Door{Hostname: c.Hostname, Agent: deliver}
 	h.mx = &mx.Agent{Hostname: c.Hostname, Delivery: deliver, Bodies: bodies, Journal: h.journal, Log: o.Log, Postmaster: host, DNS: o.DNS, Trusted: c.Receive.TrustedNetworks}
-	h.msa = &msa.Agent{Hostname: c.Hostname, Delivery: deliver, Directory: h.directory, Bodies: bodies, Journal: h.journal, Log: o.Log, Signers: keys.Signers, Allowance: &allowance.Store{DB: o.DB}, PerDay: c.Limits.RecipientsPerDay}
+	h.msa = &msa.Agent{Hostname: c.Hostname, Delivery: deliver, Directory: h.directory, Bodies: bodies, Journal: h.journal, Log: o.Log, Signers: keys.Signers, Allowance: &allowance.Store{DB: o.DB}, PerDay: c.Limits.RecipientsPerDay, Suppression: dead}
 	h.auth = &auth.Agent{Directory: h.directory, Trusted: c.Limits.TrustedNetworks}
 	h.shape = shaper(c)
 	said := &policies.Store{DB: o.DB}
@@ -126,15 +128,15 @@ func Build(c config.Config, o Outside) (*House, error) {
 		return nil, err
 	}
 	h.transfer = &mta.Agent{
-		Hostname: c.Hostname, DB: o.DB, Bodies: bodies, Queue: q, Journal: h.journal, Log: o.Log, Route: route, Shape: h.shape,
+		Hostname: c.Hostname, DB: o.DB, Bodies: bodies, Queue: q, Journal: h.journal, Log: o.Log, Route: route, Shape: h.shape, Suppression: dead,
 		Workers: c.Queue.Workers, PerDomain: c.Queue.PerDomain,
 		GiveUp: time.Duration(c.Queue.GiveUp), WarnAfter: time.Duration(c.Queue.WarnAfter),
 		FirstRetry: time.Duration(c.Queue.FirstRetry), LastRetry: time.Duration(c.Queue.LastRetry),
 	}
-	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Bodies: bodies, Queue: q, Journal: h.journal, Policies: said, Log: o.Log, KeepDead: time.Duration(c.Deleted.Keep), MaxDead: int64(c.Deleted.Limit)}
+	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Bodies: bodies, Queue: q, Journal: h.journal, Policies: said, Suppression: dead, Log: o.Log, KeepDead: time.Duration(c.Deleted.Keep), MaxDead: int64(c.Deleted.Limit)}
 	h.Admin = &admind.Server{
 		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: keys, Quota: int64(c.Limits.AccountQuota), Hash: hash, AppPassword: auth.NewAppPassword},
-		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Queue: q, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Delivery: deliver, Version: o.Version, Log: o.Log,
+		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Queue: q, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Delivery: deliver, Suppression: dead, Version: o.Version, Log: o.Log,
 		Records: func(ctx context.Context, d mail.Domain) ([]admind.Record, error) { return records(ctx, keys, host, d) },
 	}
 	return h, nil

@@ -22,10 +22,11 @@ import (
 	"posthaste/internal/store/body"
 	"posthaste/internal/store/directory"
 	"posthaste/internal/store/journal"
+	"posthaste/internal/store/suppression"
 )
 
-// An Agent takes submissions. All fields but Signers must be set, Allowance only
-// with PerDay.
+// An Agent takes submissions. All fields but Signers and Suppression must be set,
+// Allowance only with PerDay.
 type Agent struct {
 	Hostname  string
 	Delivery  *mda.Agent
@@ -40,6 +41,8 @@ type Agent struct {
 	// within a day; 0: as many as it likes.
 	Allowance *allowance.Store
 	PerDay    int
+	// Suppression has the addresses elsewhere that do not exist; nil: none does.
+	Suppression *suppression.List
 }
 
 // Begin opens a mail transaction for somebody who has logged in.
@@ -122,12 +125,28 @@ func (t *transaction) Rcpt(ctx context.Context, to mail.Address, p smtp.RcptPara
 	if err == nil && ours {
 		err = t.a.Delivery.AcceptsFrom(ctx, t.peer.Account, to)
 	}
+	if err == nil && !ours {
+		err = t.alive(ctx, to)
+	}
 	if err != nil {
 		t.refused(to, err)
 		return err
 	}
 	t.env.Recipients = append(t.env.Recipients, mail.Recipient{Address: to, Notify: p.Notify, ORCPT: p.Original})
 	return nil
+}
+
+// alive refuses an address to which mail has come back again and again.
+func (t *transaction) alive(ctx context.Context, to mail.Address) error {
+	if t.a.Suppression == nil {
+		return nil
+	}
+	e, until, err := t.a.Suppression.Suppressed(ctx, to)
+	if err != nil || until.IsZero() {
+		return err
+	}
+	return mail.Refuse("5.1.1", fmt.Sprintf("%s does not exist: mail to it has come back %d times since %s, the last time with %q. Look at how it is written; if it is right, ask your administrator, or try again after %s",
+		to, e.Count, e.First.UTC().Format("2 January"), trace.Cut(e.Text, 100), until.UTC().Format("2 January")), "")
 }
 
 // Reset ends the transaction without a message.

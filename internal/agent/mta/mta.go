@@ -11,11 +11,13 @@ import (
 
 	"posthaste/internal/agent/mda"
 	"posthaste/internal/base/mail"
+	"posthaste/internal/base/remedy"
 	"posthaste/internal/base/trace"
 	"posthaste/internal/engine/kv"
 	"posthaste/internal/store/body"
 	"posthaste/internal/store/journal"
 	"posthaste/internal/store/queue"
+	"posthaste/internal/store/suppression"
 )
 
 // A Transport takes a message one hop on, for recipients who share it, and
@@ -35,6 +37,8 @@ type Agent struct {
 	Log      *slog.Logger
 	// Route finds the way to a domain. A *mail.Refusal means that there is none.
 	Route func(ctx context.Context, d mail.Domain) (Transport, error)
+	// Suppression hears of addresses that do not exist; nil: nobody does.
+	Suppression *suppression.List
 
 	// Shape says how much goes where at a time; nil is a Shaper of PerDomain and
 	// Workers. The Remotes that Route gives should have the same.
@@ -333,10 +337,31 @@ func days(d time.Duration) string {
 	return fmt.Sprintf("%d hours", int(d/time.Hour))
 }
 
+// dead gives the outcomes of which the other server says that there is no such
+// address. A report that does not arrive says nothing: its sender was forged.
+func (a *Agent) dead(c queue.Claim, outcomes []mail.Outcome) (out []mail.Outcome) {
+	if a.Suppression == nil || c.Envelope.Sender.IsZero() {
+		return nil
+	}
+	for _, o := range outcomes {
+		if o.Status.Class != 5 || o.Remote == "" {
+			continue
+		}
+		if r, ok := remedy.Of(remedy.Answer{Status: o.Status, Text: o.Text, Remote: o.Remote}); ok && r.Kind == remedy.NoUser {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
 func (a *Agent) commit(ctx context.Context, c queue.Claim, outcomes []mail.Outcome, events []trace.Event, reports []queue.Item, next time.Time) error {
 	locks := []kv.Lock{c.Lock()}
 	for _, r := range reports {
 		locks = append(locks, queue.ShardOf(r.Envelope.Trace))
+	}
+	dead := a.dead(c, outcomes)
+	if len(dead) > 0 {
+		locks = append(locks, suppression.Lock)
 	}
 	var all []trace.Event
 	err := a.DB.Update(ctx, kv.Plan{Locks: locks}, func(tx kv.Tx) error {
@@ -350,6 +375,11 @@ func (a *Agent) commit(ctx context.Context, c queue.Claim, outcomes []mail.Outco
 				return err
 			}
 			all = append(all, e)
+		}
+		for _, o := range dead {
+			if err := a.Suppression.Note(tx, o.Recipient.Address, c.Envelope.Trace, o.Text); err != nil {
+				return err
+			}
 		}
 		journal.Write(tx, all...)
 		return nil

@@ -19,6 +19,7 @@ import (
 	"posthaste/internal/store/maildrop"
 	"posthaste/internal/store/policies"
 	"posthaste/internal/store/queue"
+	"posthaste/internal/store/suppression"
 )
 
 // An Agent looks after the stores. The stores and Log must be set.
@@ -30,7 +31,9 @@ type Agent struct {
 	Queue     *queue.Queue
 	Journal   *journal.Journal
 	Policies  *policies.Store
-	Log       *slog.Logger
+	// Suppression is swept, if it is set.
+	Suppression *suppression.List
+	Log         *slog.Logger
 
 	// Every is how often the round is made, KeepDead how long expunged mail can be
 	// restored, KeepStories how long stories are kept; 0 is an hour, 30 days and
@@ -82,6 +85,9 @@ func (a *Agent) Round(ctx context.Context) error {
 		}
 	}
 	errs = append(errs, a.Journal.Expire(ctx, now.Add(-or(a.KeepStories, 30*24*time.Hour))))
+	if a.Suppression != nil {
+		errs = append(errs, a.Suppression.Sweep(ctx))
+	}
 	swept, err := a.Bodies.Sweep(ctx)
 	errs = append(errs, err)
 	if swept.Blobs > 0 {

@@ -142,6 +142,9 @@ type Queue struct {
 	GiveUp     Duration `toml:"give_up"`
 	Workers    int      `toml:"workers"`
 	PerDomain  int      `toml:"per_domain"`
+	// SuppressAfter is how many messages to an address must have come back as
+	// addressed to nobody for no more to be sent there; 0: that does not happen.
+	SuppressAfter int `toml:"suppress_after"`
 }
 
 // Deleted says how long deleted mail can be restored. It counts as nobody's use.
@@ -232,7 +235,7 @@ func Default() Config {
 		Limits:  Limits{MessageSize: 50 << 20, Recipients: 100, RecipientsPerDay: 2000, Connections: 10_000, ConnectionsPerAddress: 100, SessionsPerAccount: 100},
 		Queue: Queue{
 			FirstRetry: Duration(time.Minute), LastRetry: Duration(4 * time.Hour), WarnAfter: Duration(4 * time.Hour), GiveUp: Duration(5 * 24 * time.Hour),
-			Workers: 100, PerDomain: 10,
+			Workers: 100, PerDomain: 10, SuppressAfter: 3,
 		},
 		Deleted: Deleted{Keep: Duration(30 * 24 * time.Hour), Limit: 5 << 30},
 	}
@@ -331,7 +334,7 @@ func (c *Config) check() error {
 	if c.Limits.MessageSize < 64<<10 || c.Limits.Recipients < 1 || c.Limits.RecipientsPerDay < 0 || c.Limits.Connections < 1 || c.Limits.ConnectionsPerAddress < 1 || c.Limits.SessionsPerAccount < 1 {
 		return errors.New("limits: message_size must be at least 64KB, the others at least 1")
 	}
-	if c.Queue.Workers < 1 || c.Queue.PerDomain < 1 || c.Queue.FirstRetry > c.Queue.LastRetry {
+	if c.Queue.SuppressAfter < 0 || c.Queue.Workers < 1 || c.Queue.PerDomain < 1 || c.Queue.FirstRetry > c.Queue.LastRetry {
 		return errors.New("queue: workers and per_domain must be at least 1, first_retry no longer than last_retry")
 	}
 	return nil

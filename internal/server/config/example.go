@@ -110,6 +110,8 @@ hostname = "mail.example.org"
 # give_up = "5d"                   # when the sender hears that it failed
 # workers = 100                    # messages that are sent at a time,
 # per_domain = 10                  # and to one domain, or to the hosts of one provider
+# suppress_after = 3               # messages to an address that have come back as addressed to
+#                                  # nobody, until no more go there for a week; 0: never
 
 [deleted]                          # mail that was deleted for good can be restored
 # keep = "30d"                     # for so long,

@@ -27,6 +27,7 @@ import (
 	"posthaste/internal/store/mailbox"
 	"posthaste/internal/store/maildrop"
 	"posthaste/internal/store/queue"
+	"posthaste/internal/store/suppression"
 )
 
 // A Server answers. All fields must be set.
@@ -40,6 +41,8 @@ type Server struct {
 	Journal    *journal.Journal
 	Postmaster *postmaster.Agent
 	Delivery   *mda.Agent
+	// Suppression has the addresses elsewhere that do not exist.
+	Suppression *suppression.List
 	// Records gives what a domain should have in the DNS.
 	Records func(ctx context.Context, d mail.Domain) ([]Record, error)
 	Version string
@@ -172,6 +175,8 @@ func (s *Server) Handler() http.Handler {
 	m.HandleFunc("POST /v1/queue/{action}", s.answer(s.changeGroup))
 	m.HandleFunc("POST /v1/queue/{id}/{action}", s.answer(s.changeOne))
 	m.HandleFunc("DELETE /v1/queue/{id}", s.answer(s.drop))
+	m.HandleFunc("GET /v1/suppression", s.answer(s.suppressed))
+	m.HandleFunc("DELETE /v1/suppression/{address}", s.answer(s.unsuppress))
 	m.HandleFunc("GET /v1/messages/{id}/story", s.answer(s.story))
 	m.HandleFunc("POST /v1/check", s.check)
 	return m
