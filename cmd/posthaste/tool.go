@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,6 +16,7 @@ import (
 
 	"posthaste/internal/server"
 	"posthaste/internal/server/config"
+	"posthaste/internal/server/listen"
 	"posthaste/internal/service/admind"
 )
 
@@ -55,11 +57,26 @@ func (t *tool) client(ctx context.Context) (c *admind.Client, done func() error,
 	if err != nil {
 		return nil, nil, err
 	}
-	h, err := server.Build(cfg, server.Outside{DB: st.DB, Blobs: st.Blobs, Log: log, Version: version})
+	h, err := server.Build(cfg, server.Outside{DB: st.DB, Blobs: st.Blobs, Log: log, Version: version, TLS: certificates(cfg)})
 	if err != nil {
 		return nil, nil, errors.Join(err, st.Close())
 	}
 	return admind.InProcess(h.Admin.Handler()), st.Close, nil
+}
+
+// certificates gives those that the server has, as far as they can be read: they
+// are for what it tells others to publish.
+func certificates(c config.Config) *tls.Config {
+	pairs := c.TLS
+	if len(pairs) == 0 {
+		dir := filepath.Join(c.Data, "tls")
+		pairs = []config.KeyPair{{Certificate: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}}
+	}
+	cfg, err := listen.Certificates(pairs)
+	if err != nil {
+		return nil
+	}
+	return cfg
 }
 
 // dial gives a client of the socket if somebody answers there.

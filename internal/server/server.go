@@ -40,6 +40,7 @@ import (
 	"posthaste/internal/service/imapd"
 	"posthaste/internal/service/pop3d"
 	"posthaste/internal/service/smtpd"
+	"posthaste/internal/service/webd"
 	"posthaste/internal/store/allowance"
 	"posthaste/internal/store/body"
 	"posthaste/internal/store/directory"
@@ -137,7 +138,9 @@ func Build(c config.Config, o Outside) (*House, error) {
 	h.Admin = &admind.Server{
 		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: keys, Quota: int64(c.Limits.AccountQuota), Hash: hash, AppPassword: auth.NewAppPassword},
 		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Queue: q, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Delivery: deliver, Suppression: dead, Version: o.Version, Log: o.Log,
-		Records: func(ctx context.Context, d mail.Domain) ([]admind.Record, error) { return records(ctx, keys, host, d) },
+		Records: func(ctx context.Context, d mail.Domain) ([]admind.Record, error) {
+			return h.records(ctx, keys, host, d)
+		},
 	}
 	return h, nil
 }
@@ -343,6 +346,8 @@ func (h *House) service(l config.Listener) (service, error) {
 			Mail: h.mailboxes, People: h.directory, Auth: verify, Offer: offer, TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log,
 			Limits: imapd.Limits{Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress, Trusted: h.c.Limits.TrustedNetworks, PerAccount: h.c.Limits.SessionsPerAccount, Message: size},
 		}, nil
+	case "https":
+		return &webd.Server{Policy: h.policyFor, TLS: cfg, Log: h.o.Log, Connections: h.c.Limits.Connections}, nil
 	case "pop3":
 		return &pop3d.Server{
 			Mail: h.mailboxes, Rules: h.maildrops, Drops: h.drops, LoginDelay: time.Duration(h.c.POP3.LoginDelay), Auth: verify, Offer: offer, TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log,

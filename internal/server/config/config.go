@@ -44,6 +44,7 @@ type Config struct {
 	Queue        Queue         `toml:"queue"`
 	Deleted      Deleted       `toml:"deleted"`
 	POP3         POP3          `toml:"pop3"`
+	MTASTS       MTASTS        `toml:"mta_sts"`
 }
 
 // Log says what is written to standard error, and how.
@@ -76,7 +77,7 @@ type DNS struct {
 // A Listener is a port that is listened on.
 type Listener struct {
 	Address  string `toml:"address"`  // host:port; ":25" is all addresses
-	Protocol string `toml:"protocol"` // smtp, submission, lmtp, imap or pop3
+	Protocol string `toml:"protocol"` // smtp, submission, lmtp, imap, pop3 or https
 	TLS      string `toml:"tls"`      // starttls, implicit or none
 	// PlaintextLogin allows passwords on connections without TLS.
 	PlaintextLogin bool `toml:"plaintext_login"`
@@ -158,6 +159,12 @@ type POP3 struct {
 	LoginDelay Pause `toml:"login_delay"` // that a device waits between two logins; 0 is none
 }
 
+// MTASTS is our own policy, which a listener for https serves for all domains.
+type MTASTS struct {
+	Mode   string   `toml:"mode"`    // testing, enforce or none
+	MaxAge Duration `toml:"max_age"` // how long others may keep it
+}
+
 // Pause is a Duration that may be "0".
 type Pause time.Duration
 
@@ -237,6 +244,7 @@ func Default() Config {
 			FirstRetry: Duration(time.Minute), LastRetry: Duration(4 * time.Hour), WarnAfter: Duration(4 * time.Hour), GiveUp: Duration(5 * 24 * time.Hour),
 			Workers: 100, PerDomain: 10, SuppressAfter: 3,
 		},
+		MTASTS:  MTASTS{Mode: "testing", MaxAge: Duration(7 * 24 * time.Hour)},
 		Deleted: Deleted{Keep: Duration(30 * 24 * time.Hour), Limit: 5 << 30},
 	}
 }
@@ -334,6 +342,9 @@ func (c *Config) check() error {
 	if c.Limits.MessageSize < 64<<10 || c.Limits.Recipients < 1 || c.Limits.RecipientsPerDay < 0 || c.Limits.Connections < 1 || c.Limits.ConnectionsPerAddress < 1 || c.Limits.SessionsPerAccount < 1 {
 		return errors.New("limits: message_size must be at least 64KB, the others at least 1")
 	}
+	if !oneOf(c.MTASTS.Mode, "testing", "enforce", "none") || time.Duration(c.MTASTS.MaxAge) > 365*24*time.Hour {
+		return errors.New("mta_sts: mode is testing, enforce or none, max_age a year at most")
+	}
 	if c.Queue.SuppressAfter < 0 || c.Queue.Workers < 1 || c.Queue.PerDomain < 1 || c.Queue.FirstRetry > c.Queue.LastRetry {
 		return errors.New("queue: workers and per_domain must be at least 1, first_retry no longer than last_retry")
 	}
@@ -367,8 +378,11 @@ func (c *Config) checkListener(l *Listener) error {
 	if _, _, err := net.SplitHostPort(l.Address); err != nil {
 		return fmt.Errorf("[[listener]] address %q: write host:port, or :port for all addresses", l.Address)
 	}
-	if !oneOf(l.Protocol, "smtp", "submission", "lmtp", "imap", "pop3") {
-		return fmt.Errorf("[[listener]] %s: protocol is smtp, submission, lmtp, imap or pop3, not %q", l.Address, l.Protocol)
+	if !oneOf(l.Protocol, "smtp", "submission", "lmtp", "imap", "pop3", "https") {
+		return fmt.Errorf("[[listener]] %s: protocol is smtp, submission, lmtp, imap, pop3 or https, not %q", l.Address, l.Protocol)
+	}
+	if l.Protocol == "https" {
+		l.TLS = "implicit"
 	}
 	if !oneOf(l.TLS, "starttls", "implicit", "none") {
 		return fmt.Errorf("[[listener]] %s: tls is starttls, implicit or none, not %q", l.Address, l.TLS)

@@ -37,7 +37,7 @@ hostname = "mail.example.org"
 # The ports. If there is one [[listener]] here, these defaults no longer apply.
 # [[listener]]
 # address = ":25"                  # host:port; without a host all addresses
-# protocol = "smtp"                # smtp, submission, lmtp, imap, pop3
+# protocol = "smtp"                # smtp, submission, lmtp, imap, pop3, https
 # tls = "starttls"                 # starttls, implicit, none
 # plaintext_login = false          # passwords without TLS
 # proxy_from = []                  # load balancers that send a PROXY header: "10.0.0.5/32"
@@ -65,6 +65,10 @@ hostname = "mail.example.org"
 # address = ":995"
 # protocol = "pop3"
 # tls = "implicit"
+
+# Not among the defaults: a listener on ":443" with protocol "https" serves the
+# policy of [mta_sts], and nothing else. It needs a certificate for "mta-sts."
+# in front of each domain.
 
 # Where mail for a domain goes, instead of the hosts in its MX records; "*" is
 # all mail that is not for people here.
@@ -112,6 +116,14 @@ hostname = "mail.example.org"
 # per_domain = 10                  # and to one domain, or to the hosts of one provider
 # suppress_after = 3               # messages to an address that have come back as addressed to
 #                                  # nobody, until no more go there for a week; 0: never
+
+# Our MTA-STS policy, for all domains, if there is a listener for https: that
+# others send to this host name only, with a certificate that is valid for it.
+# "posthaste domain dns" prints the records that belong to it.
+[mta_sts]
+# mode = "testing"                 # testing: others report what is wrong; enforce: they send
+#                                  # nothing else; none: ends a policy that there was
+# max_age = "7d"                   # how long others keep it
 
 [deleted]                          # mail that was deleted for good can be restored
 # keep = "30d"                     # for so long,

@@ -1,0 +1,124 @@
+// Package webd is the web server for what other mail servers look up at a domain:
+// its MTA-STS policy, and nothing else. RFC 8461 §3.3
+package webd
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"posthaste/internal/base/mail"
+	"posthaste/internal/proto/mtasts"
+)
+
+const (
+	patience  = 10 * time.Second // for a request, and for its answer
+	maxHeader = 8 << 10
+	lastWait  = 2 * time.Second
+)
+
+// A Server answers. All fields must be set.
+type Server struct {
+	// Policy gives the policy of a domain as text; mail.ErrNotFound if it is none
+	// of ours.
+	Policy func(ctx context.Context, d mail.Domain) ([]byte, error)
+	TLS    *tls.Config
+	Log    *slog.Logger
+	// Connections is how many there may be at a time.
+	Connections int
+}
+
+// Serve answers until ctx ends.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	cfg := s.TLS.Clone()
+	cfg.NextProtos = []string{"http/1.1"}
+	h := &http.Server{
+		Handler: http.HandlerFunc(s.answer), ReadTimeout: patience, WriteTimeout: patience, IdleTimeout: patience, MaxHeaderBytes: maxHeader,
+		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
+	}
+	done := make(chan struct{})
+	defer func() { <-done }()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		defer close(done)
+		<-ctx.Done()
+		ln.Close() // at once: the next house may have another listener here
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWait)
+		defer cancel()
+		if h.Shutdown(stop) != nil {
+			h.Close()
+		}
+	}()
+	err := h.Serve(tls.NewListener(&bounded{Listener: ln, room: make(chan struct{}, s.Connections)}, cfg))
+	if errors.Is(err, http.ErrServerClosed) || ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = r.Host
+	}
+	name, ok := strings.CutPrefix(strings.ToLower(host), "mta-sts.")
+	d, err := mail.ParseDomain(name)
+	if !ok || err != nil || r.URL.Path != mtasts.Path {
+		http.NotFound(w, r)
+		return
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "only to be read", http.StatusMethodNotAllowed)
+		return
+	}
+	text, err := s.Policy(r.Context(), d)
+	switch {
+	case errors.Is(err, mail.ErrNotFound):
+		http.NotFound(w, r)
+		return
+	case err != nil:
+		s.Log.Error("our MTA-STS policy cannot be given", "domain", string(d), "error", err)
+		http.Error(w, "try again later", http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Write(text)
+}
+
+// A bounded listener has so many connections at a time; more wait.
+type bounded struct {
+	net.Listener
+	room chan struct{}
+}
+
+// Accept is as of net.Listener.
+func (b *bounded) Accept() (net.Conn, error) {
+	b.room <- struct{}{} // deadlines end what is held, so there will be room
+	c, err := b.Listener.Accept()
+	if err != nil {
+		<-b.room
+		return nil, err
+	}
+	return &held{Conn: c, b: b}, nil
+}
+
+// A held connection gives its room back when it is closed.
+type held struct {
+	net.Conn
+	b    *bounded
+	once sync.Once
+}
+
+// Close is as of net.Conn.
+func (h *held) Close() error {
+	h.once.Do(func() { <-h.b.room })
+	return h.Conn.Close()
+}

@@ -1,0 +1,100 @@
+package webd_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"posthaste/internal/base/mail"
+	"posthaste/internal/proto/mtasts"
+	"posthaste/internal/service/webd"
+)
+
+const policy = "version: STSv1\r\nmode: enforce\r\nmx: mx.a.example\r\nmax_age: 86400\r\n"
+
+// TestPolicy: the policy is given for the names that have it, and nothing else is.
+func TestPolicy(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, roots := certificate(t, "mta-sts.a.example", "mta-sts.b.example", "other.example")
+	s := &webd.Server{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}, Log: slog.New(slog.DiscardHandler), Connections: 2, Policy: func(_ context.Context, d mail.Domain) ([]byte, error) {
+		if d != "a.example" {
+			return nil, mail.ErrNotFound
+		}
+		return []byte(policy), nil
+	}}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- s.Serve(ctx, ln) }()
+	c := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, ln.Addr().String())
+	}}}
+	for _, q := range []struct {
+		method, url string
+		code        int
+	}{
+		{"GET", "https://mta-sts.a.example" + mtasts.Path, 200},
+		{"GET", "https://MTA-STS.A.example:443" + mtasts.Path, 200},
+		{"GET", "https://mta-sts.b.example" + mtasts.Path, 404},
+		{"GET", "https://other.example" + mtasts.Path, 404},
+		{"GET", "https://mta-sts.a.example/", 404},
+		{"GET", "https://mta-sts.a.example/.well-known/../.well-known/mta-sts.txt/x", 404},
+		{"POST", "https://mta-sts.a.example" + mtasts.Path, 405},
+		{"HEAD", "https://mta-sts.a.example" + mtasts.Path, 200},
+	} {
+		req, err := http.NewRequest(q.method, q.url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := c.Do(req)
+		if err != nil {
+			t.Errorf("%s %s: %v", q.method, q.url, err)
+			continue
+		}
+		b, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != q.code || q.code == 200 && (!strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain") || q.method == "GET" && string(b) != policy) {
+			t.Errorf("%s %s: %s %q", q.method, q.url, resp.Status, b)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if _, err := net.Dial("tcp", ln.Addr().String()); err == nil {
+		t.Error("it still listens")
+	}
+}
+
+func certificate(t *testing.T, names ...string) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: names, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(cert)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
+}
