@@ -86,6 +86,39 @@ func TestDeleted(t *testing.T) {
 	}
 }
 
+// TestAddresses says where mail goes, and asks.
+func TestAddresses(t *testing.T) {
+	data := "--data=" + filepath.Join(t.TempDir(), "data")
+	must(t, "", "domain", "add", "example.org", data)
+	must(t, "", "domain", "add", "example.net", "--alias-of", "example.org", data)
+	mustFail(t, "is not served here", "", "domain", "add", "example.com", "--alias-of", "example.edu", data)
+	mustFail(t, "separators are", "", "domain", "separators", "example.org", "x", data)
+	must(t, "", "domain", "separators", "example.org", "+-", data)
+	if out := must(t, "", "domain", "list", data); out != "example.net  another name of example.org\nexample.org  details after +-\n" {
+		t.Errorf("listed are\n%s", out)
+	}
+	must(t, "secret password", "account", "add", "ada@example.org", "--password-stdin", data)
+	must(t, "", "alias", "add", "info@example.org", "x@far.example", data)
+	must(t, "", "alias", "set", "info@example.org", "ada@example.org", data)
+	if out := must(t, "", "account", "forward", "add", "ada@example.org", "y@far.example", data); out != "Mail to ada@example.org is kept, and sent on to y@far.example.\n" {
+		t.Errorf("%q", out)
+	}
+	must(t, "", "account", "forward", "add", "ada@example.org", "z@far.example", "--no-keep", data)
+	mustFail(t, "to itself", "", "account", "forward", "add", "ada@example.org", "Ada@example.org", data)
+	if out := must(t, "", "address", "explain", "info-x@example.net", data); !strings.Contains(out, "keeps only junk") || !strings.Contains(out, "    z@far.example is elsewhere") {
+		t.Errorf("explained:\n%s", out)
+	}
+	mustFail(t, "not sent on to q@", "", "account", "forward", "remove", "ada@example.org", "q@far.example", data)
+	must(t, "", "account", "forward", "remove", "ada@example.org", "y@far.example", data)
+	if out := must(t, "", "account", "forward", "show", "ada@example.org", data); out != "Mail to ada@example.org is sent on to z@far.example, and not kept.\n" {
+		t.Errorf("%q", out)
+	}
+	must(t, "", "account", "forward", "remove", "ada@example.org", data)
+	if out := must(t, "", "account", "forward", "show", "ada@example.org", data); out != "Mail to ada@example.org is not sent on.\n" {
+		t.Errorf("%q", out)
+	}
+}
+
 // TestAppPasswords makes them, lists them and takes them away.
 func TestAppPasswords(t *testing.T) {
 	data := "--data=" + filepath.Join(t.TempDir(), "data")

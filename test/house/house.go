@@ -67,7 +67,7 @@ func Over(t testing.TB, hostname string, db kv.Store, blobs blob.Store) *House {
 	h.Keys = &keyring.Keyring{DB: db}
 	h.Registrar = &registrar.Registrar{DB: db, Directory: h.Directory, Mailboxes: h.Mailboxes, Keys: h.Keys}
 	h.Delivery = &mda.Agent{
-		Hostname: mail.Domain(hostname), DB: db, Bodies: h.Bodies, Directory: h.Directory, Mailboxes: h.Mailboxes, Queue: h.Queue, Journal: h.Journal, Log: h.Log,
+		Hostname: mail.Domain(hostname), DB: db, Bodies: h.Bodies, Directory: h.Directory, Mailboxes: h.Mailboxes, Queue: h.Queue, Journal: h.Journal, Log: h.Log, Returns: h.Keys.Returns,
 	}
 	h.MX = &mx.Agent{Hostname: hostname, Delivery: h.Delivery, Bodies: h.Bodies, Journal: h.Journal, Log: h.Log, Postmaster: mail.Domain(hostname)}
 	h.MSA = &msa.Agent{Hostname: hostname, Delivery: h.Delivery, Directory: h.Directory, Bodies: h.Bodies, Journal: h.Journal, Log: h.Log}

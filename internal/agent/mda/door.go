@@ -38,7 +38,7 @@ func (t *doorTransaction) Rcpt(ctx context.Context, to mail.Address, p smtp.Rcpt
 	if to.Domain == "" { // <postmaster>
 		to.Domain = t.d.Agent.Hostname
 	}
-	if err := t.d.Accepts(ctx, to); err != nil {
+	if err := t.d.Accepts(ctx, t.env.Sender, to); err != nil {
 		return err
 	}
 	t.env.Recipients = append(t.env.Recipients, mail.Recipient{Address: to, Notify: p.Notify, ORCPT: p.Original})

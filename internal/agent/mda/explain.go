@@ -133,6 +133,14 @@ func (e *explainer) account(ctx context.Context, t directory.Target, depth int) 
 		}
 		return nil
 	}
-	e.say(depth, "It is put into the mailbox of %s.", acct.Address)
-	return nil
+	if t.Forward == nil {
+		e.say(depth, "It is put into the mailbox of %s.", acct.Address)
+		return nil
+	}
+	if t.Forward.Keep {
+		e.say(depth, "It is put into the mailbox of %s, who also has it sent on; junk is not.", acct.Address)
+	} else {
+		e.say(depth, "%s has it sent on, and keeps only junk and what cannot be sent on.", acct.Address)
+	}
+	return e.targets(ctx, t.Forward.To, depth)
 }

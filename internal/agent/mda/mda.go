@@ -19,7 +19,7 @@ import (
 	"posthaste/internal/store/queue"
 )
 
-// An Agent delivers. All fields but Hostname must be set.
+// An Agent delivers. All fields but Hostname, Returns and PassJunk must be set.
 type Agent struct {
 	// Hostname is what reports come from: mail for its postmaster is taken,
 	// though it may be no domain of ours. RFC 5321 §4.5.1
@@ -31,6 +31,11 @@ type Agent struct {
 	Queue     *queue.Queue
 	Journal   *journal.Journal
 	Log       *slog.Logger
+	// Returns gives the secrets of return addresses, under which mail is sent on;
+	// nil: it keeps its sender.
+	Returns func(ctx context.Context) ([][]byte, error)
+	// PassJunk sends on also what was judged to be junk.
+	PassJunk bool
 }
 
 // Mail is a message to be delivered.
@@ -42,6 +47,9 @@ type Mail struct {
 	Mailbox  mailbox.Role  // where it goes in each account; NoRole is the inbox
 	// Sign gives fields that go in front of what leaves for elsewhere; nil: none.
 	Sign func(ctx context.Context) ([]byte, error)
+	// Seal gives fields that go in front of what is sent on for somebody of a domain
+	// of ours; nil: none.
+	Seal func(ctx context.Context, d mail.Domain) ([]byte, error)
 	// Release is when it may be delivered; until then the queue has all of it, also
 	// what is for people here. Zero: at once. RFC 4865
 	Release time.Time
@@ -53,7 +61,11 @@ type Mail struct {
 
 // Accepts refuses a recipient that nobody here is, while the sender can still
 // be told. A domain that is not ours is refused: who may relay does not ask.
-func (a *Agent) Accepts(ctx context.Context, to mail.Address) error {
+func (a *Agent) Accepts(ctx context.Context, sender, to mail.Address) error {
+	back, err := a.back(ctx, sender, to)
+	if err != nil || !back.IsZero() {
+		return err
+	}
 	return a.AcceptsFrom(ctx, 0, to)
 }
 
@@ -145,7 +157,7 @@ func (a *Agent) postmaster(ctx context.Context, to mail.Address) (directory.Targ
 // Deliver delivers to every recipient of the envelope, or queues what cannot be
 // done now. A refusal means that nobody can have it, and nothing was done.
 func (a *Agent) Deliver(ctx context.Context, m Mail) error {
-	p, err := a.plan(ctx, m.Envelope)
+	p, err := a.plan(ctx, &m)
 	if err != nil {
 		return err
 	}
@@ -153,7 +165,10 @@ func (a *Agent) Deliver(ctx context.Context, m Mail) error {
 		return p.refusal()
 	}
 	if !m.Release.IsZero() {
-		p = &plan{remote: m.Envelope.Recipients}
+		p = &plan{}
+		for _, r := range m.Envelope.Recipients {
+			p.remote = append(p.remote, away{rcpt: r})
+		}
 	}
 	_, err = a.do(ctx, m, p, keepForLater)
 	return err
@@ -163,7 +178,7 @@ func (a *Agent) Deliver(ctx context.Context, m Mail) error {
 // their order. Recipients elsewhere, reached by an alias, are queued. An error
 // means that nothing was done for anybody.
 func (a *Agent) Try(ctx context.Context, m Mail) ([]mail.Outcome, error) {
-	p, err := a.plan(ctx, m.Envelope)
+	p, err := a.plan(ctx, &m)
 	if err != nil {
 		return nil, err
 	}
@@ -197,15 +212,10 @@ var errTooWide = mail.Refuse("4.5.3", "too many recipients in too many domains, 
 // do carries the plan out in one transaction, and gives the accounts that had
 // no room and were left out.
 func (a *Agent) do(ctx context.Context, m Mail, p *plan, mode onFull) (full map[mail.AccountID]bool, err error) {
-	out := m
-	if m.Sign != nil && len(p.remote) > 0 {
-		fields, err := m.Sign(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("mda: sign %v: %w", m.Envelope.Trace, err)
-		}
-		out.Trace = append(fields, m.Trace...)
+	waiting, err := a.leaving(ctx, m, p.remote)
+	if err != nil {
+		return nil, err
 	}
-	waiting := items(out, p.remote)
 	if mode == keepForLater {
 		// The queue finds out once more that they cannot be served, and tells
 		// the sender.
@@ -216,7 +226,7 @@ func (a *Agent) do(ctx context.Context, m Mail, p *plan, mode onFull) (full map[
 		return nil, err
 	}
 	local, rest := p.split(waiting, msg, ref)
-	waiting = append(waiting, items(m, rest)...)
+	waiting = append(waiting, m.again(rest)...)
 	if weigh(waiting, ref) > maxBytes {
 		return nil, errTooWide
 	}
@@ -231,17 +241,14 @@ func (a *Agent) do(ctx context.Context, m Mail, p *plan, mode onFull) (full map[
 }
 
 // split gives the accounts that there is room for in the transaction, and the
-// recipients behind the others.
-func (p *plan) split(waiting []queue.Item, msg *mailbox.Prepared, ref body.Ref) (now []step, later []mail.Recipient) {
+// others.
+func (p *plan) split(waiting []queue.Item, msg *mailbox.Prepared, ref body.Ref) (now, later []step) {
 	if len(p.local) == 0 {
 		return nil, nil
 	}
 	room := (maxBytes - weigh(waiting, ref)) / (msg.Weight() + 300)
 	n := min(len(p.local), maxAccounts, max(room, 0))
-	for _, l := range p.local[n:] {
-		later = append(later, l.rcpt)
-	}
-	return p.local[:n], later
+	return p.local[:n], p.local[n:]
 }
 
 // weigh tells about how many bytes items take in a transaction, with their
@@ -309,7 +316,7 @@ func (d *delivery) run(ctx context.Context) error {
 // commit does it; it may be called again.
 func (d *delivery) commit(tx kv.Tx) error {
 	d.full, d.events = map[mail.AccountID]bool{}, append(d.events[:0], d.m.Events...)
-	var noRoom []mail.Recipient
+	var noRoom []step
 	for _, l := range d.local {
 		stored, err := d.a.store(tx, l, d.m.Mailbox, d.msg)
 		switch {
@@ -325,10 +332,10 @@ func (d *delivery) commit(tx kv.Tx) error {
 		default:
 			// Also for leaveOut, if an alias led here: whoever tried the alias
 			// again would deliver to all its other accounts again.
-			noRoom = append(noRoom, l.rcpt)
+			noRoom = append(noRoom, l)
 		}
 	}
-	later := items(d.m, noRoom)
+	later := d.m.again(noRoom)
 	for i := range later {
 		later[i].Next = tx.Now().Add(laterAfter)
 		later[i].Status, later[i].Text = mail.StatusOf(mail.ErrOverQuota)
@@ -339,7 +346,7 @@ func (d *delivery) commit(tx kv.Tx) error {
 			return err
 		}
 		for _, r := range it.Envelope.Recipients {
-			d.note(tx, trace.Event{Kind: trace.Queued, Rcpt: r.Address})
+			d.note(tx, trace.Event{Kind: trace.Queued, Rcpt: r.Address, Text: r.Original.String()})
 		}
 	}
 	for _, r := range d.reports {

@@ -8,6 +8,7 @@ import (
 	"posthaste/internal/base/mail"
 	"posthaste/internal/engine/kv"
 	"posthaste/internal/store/directory"
+	"posthaste/internal/store/mailbox"
 	"posthaste/internal/store/queue"
 )
 
@@ -23,13 +24,29 @@ type step struct {
 	// direct tells that only recipients of the envelope lead here, each to this
 	// account alone: who tries one of them again does no harm to others.
 	direct bool
+	// sentOn is the account's address if its mail has been sent on as well: who
+	// tries it again must not do that again.
+	sentOn mail.Address
+}
+
+// An away is a recipient elsewhere.
+type away struct {
+	rcpt mail.Recipient
+	via  mail.Address // whose mail is sent on; zero: the envelope names the recipient
+}
+
+// A way is how a recipient was reached.
+type way struct {
+	first mail.Address // of the envelope
+	via   mail.Address // the alias or account before, the envelope's if there is none
+	depth int
 }
 
 // A plan says what is to be done with a message. Making it reads, and changes
 // nothing.
 type plan struct {
 	local  []step
-	remote []mail.Recipient
+	remote []away
 	// For each recipient of the envelope: why it cannot be served, or the
 	// accounts that serve it.
 	no       map[mail.Address]*mail.Refusal
@@ -39,26 +56,31 @@ type plan struct {
 
 	seenAcct map[mail.AccountID]int // number in local
 	seenAddr map[mail.Address]bool
-	visited  map[mail.Address]error // aliases followed for one recipient, and what came of it
+	visited  map[mail.Address]error // aliases and forwards followed for one recipient, and what came of it
 	looked   int
+
+	m      *Mail
+	junk   bool                  // it is not sent on
+	passed map[mail.Address]bool // whose mail it was sent on as before; nil: not looked at
 }
 
 // errTooMany refuses the whole message: to serve some of a list and not the
 // others would be to lose mail.
 var errTooMany = mail.Refuse("5.5.3", "the aliases lead to too many recipients", "")
 
-func (a *Agent) plan(ctx context.Context, env mail.Envelope) (*plan, error) {
+func (a *Agent) plan(ctx context.Context, m *Mail) (*plan, error) {
 	p := &plan{
 		no: map[mail.Address]*mail.Refusal{}, accounts: map[mail.Address][]mail.AccountID{}, expanded: map[mail.Address]bool{},
 		seenAcct: map[mail.AccountID]int{}, seenAddr: map[mail.Address]bool{},
+		m: m, junk: m.Mailbox == mailbox.JunkRole && !a.PassJunk,
 	}
-	for _, r := range env.Recipients {
+	for _, r := range m.Envelope.Recipients {
 		p.visited = nil
-		err := a.follow(ctx, p, r.Address, r, 0)
+		err := a.begin(ctx, p, r)
 		ref, ok := errors.AsType[*mail.Refusal](err)
 		switch {
 		case err == nil:
-		case !ok || ref == errTooMany:
+		case !ok || ref == errTooMany || ref == errJunk:
 			return nil, err
 		default:
 			p.no[r.Address] = ref
@@ -68,13 +90,26 @@ func (a *Agent) plan(ctx context.Context, env mail.Envelope) (*plan, error) {
 	return p, nil
 }
 
-// follow finds out where the mail for r goes, which is first of the envelope or
-// what its aliases lead to.
-func (a *Agent) follow(ctx context.Context, p *plan, first mail.Address, r mail.Recipient, depth int) error {
-	if depth > maxAliasDepth {
-		return mail.Refuse("5.4.6", "the aliases of "+first.String()+" lead in a circle", "")
+// begin finds out where the mail for a recipient of the envelope goes.
+func (a *Agent) begin(ctx context.Context, p *plan, r mail.Recipient) error {
+	w := way{first: r.Address}
+	back, err := a.back(ctx, p.m.Envelope.Sender, r.Address)
+	if err != nil {
+		return err
 	}
-	if depth > 0 {
+	if !back.IsZero() {
+		r.Original, r.Address = r.Address, back
+	}
+	return a.follow(ctx, p, w, r)
+}
+
+// follow finds out where the mail for r goes, which is w.first or what its aliases
+// lead to.
+func (a *Agent) follow(ctx context.Context, p *plan, w way, r mail.Recipient) error {
+	if w.depth > maxAliasDepth {
+		return circle(w.first)
+	}
+	if w.depth > 0 {
 		if p.looked++; p.looked > maxTargets {
 			return errTooMany
 		}
@@ -82,55 +117,125 @@ func (a *Agent) follow(ctx context.Context, p *plan, first mail.Address, r mail.
 	t, err := a.resolve(ctx, r.Address)
 	switch {
 	case errors.Is(err, errForeign):
-		p.send(r)
-		return nil
+		return p.leave(away{rcpt: r, via: w.via})
 	case errors.Is(err, mail.ErrNotFound):
 		return mail.Refuse("5.1.1", "there is nobody called "+r.Address.String()+" here", "")
 	case err != nil:
 		return fmt.Errorf("mda: plan: %w", err)
 	}
-	if t.Account != 0 {
-		p.keep(first, step{account: t.Account, rcpt: r, direct: depth == 0})
+	if t.Alias != nil {
+		return a.alias(ctx, p, w, r, t)
+	}
+	if t.Forward == nil || p.junk {
+		p.keep(w.first, step{account: t.Account, rcpt: r, direct: w.depth == 0})
 		return nil
 	}
-	return a.alias(ctx, p, first, r, t.Alias, depth)
+	return a.forward(ctx, p, w, r, t)
 }
 
-// alias follows an alias, once for each recipient of the envelope: aliases that
-// lead to each other must not take time without end.
-func (a *Agent) alias(ctx context.Context, p *plan, first mail.Address, r mail.Recipient, al *directory.Alias, depth int) error {
-	k := directory.Canonical(al.Address)
+// leave has a recipient elsewhere sent to, unless the message must not be sent on
+// or has come back.
+func (p *plan) leave(to away) error {
+	if !to.via.IsZero() {
+		if p.junk {
+			return errJunk
+		}
+		before, err := p.before(to.via)
+		if err != nil {
+			return err
+		}
+		if before {
+			return mail.Refuse("5.4.6", "the message has come back: it was sent on for "+to.via.String()+" before", "")
+		}
+	}
+	p.send(to)
+	return nil
+}
+
+func circle(first mail.Address) error {
+	return mail.Refuse("5.4.6", "the aliases of "+first.String()+" lead in a circle", "")
+}
+
+// once calls fn, once for each recipient of the envelope: aliases that lead to
+// each other must not take time without end.
+func (p *plan) once(k, first mail.Address, fn func() error) error {
+	k = directory.Canonical(k)
 	if err, seen := p.visited[k]; seen {
 		return err
 	}
 	if p.visited == nil {
 		p.visited = map[mail.Address]error{}
 	}
-	p.visited[k] = mail.Refuse("5.4.6", "the aliases of "+first.String()+" lead in a circle", "")
-	err := a.expand(ctx, p, first, r, al, depth)
+	p.visited[k] = circle(first)
+	err := fn()
 	p.visited[k] = err
 	return err
 }
 
-// expand follows all targets of an alias. One that leads nowhere does not spoil
-// the others.
-func (a *Agent) expand(ctx context.Context, p *plan, first mail.Address, r mail.Recipient, al *directory.Alias, depth int) error {
+// alias follows an alias.
+func (a *Agent) alias(ctx context.Context, p *plan, w way, r mail.Recipient, t directory.Target) error {
+	return p.once(t.Alias.Address, w.first, func() error {
+		via := t.Alias.Address
+		if via.Local == "" {
+			via.Local = r.Address.Local
+		}
+		if len(t.Alias.Targets) > 1 {
+			// The sender hears of the expansion instead of each success behind it.
+			// RFC 3461 §5.2.7.3
+			p.expanded[w.first] = true
+			r.Notify = r.Notify.WithoutSuccess()
+		}
+		w.via, w.depth = via, w.depth+1
+		return a.expand(ctx, p, w, r, t.Alias.Targets)
+	})
+}
+
+// forward sends an account's mail on. What cannot be sent on, or has come back, the
+// account gets.
+func (a *Agent) forward(ctx context.Context, p *plan, w way, r mail.Recipient, t directory.Target) error {
+	mine := step{account: t.Account, rcpt: r, direct: w.depth == 0}
+	before, err := p.before(t.Found)
+	if err != nil {
+		return err
+	}
+	if before {
+		p.keep(w.first, mine)
+		return nil
+	}
+	err = p.once(t.Found, w.first, func() error {
+		on, to := w, r
+		if t.Forward.Keep || len(t.Forward.To) > 1 {
+			p.expanded[w.first] = true
+			to.Notify = to.Notify.WithoutSuccess()
+		}
+		on.via, on.depth = t.Found, w.depth+1
+		return a.expand(ctx, p, on, to, t.Forward.To)
+	})
+	no, refused := errors.AsType[*mail.Refusal](err)
+	switch {
+	case err != nil && (!refused || no == errTooMany):
+		return err
+	case err == nil && !t.Forward.Keep:
+		return nil
+	case err == nil:
+		mine.sentOn, mine.direct = t.Found, false
+	}
+	p.keep(w.first, mine)
+	return nil
+}
+
+// expand follows all targets. One that leads nowhere does not spoil the others.
+func (a *Agent) expand(ctx context.Context, p *plan, w way, r mail.Recipient, targets []mail.Address) error {
 	served := false
 	var refused error
-	if len(al.Targets) > 1 {
-		// The sender hears of the expansion instead of each success behind it.
-		// RFC 3461 §5.2.7.3
-		p.expanded[first] = true
-		r.Notify = r.Notify.WithoutSuccess()
-	}
-	for _, target := range al.Targets {
+	for _, target := range targets {
 		original := r.Original
 		if original.IsZero() {
 			original = r.Address
 		}
 		to := r
 		to.Address, to.Original = target, original
-		err := a.follow(ctx, p, first, to, depth+1)
+		err := a.follow(ctx, p, w, to)
 		if no, ok := errors.AsType[*mail.Refusal](err); ok && no != errTooMany {
 			refused = err
 			continue
@@ -151,6 +256,9 @@ func (p *plan) keep(first mail.Address, l step) {
 	p.accounts[first] = append(p.accounts[first], l.account)
 	if i, seen := p.seenAcct[l.account]; seen {
 		p.local[i].direct = p.local[i].direct && l.direct
+		if !l.sentOn.IsZero() {
+			p.local[i].sentOn = l.sentOn
+		}
 		return
 	}
 	p.seenAcct[l.account] = len(p.local)
@@ -158,10 +266,10 @@ func (p *plan) keep(first mail.Address, l step) {
 }
 
 // send adds a recipient elsewhere, once.
-func (p *plan) send(r mail.Recipient) {
-	if !p.seenAddr[r.Address] {
-		p.seenAddr[r.Address] = true
-		p.remote = append(p.remote, r)
+func (p *plan) send(to away) {
+	if !p.seenAddr[to.rcpt.Address] {
+		p.seenAddr[to.rcpt.Address] = true
+		p.remote = append(p.remote, to)
 	}
 }
 

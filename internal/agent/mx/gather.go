@@ -34,18 +34,22 @@ func (a *Agent) gather(ctx context.Context, peer mail.Peer, env mail.Envelope, h
 	if !a.judges(peer) {
 		return ev, nil
 	}
-	ev.Judged, ev.Name = true, peer.Name
+	ev.Judged, ev.Name, ev.Peer = true, peer.Name, peer.Addr.Addr().Unmap()
 	ctx, cancel := context.WithTimeout(ctx, gatherTime)
 	defer cancel()
 	var wg sync.WaitGroup
 	wg.Go(func() { ev.SPF = a.spf(ctx, peer, env) })
-	var err error
-	wg.Go(func() {
-		rest := io.NewSectionReader(st, int64(len(header)), st.Size()-int64(len(header)))
-		ev.DKIM, err = dkim.Verify(ctx, header, rest, a.key, time.Now())
-	})
+	var err, arcErr error
+	rest := func() io.Reader {
+		return io.NewSectionReader(st, int64(len(header)), st.Size()-int64(len(header)))
+	}
+	wg.Go(func() { ev.DKIM, err = dkim.Verify(ctx, header, rest(), a.key, time.Now()) })
+	ev.ARC.Result = dkim.None
+	if _, chained := message.Find(header, "arc-seal"); chained {
+		wg.Go(func() { ev.ARC, arcErr = dkim.VerifyChain(ctx, header, rest(), a.key, time.Now()) })
+	}
 	wg.Wait()
-	if err != nil {
+	if err := errors.Join(err, arcErr); err != nil {
 		return ev, fmt.Errorf("read the body: %w", err)
 	}
 	if ev.Authors == 1 && authors[0].Address.Domain != "" {

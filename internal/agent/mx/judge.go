@@ -1,6 +1,7 @@
 package mx
 
 import (
+	"net/netip"
 	"strings"
 
 	"posthaste/internal/agent/mda"
@@ -25,6 +26,10 @@ type Evidence struct {
 	SPF    SPF
 	DKIM   []dkim.Signature
 	DMARC  dmarc.Evaluation // zero without exactly one author
+	// ARC is what those who sent the message on say that they found. Nobody is
+	// trusted for it: it is told, and not judged by.
+	ARC  dkim.Chain
+	Peer netip.Addr
 }
 
 // SPF is what the sender's domain says of the peer. RFC 7208
@@ -99,7 +104,15 @@ func (ev Evidence) Words() string {
 	if ev.DMARC.Result == dmarc.Fail {
 		p += ", " + string(ev.DMARC.Domain) + " asks for " + string(ev.DMARC.Policy)
 	}
-	return strings.Join(append(parts, p), "; ")
+	parts = append(parts, p)
+	if ev.ARC.Result != dkim.None && ev.ARC.Result != "" {
+		p := "sent on by others (ARC " + string(ev.ARC.Result) + ")"
+		if n := len(ev.ARC.Sets); n > 0 {
+			p = "sent on by " + string(ev.ARC.Sets[n-1].Domain) + " (ARC " + string(ev.ARC.Result) + ")"
+		}
+		parts = append(parts, p)
+	}
+	return strings.Join(parts, "; ")
 }
 
 // Results gives what was found for an Authentication-Results field.
@@ -123,6 +136,16 @@ func (ev Evidence) Results() []authres.Result {
 	}
 	if ev.DMARC.Result != "" {
 		out = append(out, authres.Result{Method: "dmarc", Result: string(ev.DMARC.Result), Props: []authres.Prop{{Name: "header.from", Value: string(ev.DMARC.Domain)}}})
+	}
+	if ev.ARC.Result != dkim.None && ev.ARC.Result != "" {
+		arc := authres.Result{Method: "arc", Result: string(ev.ARC.Result), Reason: ev.ARC.Reason}
+		if ev.ARC.Result == dkim.TempError { // which arc has not: RFC 8617 §4.4
+			arc.Result = string(dkim.None)
+		}
+		if ev.Peer.IsValid() {
+			arc.Props = []authres.Prop{{Name: "smtp.remote-ip", Value: ev.Peer.String()}}
+		}
+		out = append(out, arc)
 	}
 	return out
 }

@@ -20,6 +20,7 @@ import (
 	"posthaste/internal/base/mail"
 	"posthaste/internal/base/trace"
 	"posthaste/internal/proto/authres"
+	"posthaste/internal/proto/dkim"
 	"posthaste/internal/proto/smtp"
 	"posthaste/internal/store/body"
 	"posthaste/internal/store/journal"
@@ -29,11 +30,12 @@ import (
 // to it.
 type Delivery interface {
 	// Accepts refuses a recipient while the sender can still be told.
-	Accepts(ctx context.Context, to mail.Address) error
+	Accepts(ctx context.Context, sender, to mail.Address) error
 	Deliver(ctx context.Context, m mda.Mail) error
 }
 
-// An Agent receives. All fields but DNS and Trusted must be set.
+// An Agent receives. All fields but DNS, Trusted and
+// Signers must be set.
 type Agent struct {
 	Hostname string
 	Delivery Delivery
@@ -47,6 +49,9 @@ type Agent struct {
 	DNS dns.Resolver
 	// Trusted are networks whose mail is not judged.
 	Trusted []netip.Prefix
+	// Signers gives those who seal what is sent on for people of a domain; nil:
+	// nobody does.
+	Signers func(ctx context.Context, d mail.Domain) ([]*dkim.Signer, error)
 }
 
 // Begin opens a mail transaction.
@@ -70,7 +75,7 @@ func (t *transaction) Rcpt(ctx context.Context, to mail.Address, p smtp.RcptPara
 	if to.Domain == "" {
 		to.Domain = t.a.Postmaster
 	}
-	if err := t.a.Delivery.Accepts(ctx, to); err != nil {
+	if err := t.a.Delivery.Accepts(ctx, t.env.Sender, to); err != nil {
 		t.refused(to, err)
 		return err
 	}
@@ -136,11 +141,37 @@ func (t *transaction) take(ctx context.Context, st *body.Staged) error {
 		Trace: t.env.Trace, Time: now, Kind: trace.Received, Sender: t.env.Sender, Remote: Remote(t.peer), TLS: tlsWords(t.peer), Size: st.Size(),
 	}}
 	if ev.Judged {
-		m.Trace = authres.Append(nil, t.a.Hostname, ev.Results())
+		results := ev.Results()
+		m.Trace = authres.Append(nil, t.a.Hostname, results)
+		if t.a.Signers != nil {
+			m.Seal = func(ctx context.Context, d mail.Domain) ([]byte, error) {
+				return t.seal(ctx, d, sealed{header: header, body: st, chain: ev.ARC, results: results, now: now})
+			}
+		}
 		m.Events = append(m.Events, judged)
 	}
 	m.Trace = append(m.Trace, mda.Received(t.a.Hostname, "ESMTP", t.peer, t.env, now)...)
 	return t.a.Delivery.Deliver(ctx, m)
+}
+
+// What a seal is made of.
+type sealed struct {
+	header  []byte
+	body    *body.Staged
+	chain   dkim.Chain
+	results []authres.Result
+	now     time.Time
+}
+
+// seal gives the ARC set that says what we found, for mail that is sent on for
+// somebody of a domain. RFC 8617 §5.1
+func (t *transaction) seal(ctx context.Context, d mail.Domain, s sealed) ([]byte, error) {
+	signers, err := t.a.Signers(ctx, d)
+	if err != nil || len(signers) == 0 {
+		return nil, err
+	}
+	rest := io.NewSectionReader(s.body, int64(len(s.header)), s.body.Size()-int64(len(s.header)))
+	return signers[0].Seal(s.header, rest, s.chain, authres.Value(t.a.Hostname, s.results), s.now)
 }
 
 // refused remembers that we said no, or had to say "later".

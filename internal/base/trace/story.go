@@ -43,6 +43,9 @@ func (e Event) sentence(loc *time.Location) string {
 	case Submitted:
 		return fmt.Sprintf("%s handed us the message to send.", sender)
 	case Queued:
+		if e.Text != "" {
+			return fmt.Sprintf("It waits in the queue to be sent on to %s, where mail for %s goes.", who, e.Text)
+		}
 		return fmt.Sprintf("It waits in the queue to be sent to %s.", who)
 	case Stored:
 		return fmt.Sprintf("It was put into the mailbox %q of %s.", e.Mailbox, who)

@@ -36,6 +36,7 @@ func life() []Event {
 		at(3, Event{Kind: Received, Size: 99, Link: mail.TraceID{9}}),
 		at(4, Event{Kind: Submitted, Sender: ada, Size: 7}),
 		at(5, Event{Kind: Queued, Rcpt: bob}),
+		at(5, Event{Kind: Queued, Rcpt: bob, Text: "info@example.org"}),
 		at(6, Event{Kind: Stored, Rcpt: bob, Mailbox: "INBOX"}),
 		at(time.Second, Event{Kind: Attempted, Status: st(4, 4, 1), Text: "no answer", Remote: "mx.example.net [198.51.100.1]"}),
 		at(time.Minute, Event{Kind: Deferred, Rcpt: bob, Status: st(4, 2, 0), Text: "", Next: begin.Truncate(time.Second).Add(time.Hour)}),

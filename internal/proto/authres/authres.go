@@ -20,9 +20,16 @@ type Prop struct{ Name, Value string }
 // Append appends the field for a host, with its line end.
 func Append(dst []byte, host string, results []Result) []byte {
 	dst = append(dst, "Authentication-Results: "...)
+	return append(appendValue(dst, host, results), "\r\n"...)
+}
+
+// Value gives what stands in the field: who says it, and the results.
+func Value(host string, results []Result) string { return string(appendValue(nil, host, results)) }
+
+func appendValue(dst []byte, host string, results []Result) []byte {
 	dst = append(dst, token(host)...)
 	if len(results) == 0 {
-		return append(dst, "; none\r\n"...)
+		return append(dst, "; none"...)
 	}
 	for _, r := range results {
 		dst = append(dst, ";\r\n\t"...)
@@ -40,7 +47,7 @@ func Append(dst []byte, host string, results []Result) []byte {
 			dst = value(dst, p.Value)
 		}
 	}
-	return append(dst, "\r\n"...)
+	return dst
 }
 
 // token leaves out what could end a word of the field.

@@ -77,6 +77,39 @@ func (r *Rewriter) Forward(sender mail.Address, now time.Time) (mail.Address, bo
 	return mail.Address{Local: local, Domain: r.Domain}, len(local) <= maxLocal
 }
 
+// Short gives an address to send on from that stands for a message instead of its
+// sender: for senders that are too long for Forward. Whoever knows the message
+// knows the sender.
+func (r *Rewriter) Short(id mail.TraceID) mail.Address {
+	return mail.Address{Local: "SRS2=" + r.hash(r.Secrets[0], "srs2"+id.String()) + "=" + id.String(), Domain: r.Domain}
+}
+
+// ReverseShort gives back the message that Short was given.
+func (r *Rewriter) ReverseShort(a mail.Address, now time.Time) (mail.TraceID, error) {
+	lower := strings.ToLower(a.Local)
+	if a.Domain != r.Domain || !hasTag(lower, "srs2") {
+		return mail.TraceID{}, ErrNotOurs
+	}
+	sum, rest, ok := strings.Cut(lower[5:], "=")
+	id, err := mail.ParseTraceID(rest)
+	if !ok || err != nil || !r.made(sum, "srs2"+rest) {
+		return mail.TraceID{}, ErrForged
+	}
+	if age := now.Sub(id.Time()); age > MaxAge || age < -day {
+		return mail.TraceID{}, ErrOld
+	}
+	return id, nil
+}
+
+// Rewritten tells whether a local part looks as if it had been rewritten.
+func Rewritten(local string) bool {
+	if len(local) < 5 || local[0]|0x20 != 's' {
+		return false
+	}
+	lower := strings.ToLower(local[:5])
+	return hasTag(lower, "srs0") || hasTag(lower, "srs1") || hasTag(lower, "srs2")
+}
+
 // hasTag tells whether a local part in lower case begins as a rewritten one does.
 func hasTag(local, tag string) bool {
 	rest, ok := strings.CutPrefix(local, tag)

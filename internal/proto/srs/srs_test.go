@@ -131,3 +131,38 @@ func FuzzReverse(f *testing.F) {
 		}
 	})
 }
+
+// TestShort: an address that stands for a message.
+func TestShort(t *testing.T) {
+	now := time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC)
+	id := mail.NewTraceID(now)
+	r := Rewriter{Domain: "fwd.example", Secrets: [][]byte{[]byte("new"), []byte("old")}}
+	before := Rewriter{Domain: "fwd.example", Secrets: [][]byte{[]byte("old")}}
+	for _, a := range []mail.Address{r.Short(id), before.Short(id)} {
+		a.Local = strings.ToUpper(a.Local)
+		if len(a.Local) > 64 || !Rewritten(a.Local) {
+			t.Errorf("%s", a)
+		}
+		if got, err := r.ReverseShort(a, now.Add(20*24*time.Hour)); err != nil || got != id {
+			t.Errorf("%s: %v, %v", a, got, err)
+		}
+		if _, err := r.ReverseShort(a, now.Add(22*24*time.Hour)); err != ErrOld {
+			t.Errorf("%s: %v", a, err)
+		}
+		if _, err := r.ReverseShort(mail.Address{Local: a.Local, Domain: "x.example"}, now); err != ErrNotOurs {
+			t.Errorf("%s: %v", a, err)
+		}
+	}
+	other := mail.NewTraceID(now.Add(time.Second)).String()
+	good := r.Short(id).Local
+	for _, local := range []string{"SRS2=", "SRS2==", "SRS2=aaaaaaaa=" + id.String(), good[:14] + other, good + "x", "SRS2=" + other} {
+		if _, err := r.ReverseShort(mail.Address{Local: local, Domain: "fwd.example"}, now); err != ErrForged {
+			t.Errorf("%q: %v", local, err)
+		}
+	}
+	for local, want := range map[string]bool{"srs": false, "srs0": false, "srs0x": false, "SRS0=x": true, "srs1+": true, "sRs1+x": true, "ssrs0=x": false} {
+		if Rewritten(local) != want {
+			t.Errorf("%q", local)
+		}
+	}
+}

@@ -120,6 +120,8 @@ type Receive struct {
 	// TrustedNetworks are those whose mail is not: SPF, DKIM and DMARC are not
 	// looked at.
 	TrustedNetworks []netip.Prefix `toml:"trusted_networks"`
+	// ForwardJunk sends on also what was judged to be junk.
+	ForwardJunk bool `toml:"forward_junk"`
 }
 
 // Limits bound what one side may ask of us.

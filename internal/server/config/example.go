@@ -96,6 +96,8 @@ hostname = "mail.example.org"
 [receive]
 # Networks whose mail is not judged by SPF, DKIM and DMARC.
 # trusted_networks = ["127.0.0.0/8", "::1/128"]
+# forward_junk = false             # whether what looks like junk is sent on to other servers too, for
+#                                  # accounts and aliases; else accounts keep it, and aliases refuse it
 
 [limits]
 # message_size = "50MB"

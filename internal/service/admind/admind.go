@@ -18,6 +18,7 @@ import (
 
 	"posthaste/internal/agent/mda"
 	"posthaste/internal/agent/mta"
+	"posthaste/internal/agent/mx"
 	"posthaste/internal/agent/postmaster"
 	"posthaste/internal/agent/registrar"
 	"posthaste/internal/base/mail"
@@ -43,6 +44,7 @@ type Server struct {
 	Delivery   *mda.Agent
 	// Suppression has the addresses elsewhere that do not exist.
 	Suppression *suppression.List
+	Forecast    *mx.Forecast
 	// Records gives what a domain should have in the DNS.
 	Records func(ctx context.Context, d mail.Domain) ([]Record, error)
 	Version string
@@ -159,6 +161,9 @@ func (s *Server) Handler() http.Handler {
 	m.HandleFunc("PUT /v1/accounts/{address}/pop3", s.answer(s.setPOP3Policy))
 	m.HandleFunc("DELETE /v1/accounts/{address}/pop3", s.answer(s.clearPOP3Policy))
 	m.HandleFunc("GET /v1/accounts/{address}/pop3/ledger", s.answer(s.pop3Ledger))
+	m.HandleFunc("GET /v1/accounts/{address}/forward", s.answer(s.forward))
+	m.HandleFunc("PUT /v1/accounts/{address}/forward", s.answer(s.setForward))
+	m.HandleFunc("DELETE /v1/accounts/{address}/forward", s.answer(s.clearForward))
 	m.HandleFunc("GET /v1/accounts/{address}/deleted", s.answer(s.deleted))
 	m.HandleFunc("POST /v1/accounts/{address}/deleted/restore", s.answer(s.restoreDeleted))
 	m.HandleFunc("PUT /v1/accounts/{address}/admin", s.answer(s.setAdmin))

@@ -1,5 +1,6 @@
-// Package keyring keeps private keys: those that sign a domain's mail. They are
-// made at first use, and the same ever after.
+// Package keyring keeps private keys: those that sign a domain's mail, which are
+// made at first use and the same ever after, and the secrets of return addresses,
+// which are renewed.
 package keyring
 
 import (
@@ -22,7 +23,10 @@ import (
 // lock guards all keys.
 var lock = kv.Lock{Class: 'K'}
 
-const kindDKIM = 0x01 // domain → keys
+const (
+	kindDKIM    = 0x01 // domain → keys
+	kindReturns = 0x02 // → secrets of return addresses, the newest first: since when, bytes
+)
 
 const rsaBits = 2048 // RFC 8301 §3.2
 
@@ -31,8 +35,9 @@ const rsaBits = 2048 // RFC 8301 §3.2
 type Keyring struct {
 	DB kv.Store
 
-	mu    sync.Mutex
-	known map[mail.Domain][]*dkim.Signer
+	mu      sync.Mutex
+	known   map[mail.Domain][]*dkim.Signer
+	returns []secret
 }
 
 // Signers gives those who sign for a domain: one with an RSA key, which all
