@@ -22,6 +22,7 @@ import (
 
 	"posthaste/internal/agent/auth"
 	"posthaste/internal/agent/mda"
+	"posthaste/internal/agent/mover"
 	"posthaste/internal/agent/msa"
 	"posthaste/internal/agent/mta"
 	"posthaste/internal/agent/mx"
@@ -138,6 +139,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 	h.Admin = &admind.Server{
 		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: keys, Quota: int64(c.Limits.AccountQuota), Hash: hash, AppPassword: auth.NewAppPassword},
 		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Queue: q, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Delivery: deliver, Suppression: dead, Forecast: &mx.Forecast{Hostname: c.Hostname, DNS: o.DNS, Mailboxes: h.mailboxes}, Version: o.Version, Log: o.Log,
+		Mover: &mover.Agent{Mailboxes: h.mailboxes},
 		Records: func(ctx context.Context, d mail.Domain) ([]admind.Record, error) {
 			return h.records(ctx, keys, host, d)
 		},

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"posthaste/internal/agent/mda"
+	"posthaste/internal/agent/mover"
 	"posthaste/internal/agent/mta"
 	"posthaste/internal/agent/mx"
 	"posthaste/internal/agent/postmaster"
@@ -45,6 +46,8 @@ type Server struct {
 	// Suppression has the addresses elsewhere that do not exist.
 	Suppression *suppression.List
 	Forecast    *mx.Forecast
+	// Mover brings mail from elsewhere, and hands it out.
+	Mover *mover.Agent
 	// Records gives what a domain should have in the DNS.
 	Records func(ctx context.Context, d mail.Domain) ([]Record, error)
 	Version string
@@ -166,6 +169,13 @@ func (s *Server) Handler() http.Handler {
 	m.HandleFunc("DELETE /v1/accounts/{address}/forward", s.answer(s.clearForward))
 	m.HandleFunc("GET /v1/accounts/{address}/deleted", s.answer(s.deleted))
 	m.HandleFunc("POST /v1/accounts/{address}/deleted/restore", s.answer(s.restoreDeleted))
+	m.HandleFunc("GET /v1/accounts/{address}/mailboxes", s.answer(s.mailboxes))
+	m.HandleFunc("GET /v1/accounts/{address}/mailboxes/{id}/messages", s.messages)
+	m.HandleFunc("POST /v1/accounts/{address}/import/folder", s.answer(s.moveFolder))
+	m.HandleFunc("POST /v1/accounts/{address}/import/known", s.answer(s.moveKnown))
+	m.HandleFunc("POST /v1/accounts/{address}/import/flags", s.answer(s.moveFlags))
+	m.HandleFunc("POST /v1/accounts/{address}/import/messages", s.answerTo(mover.MaxMessage+mover.MaxBatchBytes, s.moveMessages))
+	m.HandleFunc("POST /v1/accounts/{address}/import/here", s.answerTo(maxHere, s.moveDeletions))
 	m.HandleFunc("PUT /v1/accounts/{address}/admin", s.answer(s.setAdmin))
 	m.HandleFunc("DELETE /v1/accounts/{address}/admin", s.answer(s.unsetAdmin))
 	m.HandleFunc("GET /v1/shared/{address}/rights", s.answer(s.rights))
@@ -191,13 +201,18 @@ func (s *Server) Handler() http.Handler {
 const maxRequest = 1 << 20
 
 func (s *Server) answer(fn func(*http.Request) (any, error)) http.HandlerFunc {
+	return s.answerTo(maxRequest, fn)
+}
+
+// answerTo is answer for requests of up to so many bytes.
+func (s *Server) answerTo(most int64, fn func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
+		r.Body = http.MaxBytesReader(w, r.Body, most)
 		out, err := fn(r)
 		w.Header().Set("Content-Type", "application/json")
 		if err != nil {
 			code, text := problem(err)
-			if code == http.StatusInternalServerError {
+			if code == http.StatusInternalServerError && r.Context().Err() == nil {
 				s.Log.Error("admin API", "request", r.Method+" "+r.URL.Path, "error", err)
 			}
 			w.WriteHeader(code)
@@ -222,7 +237,7 @@ func problem(err error) (int, string) {
 		return http.StatusBadRequest, err.Error()
 	case errors.Is(err, mail.ErrNotFound):
 		return http.StatusNotFound, err.Error()
-	case errors.Is(err, mail.ErrExists), errors.Is(err, mail.ErrInUse), errors.Is(err, mail.ErrLimit):
+	case errors.Is(err, mail.ErrExists), errors.Is(err, mail.ErrInUse), errors.Is(err, mail.ErrLimit), errors.Is(err, mail.ErrOverQuota):
 		return http.StatusConflict, err.Error()
 	}
 	return http.StatusInternalServerError, err.Error()

@@ -97,6 +97,20 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 		}
 		body = bytes.NewReader(b)
 	}
+	return c.sendBody(ctx, method, path, body)
+}
+
+// stream calls the API with a body of any length.
+func (c *Client) stream(ctx context.Context, path string, in io.Reader, out any) error {
+	res, err := c.sendBody(ctx, http.MethodPost, path, in)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	return json.NewDecoder(res.Body).Decode(out)
+}
+
+func (c *Client) sendBody(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(ctx, method, "http://posthaste"+path, body)
 	if err != nil {
 		return nil, err

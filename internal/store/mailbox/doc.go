@@ -24,6 +24,9 @@
 //	                   the account as a whole
 //	20 email           the unique id of POP3 that it brought along
 //	24 time modseq mailbox uid  messages expunged then, for who wants them back
+//	2c origin          a folder of another store that mail was brought from, and
+//	                   the mailbox that it became
+//	2c origin id       a message that was brought from there, and where it went
 //
 // Under kv.Free, written only under the owner's lock:
 //
@@ -37,7 +40,8 @@
 // 03 has its reference row. A message in a row 24 has its rows 03 and 04, and row
 // 00 has the sum of their sizes. Whoever an ACL (in row 01) names is led to the
 // mailbox by a row S, and by such rows to no other. A row 10 is of a mailbox that
-// exists, and row 00 counts the bytes of all.
+// exists, and row 00 counts the bytes of all. A row 2c of a message names an email
+// and a UID that have been given.
 //
 // # Flags are a log
 //

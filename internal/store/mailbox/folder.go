@@ -469,3 +469,20 @@ func (e *Edit) ByRole(role Role) (mail.MailboxID, error) {
 	}
 	return 0, fmt.Errorf("mailbox: no role %d: %w", role, mail.ErrNotFound)
 }
+
+// Named gives the mailbox of a name (as ParseName gives it), made if there is
+// none.
+func (e *Edit) Named(name string) (mail.MailboxID, error) {
+	id, err := lookup(e.tx, e.acct, name)
+	if err == nil {
+		var b *editBox
+		if b, err = e.box(id); err == nil && !b.Placeholder {
+			return id, nil
+		}
+	}
+	if err != nil && !errors.Is(err, mail.ErrNotFound) {
+		return 0, err
+	}
+	m, err := e.CreateMailbox(name, NoRole)
+	return m.ID, err
+}

@@ -26,6 +26,7 @@ const (
 	kindMetadata   = 0x10
 	kindUIDL       = 0x20
 	kindExpunged   = 0x24
+	kindArrival    = 0x2c
 )
 
 // Lock guards all rows of an account.

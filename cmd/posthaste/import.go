@@ -1,0 +1,312 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"posthaste/internal/agent/carrier"
+	"posthaste/internal/proto/mbox"
+	"posthaste/internal/service/admind"
+)
+
+// importing is the command "import".
+func (t *tool) importing() *cobra.Command {
+	c := &cobra.Command{
+		Use: "import", Short: "Bring mail from another server, or from files", GroupID: "move",
+		Long: `Bring the mail of an account from another server, or from files: all folders,
+flags, keywords and dates. It only reads there.
+
+What was brought is remembered: run the command again, after an interruption of
+whatever kind or a week later, and it brings what is new, nothing twice, and
+nothing that was deleted here. With --follow-flags it also brings the flags up to
+date, with --follow-deletions what was deleted there is deleted here (it can be
+restored: posthaste mailbox deleted).
+
+Move a server over like this: import once while people still use the old one,
+change the DNS, then import again.
+
+What cannot be read is told at the end, with the reason; then the command ends
+with 1.`,
+	}
+	c.AddCommand(t.importMaildir(), t.importMbox(), t.importTakeout(), t.importIMAP())
+	return c
+}
+
+// A moveIn is the flags that all imports share.
+type moveIn struct {
+	im           carrier.Import
+	uidl, report string
+	source       string
+	quiet        bool
+}
+
+func (m *moveIn) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringArrayVar(&m.im.Only, "folder", nil, "only the folder of this `name` (may be said again)")
+	f.StringArrayVar(&m.im.Skip, "skip", nil, "not the folder of this `name` (may be said again)")
+	f.StringVar(&m.im.Under, "under", "", "put everything below the folder of this `name`")
+	f.BoolVar(&m.im.DryRun, "dry-run", false, "say what would come, and change nothing")
+	f.BoolVar(&m.im.FollowFlags, "follow-flags", false, "give what came before the flags that it has there now")
+	f.BoolVar(&m.im.FollowDeletions, "follow-deletions", false, "delete here what has been deleted there since")
+	f.StringVar(&m.source, "source", "", "the `name` that what was brought is remembered by, if the same mail was once imported from another path or host")
+	f.StringVar(&m.report, "report", "", "write what could not be read into this `file`")
+	f.BoolVarP(&m.quiet, "quiet", "q", false, "no progress")
+}
+
+func (m *moveIn) uidlFlag(c *cobra.Command) {
+	c.Flags().StringVar(&m.uidl, "uidl", "", "the old server's `format` of POP3 ids, so that POP3 clients fetch nothing twice; Dovecot's is %08Xu%08Xv")
+}
+
+func (t *tool) importMaildir() *cobra.Command {
+	var m moveIn
+	c := &cobra.Command{
+		Use: "maildir PATH ADDRESS", Short: "Bring a Maildir with its folders", Args: cobra.ExactArgs(2),
+		Long: `Bring a Maildir, with its folders in the form of Maildir++ (".Work.Lists") or as
+folders within folders. Flags come from the names of the files, dates from their
+times, keywords, the order and POP3 ids from the files that Dovecot keeps there.`,
+		Example: `  posthaste import maildir /home/ada/Maildir ada@example.org
+  posthaste import maildir /var/vmail/example.org/ada ada@example.org --uidl %08Xu%08Xv`,
+	}
+	m.flags(c)
+	m.uidlFlag(c)
+	c.RunE = t.with(func(ctx context.Context, cl *admind.Client, args []string) error {
+		uidl := carrier.UIDLFormat(m.uidl)
+		if err := uidl.Check(); err != nil {
+			return err
+		}
+		s, err := carrier.NewMaildir(args[0], uidl)
+		if err != nil {
+			return err
+		}
+		return m.run(ctx, cl, s, args[1])
+	})
+	return c
+}
+
+func (t *tool) importMbox() *cobra.Command {
+	var m moveIn
+	var quoting string
+	c := &cobra.Command{
+		Use: "mbox PATH ADDRESS", Short: "Bring a file in mbox, or a folder of such files", Args: cobra.ExactArgs(2),
+		Long: `Bring a file in mbox: it becomes the folder of its name, or with --under part of
+another. Of a folder of files each becomes a folder; the profile of Thunderbird is
+such a folder, and so is ~/mail of older servers. Flags and keywords come from the
+fields Status, X-Status, X-Keywords and X-Mozilla-Status, which do not stay in the
+messages.
+
+Messages are known by their bytes: the file may grow or be written anew, and only
+what is new comes.`,
+		Example: `  posthaste import mbox ~/mail/old.mbox ada@example.org
+  posthaste import mbox /var/mail/ada ada@example.org --source "spool of ada"`,
+	}
+	m.flags(c)
+	c.Flags().StringVar(&quoting, "quoting", "mboxrd", "which `dialect`: mboxrd, or mboxo if \">>From\" is to stay")
+	c.RunE = t.with(func(ctx context.Context, cl *admind.Client, args []string) error {
+		q, ok := map[string]mbox.Quoting{"mboxrd": mbox.RD, "mboxo": mbox.O}[quoting]
+		if !ok {
+			return errors.New("--quoting is mboxrd or mboxo")
+		}
+		s, err := carrier.NewMbox(args[0], q)
+		if err != nil {
+			return err
+		}
+		return m.run(ctx, cl, s, args[1])
+	})
+	return c
+}
+
+func (t *tool) importTakeout() *cobra.Command {
+	var m moveIn
+	c := &cobra.Command{
+		Use: "takeout PATH ADDRESS", Short: "Bring what Google Takeout gives of Gmail", Args: cobra.ExactArgs(2),
+		Long: `Bring the mbox file of Google Takeout, or a folder of them. A message goes to the
+folder that its labels say: Trash, Junk, Drafts, Inbox or Sent, else to one named
+after its first own label, else to Archive. Its other own labels become keywords;
+Unread, Starred and Important become flags.`,
+		Example: `  posthaste import takeout "All mail Including Spam and Trash.mbox" ada@example.org`,
+	}
+	m.flags(c)
+	c.RunE = t.with(func(ctx context.Context, cl *admind.Client, args []string) error {
+		s, err := carrier.NewTakeout(args[0])
+		if err != nil {
+			return err
+		}
+		return m.run(ctx, cl, s, args[1])
+	})
+	return c
+}
+
+func (t *tool) importIMAP() *cobra.Command {
+	var m moveIn
+	var a imapFlags
+	var list string
+	c := &cobra.Command{
+		Use: "imap HOST [ADDRESS]", Short: "Bring an account, or many, from an IMAP server", Args: cobra.RangeArgs(1, 2),
+		Long: `Bring all folders of an account from an IMAP server: flags, keywords, dates, what
+is subscribed and what is for sent mail, drafts and so on. Names are changed to
+ours: "INBOX.Work.Lists" becomes "Work/Lists".
+
+Folders that show what is in others ("All Mail" at Gmail) and those of other
+people are left out.
+
+With --accounts, many are brought, one after the other, from a file with a line
+for each: the address here, the user there and the password, divided by tabs.
+With --master, a master user's name and password log in for all of them, and the
+passwords may be left out.
+
+With --uidl, what POP3 clients have collected from the old server is not
+collected again: say how its POP3 ids are made. Dovecot's own format is
+%08Xu%08Xv, if pop3_uidl_format does not say otherwise.`,
+		Example: `  posthaste import imap imap.old.example ada@example.org --user ada
+  posthaste import imap old.example --accounts people.tsv --master admin --password-file master`,
+	}
+	m.flags(c)
+	m.uidlFlag(c)
+	a.flags(c)
+	c.Flags().BoolVar(&m.im.Renumbered, "renumbered", false, "bring folders again that the old server has numbered anew")
+	c.Flags().StringVar(&list, "accounts", "", "bring all accounts of a `file`")
+	c.RunE = t.with(func(ctx context.Context, cl *admind.Client, args []string) error {
+		uidl := carrier.UIDLFormat(m.uidl)
+		if err := uidl.Check(); err != nil {
+			return err
+		}
+		if (list != "") == (len(args) == 2) {
+			return errors.New("name one address, or a file with --accounts")
+		}
+		people := []pair{{ours: args[len(args)-1], user: a.user}}
+		if list != "" {
+			var err error
+			if people, err = readPairs(list); err != nil {
+				return err
+			}
+		}
+		failed := 0
+		for _, p := range people {
+			err := m.imapAccount(ctx, cl, &a, args[0], p, uidl)
+			if ctx.Err() != nil || err != nil && list == "" {
+				return err
+			}
+			if err != nil {
+				failed++
+				if !errors.Is(err, errSaid) {
+					fmt.Fprintf(os.Stderr, "%s: %v\n", p.ours, err)
+				}
+			}
+		}
+		if failed > 0 {
+			fmt.Fprintf(os.Stderr, "%d of %d accounts did not come whole; run the command again.\n", failed, len(people))
+			return errSaid
+		}
+		return nil
+	})
+	return c
+}
+
+func (m *moveIn) imapAccount(ctx context.Context, cl *admind.Client, a *imapFlags, host string, p pair, uidl carrier.UIDLFormat) error {
+	server, err := a.server(host, p)
+	if err != nil {
+		return err
+	}
+	s, err := carrier.NewIMAP(ctx, server, uidl)
+	if err != nil {
+		return err
+	}
+	return errors.Join(m.run(ctx, cl, s, p.ours))
+}
+
+// A pair is an account here and there.
+type pair struct{ ours, user, password string }
+
+func readPairs(file string) (out []pair, err error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimRight(lines.Text(), "\r")
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		w := strings.SplitN(line, "\t", 3)
+		if len(w) < 2 {
+			return nil, fmt.Errorf("%s: line %d: an address here and a user there are needed, divided by a tab", file, n)
+		}
+		p := pair{ours: w[0], user: w[1]}
+		if len(w) == 3 {
+			p.password = w[2]
+		}
+		out = append(out, p)
+	}
+	return out, lines.Err()
+}
+
+// run brings what a source has, and tells how it went.
+func (m *moveIn) run(ctx context.Context, cl *admind.Client, s carrier.Source, address string) error {
+	defer s.Close()
+	if _, err := cl.Mailboxes(ctx, address); err != nil {
+		return err
+	}
+	im := m.im
+	im.Source = s
+	name := s.Name()
+	if m.source != "" {
+		name = m.source
+	}
+	im.Store = &remoteStore{c: cl, address: address, source: name}
+	bar := newBar(m.quiet, address)
+	im.Progress = bar.importing
+	rep, err := im.Run(ctx)
+	bar.end()
+	return errors.Join(m.tell(rep, address), err)
+}
+
+// tell prints how it went.
+func (m *moveIn) tell(r carrier.Report, address string) error {
+	verb := "brought"
+	if m.im.DryRun {
+		verb = "would bring"
+	}
+	fmt.Printf("%s: %s %d messages (%s) of %d folders; %d had come before", address, verb, r.Added, size(r.Bytes), r.Folders, r.Known)
+	if r.Changed > 0 {
+		fmt.Printf("; flags of %d changed", r.Changed)
+	}
+	if r.Gone > 0 {
+		fmt.Printf("; %d were deleted there and are now here", r.Gone)
+	}
+	fmt.Println(".")
+	if r.Dropped > 0 {
+		fmt.Printf("%d keywords found no room: a folder has at most 59 different ones.\n", r.Dropped)
+	}
+	n := int64(len(r.Problems)) + r.MoreProblems
+	if n == 0 {
+		return nil
+	}
+	fmt.Fprintf(os.Stderr, "%d could not be read:\n", n)
+	for i, p := range r.Problems {
+		if i == 20 && m.report == "" {
+			fmt.Fprintf(os.Stderr, "  ... and %d more; --report writes all into a file.\n", n-20)
+			break
+		}
+		if i < 20 {
+			fmt.Fprintf(os.Stderr, "  %s\n", p)
+		}
+	}
+	if m.report != "" {
+		var b strings.Builder
+		for _, p := range r.Problems {
+			fmt.Fprintln(&b, p)
+		}
+		if err := os.WriteFile(m.report, []byte(b.String()), 0o600); err != nil {
+			return err
+		}
+	}
+	return errSaid
+}
