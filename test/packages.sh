@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that the complete tests drive (test/*/packages.txt)
-# if some are missing. Needs root only then.
+# if some are missing. Needs root only then. A program that is there by another
+# package is not missing: Debian's npm cannot stand beside a Node.js from elsewhere.
 set -eu
 cd "$(dirname "$0")"
 missing=()
 for p in $(cat ./*/packages.txt 2>/dev/null | grep -v '^#' | sort -u); do
-  dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
+  dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || command -v "$p" > /dev/null || missing+=("$p")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
 echo "installing: ${missing[*]}"
