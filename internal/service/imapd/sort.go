@@ -233,31 +233,67 @@ func (o *ordering) sent(ctx context.Context) ([]int64, error) {
 	return out, err
 }
 
+// A ranked message has the beginning of its first value as a number, which
+// settles most comparisons without a look at the values, wherever they lie.
+type ranked struct {
+	rank uint64
+	at   int
+}
+
+// rank gives a number that orders as the first bytes of the value do.
+func (c *criterion) rank(at int) uint64 {
+	var n uint64
+	if c.numbers != nil {
+		n = uint64(c.numbers[at]) ^ 1<<63
+	} else {
+		var first [8]byte
+		copy(first[:], c.texts[at])
+		n = binary.BigEndian.Uint64(first[:])
+	}
+	if c.reverse {
+		n = ^n
+	}
+	return n
+}
+
+func (c *criterion) compare(a, b int) int {
+	d := 0
+	if c.numbers != nil {
+		d = cmp.Compare(c.numbers[a], c.numbers[b])
+	} else {
+		d = bytes.Compare(c.texts[a], c.texts[b])
+	}
+	if c.reverse {
+		return -d
+	}
+	return d
+}
+
 // order gives the indices of the messages in order. What is equal stays in the
 // order of the mailbox, even if all criteria are reversed. RFC 5256 §3
 func (o *ordering) order() []int {
-	at := make([]int, len(o.rows))
-	for i := range at {
-		at[i] = i
+	list := make([]ranked, len(o.rows))
+	for i := range list {
+		list[i].at = i
+		if len(o.by) > 0 {
+			list[i].rank = o.by[0].rank(i)
+		}
 	}
-	slices.SortFunc(at, func(a, b int) int {
+	slices.SortFunc(list, func(a, b ranked) int {
+		if a.rank != b.rank {
+			return cmp.Compare(a.rank, b.rank)
+		}
 		for i := range o.by {
-			c := &o.by[i]
-			d := 0
-			if c.numbers != nil {
-				d = cmp.Compare(c.numbers[a], c.numbers[b])
-			} else {
-				d = bytes.Compare(c.texts[a], c.texts[b])
-			}
-			if c.reverse {
-				d = -d
-			}
-			if d != 0 {
+			if d := o.by[i].compare(a.at, b.at); d != 0 {
 				return d
 			}
 		}
-		return cmp.Compare(a, b)
+		return cmp.Compare(a.at, b.at)
 	})
+	at := make([]int, len(list))
+	for i, r := range list {
+		at[i] = r.at
+	}
 	return at
 }
 
