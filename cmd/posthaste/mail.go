@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"posthaste/internal/server/config"
 	"posthaste/internal/service/admind"
 )
 
@@ -70,28 +71,72 @@ func reason(it admind.Item) string {
 }
 
 func (t *tool) why() *cobra.Command {
-	return &cobra.Command{
+	var refused bool
+	var since string
+	c := &cobra.Command{
 		Use: "why ID", Short: "Tell what happened to a message", GroupID: "mail", Args: cobra.ExactArgs(1),
 		Long: `Tell the story of a message in sentences: who sent it, where it went, who
 refused it and why, and what happens next.
 
 The ID is the one in the reply to the sender ("OK, id ..."), in the Received
-field of the message, in the log and in "posthaste queue list".`,
-		Example: "  posthaste why 06b9r1u2k4s8t0aa",
-		RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
-			s, err := c.Story(ctx, strings.ToLower(args[0]))
-			if err != nil {
-				return err
-			}
-			for _, l := range s.Lines {
-				fmt.Println(l)
-			}
-			for _, it := range s.Queued {
-				fmt.Printf("It still waits for %s; next try: %s.\n", strings.Join(it.Recipients, ", "), next(it))
-			}
-			return nil
-		}),
+field of the message, in the log and in "posthaste queue list".
+
+With --refused and an address: tell what mail to it was refused, and why.`,
+		Example: `  posthaste why 06b9r1u2k4s8t0aa
+  posthaste why --refused ada@example.org --since 7d`,
 	}
+	c.Flags().BoolVar(&refused, "refused", false, "tell what mail to an address was refused")
+	c.Flags().StringVar(&since, "since", "1d", "how far back, with --refused: `12h`, 7d")
+	c.RunE = t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+		if refused {
+			return tellRefused(ctx, c, args[0], since)
+		}
+		s, err := c.Story(ctx, strings.ToLower(args[0]))
+		if err != nil {
+			return err
+		}
+		for _, l := range s.Lines {
+			fmt.Println(l)
+		}
+		for _, it := range s.Queued {
+			fmt.Printf("It still waits for %s; next try: %s.\n", strings.Join(it.Recipients, ", "), next(it))
+		}
+		return nil
+	})
+	return c
+}
+
+func tellRefused(ctx context.Context, c *admind.Client, address, since string) error {
+	var d config.Duration
+	if err := d.UnmarshalText([]byte(since)); err != nil {
+		return err
+	}
+	list, err := c.Refused(ctx, address, max(1, int(time.Duration(d)/time.Hour)))
+	if err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		fmt.Printf("No mail to %s was refused in the last %s.\n", address, since)
+		return nil
+	}
+	all := 0
+	for _, r := range list {
+		all += r.Count
+	}
+	was := "messages to %s were"
+	if all == 1 {
+		was = "message to %s was"
+	}
+	fmt.Printf("%d "+was+" refused in the last %s:\n", all, address, since)
+	for _, r := range list {
+		later := ""
+		if r.Later {
+			later = "; the sender was asked to try again"
+		}
+		fmt.Printf("%d because %s%s. From %s; the last at %s (posthaste why %s).\n",
+			r.Count, r.Why, later, strings.Join(r.Senders, ", "), r.Last.Local().Format("2006-01-02 15:04"), r.ID)
+	}
+	return nil
 }
 
 func (t *tool) check() *cobra.Command {

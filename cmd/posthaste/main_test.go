@@ -223,6 +223,26 @@ func TestDemo(t *testing.T) {
 			t.Errorf("%q is not in the story\n%s", want, story)
 		}
 	}
+	nobody := "nobody" + ada.Address[strings.IndexByte(ada.Address, '@'):]
+	for range 2 {
+		c, err := smtp.Dial(w.SMTP)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Mail("x@y.example"); err != nil {
+			t.Error(err)
+		}
+		if err := c.Rcpt(nobody); err == nil {
+			t.Error("nobody was taken")
+		}
+		c.Quit()
+	}
+	if out := must(t, "", "why", "--refused", nobody, "--data", data); !strings.HasPrefix(out, "2 messages to "+nobody+" were refused in the last 1d:\n2 because there is nobody called "+nobody+" here. From x@y.example; the last at ") {
+		t.Errorf("refused:\n%s", out)
+	}
+	if out := must(t, "", "why", "--refused", ada.Address, "--since", "7d", "--data", data); out != "No mail to "+ada.Address+" was refused in the last 7d.\n" {
+		t.Errorf("refused:\n%s", out)
+	}
 	waitFor(t, "an empty queue", func() bool { return must(t, "", "queue", "list", "--data", data) == "Nothing waits.\n" })
 	if out := must(t, "", "check", "--data", data); !strings.Contains(out, "as it should be") {
 		t.Error(out)

@@ -118,7 +118,8 @@ func Build(c config.Config, o Outside) (*House, error) {
 	dead := &suppression.List{DB: o.DB, After: c.Queue.SuppressAfter}
 	deliver := &mda.Agent{Hostname: host, DB: o.DB, Bodies: bodies, Directory: h.directory, Mailboxes: h.mailboxes, Queue: q, Journal: h.journal, Log: o.Log, Returns: keys.Returns, PassJunk: c.Receive.ForwardJunk}
 	h.lmtp = &mda.Door{Hostname: c.Hostname, Agent: deliver}
-	h.mx = &mx.Agent{Hostname: c.Hostname, Delivery: deliver, Bodies: bodies, Journal: h.journal, Log: o.Log, Postmaster: host, DNS: o.DNS, Trusted: c.Receive.TrustedNetworks, Signers: keys.Signers}
+	h.mx = &mx.Agent{Hostname: c.Hostname, Delivery: deliver, Bodies: bodies, Journal: h.journal, Log: o.Log, Postmaster: host, DNS: o.DNS, Trusted: c.Receive.TrustedNetworks, Signers: keys.Signers, Policy: policy(c.Receive)}
+	h.mx.Counts = mx.NewCounts(h.mx.Policy)
 	h.msa = &msa.Agent{Hostname: c.Hostname, Delivery: deliver, Directory: h.directory, Bodies: bodies, Journal: h.journal, Log: o.Log, Signers: keys.Signers, Allowance: &allowance.Store{DB: o.DB}, PerDay: c.Limits.RecipientsPerDay, Suppression: dead}
 	h.auth = &auth.Agent{Directory: h.directory, Trusted: c.Limits.TrustedNetworks}
 	h.shape = shaper(c)
@@ -145,6 +146,15 @@ func Build(c config.Config, o Outside) (*House, error) {
 		},
 	}
 	return h, nil
+}
+
+// policy makes what speaks against those who bring mail.
+func policy(c config.Receive) mx.Policy {
+	p := mx.Policy{NoName: c.NoNamePoints, BadHello: c.BadHelloPoints, Junk: c.JunkPoints, Refuse: c.RefusePoints, PerHour: c.MessagesPerHour, Unknown: c.UnknownRecipients}
+	for _, l := range c.Lists {
+		p.Lists = append(p.Lists, mx.List{Zone: mail.Domain(l.Zone), Points: l.Points, Codes: l.Codes})
+	}
+	return p
 }
 
 // shaper makes what says how much goes where at a time.

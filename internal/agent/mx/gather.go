@@ -34,7 +34,7 @@ func (a *Agent) gather(ctx context.Context, peer mail.Peer, env mail.Envelope, h
 	if !a.judges(peer) {
 		return ev, nil
 	}
-	ev.Judged, ev.Name, ev.Peer = true, peer.Name, peer.Addr.Addr().Unmap()
+	ev.Judged, ev.Name = true, peer.Name
 	ctx, cancel := context.WithTimeout(ctx, gatherTime)
 	defer cancel()
 	var wg sync.WaitGroup

@@ -1,7 +1,6 @@
 package mx
 
 import (
-	"net/netip"
 	"strings"
 
 	"posthaste/internal/agent/mda"
@@ -22,14 +21,14 @@ type Evidence struct {
 	// Judged tells that the rest was looked for. It is not for mail from
 	// networks that are trusted.
 	Judged bool
-	Name   string // the peer's confirmed name
+	Name   string // the peer's confirmed name; how it is without one is in Client
 	SPF    SPF
 	DKIM   []dkim.Signature
 	DMARC  dmarc.Evaluation // zero without exactly one author
 	// ARC is what those who sent the message on say that they found. Nobody is
 	// trusted for it: it is told, and not judged by.
-	ARC  dkim.Chain
-	Peer netip.Addr
+	ARC    dkim.Chain
+	Client Client
 }
 
 // SPF is what the sender's domain says of the peer. RFC 7208
@@ -47,12 +46,19 @@ type Verdict struct {
 	// Quiet tells that the sender is hardly who sent it: he is not told that it
 	// arrived, whatever was asked for.
 	Quiet bool
+	// Reason is why it goes where it goes, in words; empty if nothing is special. A
+	// Refusal has its own.
+	Reason string
 }
 
 // Judge weighs the evidence. It asks nobody and forgets at once: the same
 // evidence gives the same verdict.
-func Judge(ev Evidence) Verdict {
+func Judge(p Policy, ev Evidence) Verdict {
 	v := judge(ev)
+	if v.Refusal == nil && v.Mailbox == mailbox.NoRole {
+		v = p.Admit(ev.Client)
+		v.Refusal = nil // that was said at the recipients
+	}
 	v.Quiet = ev.Judged && (ev.SPF.Result == spf.Fail || ev.SPF.Result == spf.SoftFail || ev.DMARC.Result == dmarc.Fail)
 	return v
 }
@@ -76,7 +82,7 @@ func judge(ev Evidence) Verdict {
 	case dmarc.Reject:
 		return Verdict{Refusal: mail.Refuse("5.7.1", "this cannot be shown to be from "+string(ev.DMARC.Domain)+", which asks to refuse such mail (DMARC)", "")}
 	case dmarc.Quarantine:
-		return Verdict{Mailbox: mailbox.JunkRole}
+		return Verdict{Mailbox: mailbox.JunkRole, Reason: "junk, as its domain asks"}
 	}
 	return Verdict{}
 }
@@ -119,7 +125,9 @@ func (ev Evidence) Words() string {
 func (ev Evidence) Results() []authres.Result {
 	var out []authres.Result
 	if ev.Name != "" {
-		out = append(out, authres.Result{Method: "iprev", Result: "pass", Props: []authres.Prop{{Name: "policy.iprev", Value: ev.Name}}})
+		out = append(out, authres.Result{Method: "iprev", Result: string(IprevPass), Props: []authres.Prop{{Name: "policy.iprev", Value: ev.Name}}})
+	} else if ev.Client.Iprev != "" {
+		out = append(out, authres.Result{Method: "iprev", Result: string(ev.Client.Iprev), Props: []authres.Prop{{Name: "policy.iprev", Value: ev.Client.Addr.String()}}})
 	}
 	spf := authres.Result{Method: "spf", Result: string(ev.SPF.Result), Props: []authres.Prop{{Name: "smtp.helo", Value: string(ev.SPF.Domain)}}}
 	if !ev.SPF.Sender.IsZero() {
@@ -142,8 +150,8 @@ func (ev Evidence) Results() []authres.Result {
 		if ev.ARC.Result == dkim.TempError { // which arc has not: RFC 8617 §4.4
 			arc.Result = string(dkim.None)
 		}
-		if ev.Peer.IsValid() {
-			arc.Props = []authres.Prop{{Name: "smtp.remote-ip", Value: ev.Peer.String()}}
+		if ip := ev.Client.Addr; ip.IsValid() {
+			arc.Props = []authres.Prop{{Name: "smtp.remote-ip", Value: ip.String()}}
 		}
 		out = append(out, arc)
 	}

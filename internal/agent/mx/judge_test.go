@@ -145,11 +145,11 @@ func TestDNSFails(t *testing.T) {
 
 func TestJudgeIsPure(t *testing.T) {
 	ev := mx.Evidence{FromFields: 1, Authors: 1, Judged: true}
-	if v := mx.Judge(ev); v.Refusal != nil {
+	if v := mx.Judge(mx.Policy{}, ev); v.Refusal != nil {
 		t.Error(v)
 	}
 	ev.Hops = 1000
-	if v := mx.Judge(ev); v.Refusal == nil || !errors.As(v.Refusal, new(*mail.Refusal)) {
+	if v := mx.Judge(mx.Policy{}, ev); v.Refusal == nil || !errors.As(v.Refusal, new(*mail.Refusal)) {
 		t.Error(v)
 	}
 }
@@ -167,7 +167,7 @@ func TestQuiet(t *testing.T) {
 		{mx.Evidence{Judged: true, FromFields: 1, Authors: 1, SPF: mx.SPF{Result: spf.None}, DMARC: dmarc.Evaluation{Result: dmarc.Fail, Policy: dmarc.Quarantine}}, true},
 		{mx.Evidence{FromFields: 1, Authors: 1, SPF: mx.SPF{Result: spf.Fail}}, false},
 	} {
-		if v := mx.Judge(c.ev); v.Quiet != c.want || v.Refusal != nil {
+		if v := mx.Judge(mx.Policy{}, c.ev); v.Quiet != c.want || v.Refusal != nil {
 			t.Errorf("%+v: %+v", c.ev, v)
 		}
 	}

@@ -13,10 +13,12 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"time"
 
 	"posthaste/internal/agent/mda"
 	"posthaste/internal/base/dns"
+	"posthaste/internal/base/limit"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/base/trace"
 	"posthaste/internal/proto/authres"
@@ -34,8 +36,8 @@ type Delivery interface {
 	Deliver(ctx context.Context, m mda.Mail) error
 }
 
-// An Agent receives. All fields but DNS, Trusted and
-// Signers must be set.
+// An Agent receives. All fields but DNS, Trusted, Signers, Policy and Counts must
+// be set.
 type Agent struct {
 	Hostname string
 	Delivery Delivery
@@ -52,6 +54,10 @@ type Agent struct {
 	// Signers gives those who seal what is sent on for people of a domain; nil:
 	// nobody does.
 	Signers func(ctx context.Context, d mail.Domain) ([]*dkim.Signer, error)
+	// Policy says what speaks against a client; Counts is what is remembered of
+	// clients, nil: nothing.
+	Policy Policy
+	Counts *Counts
 }
 
 // Begin opens a mail transaction.
@@ -65,6 +71,8 @@ type transaction struct {
 	a    *Agent
 	peer mail.Peer
 	env  mail.Envelope
+
+	client *Client // nil: nothing has been found out yet
 }
 
 // ID is what the client, the log and the Received field call it.
@@ -75,11 +83,36 @@ func (t *transaction) Rcpt(ctx context.Context, to mail.Address, p smtp.RcptPara
 	if to.Domain == "" {
 		to.Domain = t.a.Postmaster
 	}
+	if err := t.admit(ctx, to); err != nil {
+		t.refused(to, err)
+		return err
+	}
 	if err := t.a.Delivery.Accepts(ctx, t.env.Sender, to); err != nil {
+		if no, ok := errors.AsType[*mail.Refusal](err); ok && no.Status == nobody {
+			t.a.unknown(t.peer, time.Now())
+		}
 		t.refused(to, err)
 		return err
 	}
 	t.env.Recipients = append(t.env.Recipients, mail.Recipient{Address: to, Notify: p.Notify, ORCPT: p.Original})
+	return nil
+}
+
+// nobody is the status of a recipient that is not here.
+var nobody = mail.Status{Class: 5, Subject: 1, Detail: 1}
+
+// admit says whether the client may bring a message for a recipient. The
+// postmaster hears from everybody. RFC 5321 §4.5.1
+func (t *transaction) admit(ctx context.Context, to mail.Address) error {
+	if t.client == nil {
+		c := t.a.client(ctx, t.peer, time.Now())
+		t.client = &c
+	} else if t.a.Counts != nil && t.client.Judged {
+		t.client.Unknown = int(t.a.Counts.unknown.Score(limit.Network(t.client.Addr), time.Now()))
+	}
+	if no := t.a.Policy.Admit(*t.client).Refusal; no != nil && !strings.EqualFold(to.Local, "postmaster") {
+		return no
+	}
 	return nil
 }
 
@@ -91,7 +124,7 @@ func (t *transaction) Data(ctx context.Context, r io.Reader) error {
 	in := &mda.Source{R: r}
 	st, err := t.a.Bodies.Stage(ctx, in)
 	if err != nil {
-		t.refused(mail.Address{}, in.Blame(err))
+		t.refusedAll(in.Blame(err))
 		return err
 	}
 	defer st.Close()
@@ -99,10 +132,17 @@ func (t *transaction) Data(ctx context.Context, r io.Reader) error {
 	// catch us half way.
 	ctx = context.WithoutCancel(ctx)
 	if err := t.take(ctx, st); err != nil {
-		t.refused(mail.Address{}, err)
+		t.refusedAll(err)
 		return err
 	}
 	return nil
+}
+
+// refusedAll remembers for each recipient that the message was refused.
+func (t *transaction) refusedAll(err error) {
+	for _, r := range t.env.Recipients {
+		t.refused(r.Address, err)
+	}
 }
 
 func (t *transaction) take(ctx context.Context, st *body.Staged) error {
@@ -114,9 +154,15 @@ func (t *transaction) take(ctx context.Context, st *body.Staged) error {
 	if err != nil {
 		return fmt.Errorf("mx: %v: %w", t.env.Trace, err)
 	}
-	v := Judge(ev)
+	if t.client != nil {
+		ev.Client = *t.client
+	}
+	v := Judge(t.a.Policy, ev)
 	now := time.Now()
 	judged := trace.Event{Trace: t.env.Trace, Time: now, Kind: trace.Judged, Text: ev.Words()}
+	if v.Reason != "" {
+		judged.Text += "; " + v.Reason
+	}
 	if v.Refusal != nil {
 		if ev.Judged {
 			judged.Log(t.a.Log)

@@ -118,7 +118,7 @@ func TestJudge(t *testing.T) {
 		{mx.Evidence{FromFields: 2, Authors: 2}, "5.6.0"},
 	} {
 		got := ""
-		if no := mx.Judge(c.ev).Refusal; no != nil {
+		if no := mx.Judge(mx.Policy{}, c.ev).Refusal; no != nil {
 			got = no.Status.String()
 		}
 		if got != c.want {

@@ -122,6 +122,26 @@ type Receive struct {
 	TrustedNetworks []netip.Prefix `toml:"trusted_networks"`
 	// ForwardJunk sends on also what was judged to be junk.
 	ForwardJunk bool `toml:"forward_junk"`
+	// Lists are asked for the address of who brings mail.
+	Lists []List `toml:"list"`
+	// The points for an address without a name, and for a wrong HELO; and those from
+	// which on mail goes to Junk or is refused. 0 is never.
+	NoNamePoints   int `toml:"no_name_points"`
+	BadHelloPoints int `toml:"bad_hello_points"`
+	JunkPoints     int `toml:"junk_points"`
+	RefusePoints   int `toml:"refuse_points"`
+	// MessagesPerHour and UnknownRecipients are what one network may bring and name;
+	// 0 is no limit.
+	MessagesPerHour   int `toml:"messages_per_hour"`
+	UnknownRecipients int `toml:"unknown_recipients"`
+}
+
+// A List is a list of addresses in the DNS.
+type List struct {
+	Zone   string `toml:"zone"`
+	Points int    `toml:"points"`
+	// Codes are the answers that count; none: all that mean a hit.
+	Codes []netip.Prefix `toml:"codes"`
 }
 
 // Limits bound what one side may ask of us.
@@ -240,7 +260,7 @@ func Default() Config {
 			{Address: ":995", Protocol: "pop3", TLS: "implicit"},
 		},
 		DNS:     DNS{DNSSEC: "auto"},
-		Receive: Receive{TrustedNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}},
+		Receive: Receive{TrustedNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}, NoNamePoints: 2, BadHelloPoints: 2, JunkPoints: 5, RefusePoints: 10, UnknownRecipients: 100},
 		Limits:  Limits{MessageSize: 50 << 20, Recipients: 100, RecipientsPerDay: 2000, Connections: 10_000, ConnectionsPerAddress: 100, SessionsPerAccount: 100},
 		Queue: Queue{
 			FirstRetry: Duration(time.Minute), LastRetry: Duration(4 * time.Hour), WarnAfter: Duration(4 * time.Hour), GiveUp: Duration(5 * 24 * time.Hour),
@@ -341,6 +361,9 @@ func (c *Config) check() error {
 	if err := c.DNS.check(); err != nil {
 		return err
 	}
+	if err := c.Receive.check(); err != nil {
+		return err
+	}
 	if c.Limits.MessageSize < 64<<10 || c.Limits.Recipients < 1 || c.Limits.RecipientsPerDay < 0 || c.Limits.Connections < 1 || c.Limits.ConnectionsPerAddress < 1 || c.Limits.SessionsPerAccount < 1 {
 		return errors.New("limits: message_size must be at least 64KB, the others at least 1")
 	}
@@ -352,6 +375,30 @@ func (c *Config) check() error {
 	}
 	return nil
 }
+
+func (r *Receive) check() error {
+	if len(r.Lists) > maxLists {
+		return fmt.Errorf("[[receive.list]]: at most %d lists are asked", maxLists)
+	}
+	for i := range r.Lists {
+		l := &r.Lists[i]
+		d, err := mail.ParseDomain(l.Zone)
+		if err != nil {
+			return fmt.Errorf("[[receive.list]] zone %q is no domain name", l.Zone)
+		}
+		l.Zone = string(d)
+		if l.Points == 0 {
+			l.Points = r.RefusePoints
+		}
+	}
+	if min(r.JunkPoints, r.RefusePoints, r.MessagesPerHour, r.UnknownRecipients) < 0 || r.MessagesPerHour > 1_000_000 {
+		return errors.New("receive: the numbers are not negative, and messages_per_hour is a million at most")
+	}
+	return nil
+}
+
+// maxLists is how many lists are asked for one address.
+const maxLists = 20
 
 func (d *DNS) check() error {
 	for i, s := range d.Servers {

@@ -98,6 +98,21 @@ hostname = "mail.example.org"
 # trusted_networks = ["127.0.0.0/8", "::1/128"]
 # forward_junk = false             # whether what looks like junk is sent on to other servers too, for
 #                                  # accounts and aliases; else accounts keep it, and aliases refuse it
+# What speaks against a client counts points. Mail is judged by their sum: from
+# junk_points on it goes to Junk, from refuse_points on it is refused; 0 is never.
+# no_name_points = 2               # its address has no name in the DNS that leads back to it
+# bad_hello_points = 2             # it calls itself what it cannot be
+# junk_points = 5
+# refuse_points = 10
+# messages_per_hour = 0            # that a network may bring (IPv6: a /64); 0 is no limit
+# unknown_recipients = 100         # that it may name before it must wait for an hour; 0 is no limit
+
+# Lists in the DNS of addresses that send junk. Ask them over a resolver of your
+# own ([dns]): most do not answer the great public ones.
+# [[receive.list]]
+# zone = "zen.spamhaus.org"
+# points = 10                      # if it is not said: refuse_points
+# codes = []                       # the answers that count, such as "127.0.0.2/32"; none: all
 
 [limits]
 # message_size = "50MB"

@@ -185,6 +185,7 @@ func (s *Server) Handler() http.Handler {
 	m.HandleFunc("PUT /v1/aliases/{address}", s.answer(s.setAlias))
 	m.HandleFunc("DELETE /v1/aliases/{address}", s.answer(s.removeAlias))
 	m.HandleFunc("GET /v1/addresses/{address}", s.answer(s.explain))
+	m.HandleFunc("GET /v1/addresses/{address}/refused", s.answer(s.refused))
 	m.HandleFunc("GET /v1/queue", s.answer(s.queued))
 	m.HandleFunc("GET /v1/queue/summary", s.answer(s.heaps))
 	m.HandleFunc("POST /v1/queue/{action}", s.answer(s.changeGroup))

@@ -189,6 +189,51 @@ func (j *Journal) Events(ctx context.Context, id mail.TraceID) ([]trace.Event, e
 	return out, nil
 }
 
+// Each goes over what happened since a time to messages that came since then, until
+// fn gives false. It reads all of it: it is for people who ask.
+func (j *Journal) Each(ctx context.Context, since time.Time, fn func(trace.Event) bool) error {
+	if err := j.Flush(ctx); err != nil {
+		if _, ok := errors.AsType[*lostError](err); !ok {
+			return err
+		}
+	}
+	from := mail.NewTraceID(since)
+	clear(from[6:]) // by chance
+	const page = 1000
+	at := prefix(from)
+	for at != nil {
+		var events []trace.Event
+		var next []byte
+		err := j.DB.View(ctx, func(r kv.Reader) error {
+			events, next = events[:0], nil
+			rows := kv.Range{Low: at, High: kv.Next([]byte{kv.Free, 'T'}), Limit: page}
+			n := 0
+			for row, err := range r.Scan(rows) {
+				if err != nil {
+					return err
+				}
+				if n++; n == page {
+					next = append(slices.Clone(row.Key), 0)
+				}
+				var id mail.TraceID
+				copy(id[:], row.Key[2:])
+				events = append(events, trace.Decode(id, row.Value)...)
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("journal: %w", err)
+		}
+		for _, e := range events {
+			if !fn(e) {
+				return nil
+			}
+		}
+		at = next
+	}
+	return nil
+}
+
 // Expire forgets the stories of messages that came before a time.
 func (j *Journal) Expire(ctx context.Context, before time.Time) error {
 	id := mail.NewTraceID(before)

@@ -217,3 +217,33 @@ func TestFails(t *testing.T) {
 		}
 	})
 }
+
+// TestEach: what happened since a time, however much it is, and no more than is
+// wanted.
+func TestEach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newJournal()
+		old := mail.NewTraceID(time.Now())
+		write(t, j, event(old, "old"))
+		time.Sleep(time.Hour)
+		since := time.Now()
+		const n = 2500
+		for range n {
+			write(t, j, event(mail.NewTraceID(time.Now()), "new"))
+		}
+		j.Add(event(mail.NewTraceID(time.Now()), "new"))
+		for stop, want := range map[int]int{n + 10: n + 1, 7: 7} {
+			got := 0
+			err := j.Each(t.Context(), since, func(e trace.Event) bool {
+				if e.Text != "new" || e.Trace.IsZero() {
+					t.Errorf("%+v", e)
+				}
+				got++
+				return got < stop
+			})
+			if err != nil || got != want {
+				t.Errorf("%d events, want %d: %v", got, want, err)
+			}
+		}
+	})
+}
