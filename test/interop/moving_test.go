@@ -255,6 +255,9 @@ func TestMoveFromDovecot(t *testing.T) {
 	d := startDovecot(t)
 	folders, messages := moveSize(t)
 	d.fill(t, "ada", folders, messages)
+	// Dovecot numbers the messages when it first looks; who comes while it is at it
+	// is shown a part of them.
+	want := ourNames(whole(t, d.imap, "ada", "old"))
 	ada := small.person(t)
 	password := write(t, filepath.Join(t.TempDir(), "password"), "old\n")
 	args := []string{"import", "imap", "127.0.0.1", ada.address, "--user", "ada", "--password-file", password, "--tls", "none", "--port", d.imap, "--uidl", "%08Xu%08Xv", "--follow-flags", "--follow-deletions"}
@@ -262,7 +265,6 @@ func TestMoveFromDovecot(t *testing.T) {
 	if n == 0 {
 		t.Log("it was too quick to be killed")
 	}
-	want := ourNames(whole(t, d.imap, "ada", "old"))
 	if len(want) != messages {
 		t.Fatalf("Dovecot has %d messages, not %d", len(want), messages)
 	}
@@ -297,6 +299,8 @@ func TestMoveFromDovecot(t *testing.T) {
 	contains(t, out, "brought 1 messages", "3 were deleted there")
 	sameMail(t, "after the second import", sorted(whole(t, small.imapPort(), ada.address, ada.password)), ourNames(whole(t, d.imap, "ada", "old")))
 
+	moveOut(t, d, ada)
+
 	// The same mail from its files.
 	bob := small.person(t)
 	out, err = small.tool("import", "maildir", root, bob.address)
@@ -329,4 +333,54 @@ func uidls(t *testing.T, port, user, password string) []string {
 		t.Fatalf("%v: %s", err, out)
 	}
 	return strings.Fields(string(out))
+}
+
+// moveOut takes an account out again: to another Dovecot over IMAP, killed again
+// and again, and into a Maildir that a Dovecot then serves, with the same POP3 ids.
+func moveOut(t *testing.T, d *dovecot, ada person) {
+	t.Helper()
+	have := whole(t, small.imapPort(), ada.address, ada.password)
+	next := startDovecot(t)
+	password := write(t, filepath.Join(t.TempDir(), "password"), "old\n")
+	small.killed(t, 200*time.Millisecond, "export", "imap", "127.0.0.1", ada.address, "--user", "new", "--password-file", password, "--tls", "none", "--port", next.imap)
+	sameMail(t, "over IMAP", ourNames(whole(t, next.imap, "new", "old")), sorted(have))
+
+	home := filepath.Join(next.dir, "mail", "files")
+	args := []string{"export", "maildir", filepath.Join(home, "Maildir"), ada.address}
+	small.killed(t, 100*time.Millisecond, args...)
+	if out, err := exec.Command("chown", "-R", fmt.Sprintf("%d:%d", dovecotUID, dovecotUID), home).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	sameMail(t, "over files", filesNames(whole(t, next.imap, "files", "old")), sorted(have))
+	sameMail(t, "POP3 ids", uidls(t, next.pop, "files", "old"), uidls(t, port(small.POP3), ada.address, ada.password))
+
+	// And an mbox, brought back.
+	dir := t.TempDir()
+	out, err := small.tool("export", "mbox", dir, ada.address, "--folder", "Folder 2")
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	eve := small.person(t)
+	if out, err = small.tool("import", "mbox", dir, eve.address); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	sameMail(t, "over mbox", whole(t, small.imapPort(), eve.address, eve.password), only(have, "Folder 2 "))
+}
+
+// only gives the lines of a folder.
+func only(lines []string, folder string) (out []string) {
+	for _, l := range lines {
+		if strings.HasPrefix(l, folder) {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// filesNames leaves out Dovecot's own folder for sent mail.
+func filesNames(lines []string) []string {
+	for i, l := range lines {
+		lines[i] = strings.TrimPrefix(l, "INBOX/")
+	}
+	return sorted(lines)
 }

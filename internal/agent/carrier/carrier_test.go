@@ -293,10 +293,11 @@ func TestIMAP(t *testing.T) {
 		"UID SEARCH ALL":            "* SEARCH 3 5 9 10\r\nTAG OK\r\n",
 		"UID FETCH 3,5,9:10 (UID FLAGS INTERNALDATE RFC822.SIZE)": "* 2 FETCH (UID 5 RFC822.SIZE 6 FLAGS (\\Recent x) INTERNALDATE \"03-Feb-2020 05:05:06 +0100\")\r\n" +
 			"* 1 FETCH (FLAGS (\\Seen) INTERNALDATE \" 3-Feb-2020 04:05:06 +0000\" UID 3 RFC822.SIZE 99)\r\n* 3 FETCH (UID 9 FLAGS () RFC822.SIZE 1)\r\n* 4 FETCH (UID 10 FLAGS () RFC822.SIZE 1)\r\n* 1 FETCH (FLAGS ())\r\nTAG OK\r\n",
-		"UID FETCH 3,5,9:10 (UID BODY.PEEK[])": "* 1 FETCH (BODY[] {7}\r\nfirst\r\n UID 3)\r\n* 2 FETCH (UID 5 BODY[] {0}\r\n)\r\nTAG NO [SERVERBUG] cannot read\r\n",
-		"UID FETCH 9 (UID BODY.PEEK[])":        "TAG NO [SERVERBUG] cannot read it\r\n",
-		"UID FETCH 10 (UID BODY.PEEK[])":       "* 4 FETCH (UID 10 BODY[] \"last\")\r\n* 4 EXPUNGE\r\nTAG OK\r\n",
-		`EXAMINE "INBOX.Entw&APw-rfe.A/B"`:     "TAG NO not for you\r\n",
+		"UID FETCH 3,5,9:10 (UID BODY.PEEK[])":                "* 1 FETCH (BODY[] {7}\r\nfirst\r\n UID 3)\r\n* 2 FETCH (UID 5 BODY[] {0}\r\n)\r\nTAG NO [SERVERBUG] cannot read\r\n",
+		"UID FETCH 9:10 (UID FLAGS INTERNALDATE RFC822.SIZE)": "* 3 FETCH (UID 9 FLAGS () RFC822.SIZE 1)\r\n* 4 FETCH (UID 10 FLAGS () RFC822.SIZE 1)\r\nTAG OK\r\n",
+		"UID FETCH 9 (UID BODY.PEEK[])":                       "TAG NO [SERVERBUG] cannot read it\r\n",
+		"UID FETCH 10 (UID BODY.PEEK[])":                      "* 4 FETCH (UID 10 BODY[] \"last\")\r\n* 4 EXPUNGE\r\nTAG OK\r\n",
+		`EXAMINE "INBOX.Entw&APw-rfe.A/B"`:                    "TAG NO not for you\r\n",
 	}), "%v-%u")
 	if err != nil {
 		t.Fatal(err)

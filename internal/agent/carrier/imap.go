@@ -2,6 +2,7 @@ package carrier
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -392,83 +393,62 @@ func (c *session) fact(item string, m *Message) error {
 	return nil
 }
 
-// What one command asks for: more are under way meanwhile.
-const (
-	fetchAtOnce = 50
-	fetchBytes  = 4 << 20
-	fetchAhead  = 2 // commands
-)
-
-// Fetch is as of Source.
+// Fetch is as of Source. One command asks for all, and what comes is passed on as
+// it comes. There is never another under way: servers answer two at once as they
+// like, and the order would be lost.
 func (s *IMAP) Fetch(ctx context.Context, f *Folder, list []Message, take func(*Message, io.Reader) error, bad func(string, error)) error {
 	if s.at != f.Name {
 		return fmt.Errorf("folder %q is not selected", f.Name)
 	}
-	type asked struct {
-		tag  string
-		list []Message
+	if len(list) == 0 {
+		return nil
 	}
-	var way []asked
 	got := map[uint32]bool{}
-	for len(list) > 0 || len(way) > 0 {
-		for len(way) < fetchAhead && len(list) > 0 {
-			n, bytes := 0, int64(0)
-			var set mail.UIDSet
-			for n < len(list) && n < fetchAtOnce && (n == 0 || bytes+list[n].Size <= fetchBytes) {
-				bytes += list[n].Size
-				set.Add(mail.UID(list[n].uid))
-				n++
-			}
-			way = append(way, asked{s.c.send("UID FETCH " + set.String() + " (UID BODY.PEEK[])"), list[:n]})
-			list = list[n:]
-		}
-		if err := s.c.out.Flush(); err != nil {
+	err := s.receive(ctx, list, got, take, bad)
+	if err != nil && !errors.Is(err, ErrRefused) {
+		return err
+	}
+	// One that the server cannot read holds up the others: these one by one. Others
+	// have gone meanwhile.
+	missing := slices.DeleteFunc(slices.Clone(list), func(m Message) bool { return got[m.uid] })
+	if len(missing) == 0 {
+		return nil
+	}
+	there, err := s.listSome(ctx, uidsOf(missing))
+	if err != nil {
+		return err
+	}
+	for _, m := range there {
+		err := s.receive(ctx, []Message{m}, got, take, bad)
+		if err != nil && !errors.Is(err, ErrRefused) {
 			return err
 		}
-		a := way[0]
-		way = way[1:]
-		err := s.receive(ctx, a.tag, a.list, got, take, bad)
-		if errors.Is(err, ErrRefused) {
-			// One that the server cannot read holds up the others: one by one.
-			list = s.oneByOne(ctx, a.list, got, list)
-			if len(a.list) == 1 {
-				bad(a.list[0].ID, err)
-			}
-			err = nil
+		if err == nil && !got[m.uid] {
+			err = errors.New("the server does not send it")
 		}
 		if err != nil {
-			return err
+			bad(m.ID, err)
 		}
 	}
 	return nil
 }
 
-// oneByOne puts what has not come of a refused command before the rest, each too
-// large to be asked for together with another; what was asked for alone is let go.
-func (s *IMAP) oneByOne(_ context.Context, refused []Message, got map[uint32]bool, rest []Message) []Message {
-	if len(refused) == 1 {
-		return rest
+func uidsOf(list []Message) (set mail.UIDSet) {
+	for _, m := range list {
+		set.Add(mail.UID(m.uid))
 	}
-	var out []Message
-	for _, m := range refused {
-		if !got[m.uid] {
-			m.Size = max(m.Size, fetchBytes+1)
-			out = append(out, m)
-		}
-	}
-	return append(out, rest...)
+	return set
 }
 
 // maxAhead is how much of a message is kept in memory when the server tells its
 // UID behind it.
 const maxAhead = 64 << 20
 
-// receive takes the messages of a command. What the server does not send has gone
-// meanwhile.
-func (s *IMAP) receive(ctx context.Context, tag string, list []Message, got map[uint32]bool, take func(*Message, io.Reader) error, bad func(string, error)) error {
+// receive asks for messages and takes them.
+func (s *IMAP) receive(ctx context.Context, list []Message, got map[uint32]bool, take func(*Message, io.Reader) error, bad func(string, error)) error {
 	give := func(uid uint32, size int64, body io.Reader) error {
-		i := slices.IndexFunc(list, func(m Message) bool { return m.uid == uid })
-		if i < 0 || got[uid] {
+		i, ok := slices.BinarySearchFunc(list, uid, func(m Message, uid uint32) int { return cmp.Compare(m.uid, uid) })
+		if !ok || got[uid] {
 			return nil
 		}
 		got[uid] = true
@@ -479,7 +459,7 @@ func (s *IMAP) receive(ctx context.Context, tag string, list []Message, got map[
 		}
 		return take(&m, body)
 	}
-	return s.c.wait(ctx, tag, func(name string) error {
+	return s.c.do(ctx, "UID FETCH "+uidsOf(list).String()+" (UID BODY.PEEK[])", func(name string) error {
 		if name != "FETCH" {
 			return nil
 		}
@@ -498,10 +478,7 @@ func (s *IMAP) receive(ctx context.Context, tag string, list []Message, got map[
 				return nil
 			}
 			if t.Kind != imap.LiteralToken {
-				if m.uid != 0 && t.IsNil() {
-					bad(strconv.FormatUint(uint64(m.uid), 10), errors.New("the server has lost its text"))
-				}
-				return nil
+				return nil // NIL: the server has lost it
 			}
 			if m.uid != 0 {
 				return give(m.uid, t.Size, s.c.in.Literal())

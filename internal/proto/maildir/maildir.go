@@ -4,6 +4,7 @@
 package maildir
 
 import (
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -34,7 +35,9 @@ func Split(name string, keywords []string) (base string, flags []string) {
 			break // what others have added
 		}
 		if i := int(c) - 'a'; i >= 0 && i < len(keywords) && keywords[i] != "" {
-			flags = append(flags, keywords[i])
+			if !slices.Contains(flags, keywords[i]) {
+				flags = append(flags, keywords[i])
+			}
 			continue
 		}
 		for _, l := range flagLetters {
@@ -56,6 +59,9 @@ next:
 		for _, l := range flagLetters {
 			if strings.EqualFold(l.flag, f) {
 				letters = append(letters, l.letter)
+				if l.letter == 'P' {
+					break // Dovecot has it as a keyword
+				}
 				continue next
 			}
 		}

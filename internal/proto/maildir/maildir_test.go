@@ -29,6 +29,12 @@ func TestInfo(t *testing.T) {
 	if info != ":2,RSabc" || !slices.Equal(use, []string{"work", "home", "new"}) || dropped != 0 {
 		t.Error(info, use, dropped)
 	}
+	if info, _, _ := Info([]string{"$Forwarded"}, []string{"$forwarded"}); info != ":2,Pa" {
+		t.Error(info)
+	}
+	if _, flags := Split("x:2,Pa", []string{"$Forwarded"}); !slices.Equal(flags, []string{"$Forwarded"}) {
+		t.Error(flags)
+	}
 	full := make([]string, MaxKeywords)
 	for i := range full {
 		full[i] = strings.Repeat("k", i+1)

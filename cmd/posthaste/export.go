@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"posthaste/internal/agent/carrier"
+	"posthaste/internal/base/mail"
+	"posthaste/internal/service/admind"
+)
+
+// exporting is the command "export".
+func (t *tool) exporting() *cobra.Command {
+	c := &cobra.Command{
+		Use: "export", Short: "Take mail out, into files or to another server", GroupID: "move",
+		Long: `Take mail out: folders, messages, flags, keywords and dates, of an account, a
+domain, or all. Nothing changes here. Run the command again and only what is new
+is written.`,
+	}
+	c.AddCommand(t.exportFiles("maildir", "a Maildir", `The folders are written as Maildir++ has them (".Work.Lists"). The files that
+Dovecot keeps beside them are written too: put the Maildir under a Dovecot, and
+IMAP and POP3 clients go on without fetching anything anew. What is there already
+stays, with its flags brought up to date.`, func(dir string) carrier.Target { return carrier.NewMaildirTarget(dir) }),
+		t.exportFiles("mbox", "files in mbox", `A file for each folder, "Work/Lists.mbox", in mboxrd; flags and keywords stand in
+the fields Status, X-Status and X-Keywords. Files that are there are written anew.`, func(dir string) carrier.Target { return carrier.NewMboxTarget(dir) }),
+		t.exportIMAP())
+	return c
+}
+
+// A moveOut is the flags that all exports share.
+type moveOut struct {
+	only       []string
+	domain     string
+	all, quiet bool
+	problem    int64
+}
+
+func (m *moveOut) flags(c *cobra.Command) {
+	c.Flags().StringArrayVar(&m.only, "folder", nil, "only the folder of this `name` (may be said again)")
+	c.Flags().BoolVarP(&m.quiet, "quiet", "q", false, "no progress")
+}
+
+func (t *tool) exportFiles(kind, what, long string, target func(string) carrier.Target) *cobra.Command {
+	var m moveOut
+	c := &cobra.Command{
+		Use: kind + " PATH [ADDRESS]", Short: "Write " + what, Args: cobra.RangeArgs(1, 2),
+		Long: long + `
+
+With --domain or --all, PATH has a folder for each account, and a file "aliases"
+with a line for each alias.`,
+		Example: "  posthaste export " + kind + " /tmp/ada ada@example.org\n  posthaste export " + kind + " /backup/example.org --domain example.org",
+	}
+	m.flags(c)
+	c.Flags().StringVar(&m.domain, "domain", "", "all accounts of a `domain`")
+	c.Flags().BoolVar(&m.all, "all", false, "all accounts")
+	c.RunE = t.with(func(ctx context.Context, cl *admind.Client, args []string) error {
+		many := m.domain != "" || m.all
+		if many == (len(args) == 2) || m.all && m.domain != "" {
+			return errors.New("name an address, or say --domain or --all")
+		}
+		if !many {
+			return m.run(ctx, cl, args[1], target(args[0]))
+		}
+		list, err := cl.Accounts(ctx)
+		if err != nil {
+			return err
+		}
+		for _, a := range list {
+			if m.wants(a.Address) {
+				if err := m.run(ctx, cl, a.Address, target(filepath.Join(args[0], a.Address))); err != nil && !errors.Is(err, errSaid) {
+					return fmt.Errorf("%s: %w", a.Address, err)
+				}
+			}
+		}
+		if err := m.aliases(ctx, cl, args[0]); err != nil {
+			return err
+		}
+		if m.problem > 0 {
+			return errSaid
+		}
+		return nil
+	})
+	return c
+}
+
+func (m *moveOut) wants(address string) bool {
+	return m.all || strings.EqualFold(address[strings.LastIndexByte(address, '@')+1:], m.domain)
+}
+
+// aliases writes a file of the aliases.
+func (m *moveOut) aliases(ctx context.Context, cl *admind.Client, dir string) error {
+	list, err := cl.Aliases(ctx)
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	for _, a := range list {
+		if m.wants(a.Address) {
+			fmt.Fprintf(&b, "%s: %s\n", a.Address, strings.Join(a.Targets, ", "))
+		}
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "aliases"), []byte(b.String()), 0o600)
+}
+
+func (t *tool) exportIMAP() *cobra.Command {
+	var m moveOut
+	var a imapFlags
+	var list string
+	c := &cobra.Command{
+		Use: "imap HOST [ADDRESS]", Short: "Put mail into an account at an IMAP server", Args: cobra.RangeArgs(1, 2),
+		Long: `Put the mail of an account into one at another IMAP server, with flags, keywords
+and dates. Folders are made there; what is for sent mail, drafts and so on goes
+where that server has it.
+
+What is there already is known by its Message-ID, date and size: after an
+interruption run the command again.
+
+With --accounts, many are moved, from a file with a line for each: the address
+here, the user there and the password, divided by tabs.`,
+		Example: "  posthaste export imap imap.new.example ada@example.org --user ada",
+	}
+	m.flags(c)
+	a.flags(c)
+	c.Flags().StringVar(&list, "accounts", "", "move all accounts of a `file`")
+	c.RunE = t.with(func(ctx context.Context, cl *admind.Client, args []string) error {
+		if (list != "") == (len(args) == 2) {
+			return errors.New("name one address, or a file with --accounts")
+		}
+		people := []pair{{ours: args[len(args)-1], user: a.user}}
+		if list != "" {
+			var err error
+			if people, err = readPairs(list); err != nil {
+				return err
+			}
+		}
+		for _, p := range people {
+			server, err := a.server(args[0], p)
+			if err != nil {
+				return err
+			}
+			target, err := carrier.NewIMAPTarget(ctx, server)
+			if err != nil {
+				return err
+			}
+			if err := m.run(ctx, cl, p.ours, target); err != nil && !errors.Is(err, errSaid) {
+				return fmt.Errorf("%s: %w", p.ours, err)
+			}
+		}
+		if m.problem > 0 {
+			return errSaid
+		}
+		return nil
+	})
+	return c
+}
+
+// run takes one account out.
+func (m *moveOut) run(ctx context.Context, cl *admind.Client, address string, target carrier.Target) error {
+	b := newBar(m.quiet, address)
+	ex := &carrier.Export{Account: &ourAccount{c: cl, address: address}, Target: target, Only: m.only, Progress: func(r carrier.Report) {
+		b.show(progress(address+": "+r.Folder, r.Seen, r.Expected, r.Bytes, time.Since(b.begun)))
+	}}
+	rep, err := ex.Run(ctx)
+	b.end()
+	if err = errors.Join(err, target.Close()); err != nil {
+		return err
+	}
+	fmt.Printf("%s: wrote %d messages (%s) of %d folders; %d were there already.\n", address, rep.Added, size(rep.Bytes), rep.Folders, rep.Known)
+	for _, p := range rep.Problems {
+		fmt.Fprintf(os.Stderr, "  not taken: %s\n", p)
+	}
+	if m.problem += int64(len(rep.Problems)); len(rep.Problems) > 0 {
+		return errSaid
+	}
+	return nil
+}
+
+// ourAccount is an account of the server.
+type ourAccount struct {
+	c       *admind.Client
+	address string
+}
+
+// Folders is as of carrier.Account.
+func (a *ourAccount) Folders(ctx context.Context) (out []carrier.OutFolder, err error) {
+	list, err := a.c.Mailboxes(ctx, a.address)
+	for _, m := range list {
+		out = append(out, carrier.OutFolder{ID: m.ID, Name: m.Name, Role: m.Role, Subscribed: m.Subscribed, UIDValidity: m.UIDValidity, Messages: int64(m.Messages)})
+	}
+	return out, err
+}
+
+func outMessage(p admind.Parcel) carrier.OutMessage {
+	uid, _ := strconv.ParseUint(p.ID, 10, 32)
+	return carrier.OutMessage{UID: uint32(uid), Flags: p.Flags, Date: p.Date, UIDL: p.UIDL, MessageID: p.MessageID, Size: p.Size}
+}
+
+// List is as of carrier.Account.
+func (a *ourAccount) List(ctx context.Context, f carrier.OutFolder, each func(carrier.OutMessage) error) error {
+	return a.c.Listing(ctx, a.address, f.ID, func(p admind.Parcel) error { return each(outMessage(p)) })
+}
+
+// Read is as of carrier.Account.
+func (a *ourAccount) Read(ctx context.Context, f carrier.OutFolder, uids []uint32, each func(carrier.OutMessage, io.Reader) error) error {
+	var set mail.UIDSet
+	for _, u := range uids {
+		set.Add(mail.UID(u))
+	}
+	return a.c.Messages(ctx, a.address, f.ID, set, func(p admind.Parcel, r io.Reader) error { return each(outMessage(p), r) })
+}
