@@ -21,6 +21,7 @@ var commands = map[string]func(*Decoder) any{
 	"CAPABILITY":     parseNothing,
 	"CHECK":          parseNothing,
 	"CLOSE":          parseNothing,
+	"COMPARATOR":     parseComparator,
 	"COMPRESS":       parseCompress,
 	"SETQUOTA":       parseSetQuota,
 	"GETMETADATA":    parseGetMetadata,

@@ -221,6 +221,9 @@ var commandTests = []struct {
 	{"a UIDBATCHES 2000", "UIDBATCHES", &UIDBatches{Size: 2000}},
 	{"a UIDBATCHES 0", "", "zero is not allowed here"},
 	{"a UIDBATCHES 500 10", "", "expected :"},
+	{"a COMPARATOR", "COMPARATOR", &Comparator{}},
+	{`a COMPARATOR "cz;*" i;basic *`, "COMPARATOR", &Comparator{[]string{"cz;*", "i;basic", "*"}}},
+	{"a COMPARATOR" + strings.Repeat(" x", 31), "", "too many comparators"},
 	{"a NOTIFY NONE", "NOTIFY", &Notify{}},
 	{"a SEARCH RETURN (UPDATE (UID FLAGS) COUNT) ALL", "SEARCH", &Search{Return: ReturnUpdate | ReturnCount, Fetch: kinds(ItemUID, ItemFlags), Key: All{}}},
 	{"a SEARCH UID 300:900 FILTER on-the-road SINCE \"3-Dec-2002\"", "SEARCH", &Search{Key: And{[]Key{

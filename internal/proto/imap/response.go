@@ -58,6 +58,7 @@ const (
 	CodeUnavailable          Code = "UNAVAILABLE"
 	CodeUnknownCTE           Code = "UNKNOWN-CTE"
 	CodeURLMech              Code = "URLMECH INTERNAL"
+	CodeBadComparator        Code = "BADCOMPARATOR" // RFC 5255 §4.9
 	CodeUseAttr              Code = "USEATTR"
 	CodeBadCharset           Code = "BADCHARSET (UTF-8 US-ASCII)"
 )

@@ -52,7 +52,7 @@ func (s *session) keep(c *searchContext) {
 
 // rest gives back what memory a search needs only while it runs.
 func (m *search) rest() {
-	m.ids, m.records, m.room, m.note, m.folds, m.scratch = nil, nil, nil, nil, nil, scratch{}
+	m.ids, m.records, m.room, m.note, m.folds, m.scratch = nil, nil, nil, nil, nil, scratch{compare: m.compare}
 	for i := range m.columns {
 		m.columns[i].values = nil
 	}
@@ -193,7 +193,7 @@ const fewAdded = 100
 
 // inOrder gives the sorted results with messages added.
 func (s *session) inOrder(ctx context.Context, c *searchContext, snap *mailbox.Snapshot, added mail.UIDSet) ([]mail.UID, error) {
-	o := &ordering{s: s, box: s.box}
+	o := &ordering{s: s, box: s.box, compare: c.search.compare}
 	if added.Len() > fewAdded {
 		o.rows = rowsOf(snap, c.found)
 		return o.sorted(ctx, c.by)
@@ -203,7 +203,7 @@ func (s *session) inOrder(ctx context.Context, c *searchContext, snap *mailbox.S
 		var failed error
 		at := sort.Search(len(order), func(i int) bool {
 			// What has gone meanwhile without being told cannot be compared.
-			pair := &ordering{s: s, box: s.box, rows: rowsOf(snap, mail.UIDSetOf([]mail.UIDRange{{First: u, Last: u}, {First: order[i], Last: order[i]}}))}
+			pair := &ordering{s: s, box: s.box, compare: c.search.compare, rows: rowsOf(snap, mail.UIDSetOf([]mail.UIDRange{{First: u, Last: u}, {First: order[i], Last: order[i]}}))}
 			if len(pair.rows) < 2 {
 				return order[i] > u
 			}

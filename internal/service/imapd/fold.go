@@ -68,8 +68,9 @@ func foldRune(dst []byte, r rune) []byte {
 
 // A scratch is memory for looking for texts, used again for each message.
 type scratch struct {
-	in     []byte
-	folded []byte
+	compare comparator
+	in      []byte
+	folded  []byte
 }
 
 // piece is how much text is folded at once.
@@ -77,7 +78,7 @@ const piece = 16 << 10
 
 // has looks for a folded text in one that is not folded.
 func (s *scratch) has(text, needle []byte) bool {
-	if lacks(text, needle) {
+	if s.compare != octet && lacks(text, needle) {
 		return false
 	}
 	held := s.folded[:0]
@@ -86,7 +87,7 @@ func (s *scratch) has(text, needle []byte) bool {
 		if n > piece {
 			n = wholeRunes(text[:piece])
 		}
-		held = fold(held, text[:n])
+		held = s.compare.fold(held, text[:n])
 		text = text[n:]
 		if bytes.Contains(held, needle) {
 			s.folded = held
@@ -113,7 +114,7 @@ func (s *scratch) contains(r io.Reader, needle []byte) (bool, error) {
 		if err == nil {
 			whole = wholeRunes(in[:n])
 		}
-		held = fold(held, in[:whole])
+		held = s.compare.fold(held, in[:whole])
 		if bytes.Contains(held, needle) {
 			return true, nil
 		}

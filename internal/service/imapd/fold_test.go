@@ -28,6 +28,28 @@ func TestFold(t *testing.T) {
 	}
 }
 
+func TestFits(t *testing.T) {
+	for _, c := range []struct {
+		pattern, name string
+		want          bool
+	}{
+		{"i;octet", "i;octet", true},
+		{"i;oct", "i;octet", false},
+		{"*", "i;octet", true},
+		{"i;*", "i;octet", true},
+		{"cz;*", "i;octet", false},
+		{"i;*-casemap", "i;ascii-casemap", true},
+		{"*i*case*", "i;ascii-casemap", true},
+		{"*case*case*", "i;ascii-casemap", false},
+		{"i;octet*octet", "i;octet", false},
+		{"", "i;octet", false},
+	} {
+		if got := fits(c.pattern, c.name); got != c.want {
+			t.Errorf("fits(%q, %q) = %v", c.pattern, c.name, got)
+		}
+	}
+}
+
 // TestContains holds the quick ways of looking against the slow one.
 func TestContains(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 1))
@@ -40,20 +62,22 @@ func TestContains(t *testing.T) {
 		return b
 	}
 	var s scratch
-	for range 20_000 {
-		hay, needle := text(40), fold(nil, text(5))
+	for i := range 30_000 {
+		s.compare = comparator(i % len(comparators))
+		hay, needle := text(40), s.compare.fold(nil, text(5))
 		if len(needle) == 0 {
 			continue
 		}
-		want := bytes.Contains(fold(nil, hay), needle)
+		want := bytes.Contains(s.compare.fold(nil, hay), needle)
 		if got := s.has(hay, needle); got != want {
-			t.Fatalf("has(%q, %q) = %v", hay, needle, got)
+			t.Fatalf("%s has(%q, %q) = %v", comparators[s.compare], hay, needle, got)
 		}
 		if got, err := s.contains(iotest.OneByteReader(bytes.NewReader(hay)), needle); got != want || err != nil {
-			t.Fatalf("contains(%q, %q) = %v, %v", hay, needle, got, err)
+			t.Fatalf("%s contains(%q, %q) = %v, %v", comparators[s.compare], hay, needle, got, err)
 		}
 	}
 	// Across the borders of pieces.
+	s.compare = unicodeCasemap
 	for _, at := range []int{piece - 3, piece - 1, piece, 2*piece - 2} {
 		hay := []byte(strings.Repeat("x", at) + "É Needle" + strings.Repeat("y", piece))
 		if !s.has(hay, fold(nil, []byte("é needle"))) {

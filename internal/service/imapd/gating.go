@@ -92,6 +92,7 @@ func (s *session) knows(c *imap.Command) bool {
 // brings has which capability brings a command that is not of IMAP4rev1; with
 // UID it is the same one.
 var brings = map[string]string{
+	"COMPARATOR":     "I18NLEVEL",
 	"COMPRESS":       "COMPRESS=DEFLATE",
 	"DELETEACL":      "ACL",
 	"ENABLE":         "ENABLE",

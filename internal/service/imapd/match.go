@@ -291,13 +291,14 @@ func (m *search) headerHas(k imap.HeaderHas) (matchFunc, error) {
 		return nil, err
 	}
 	name := strings.ToLower(k.Field)
-	text := fold(nil, []byte(wanted))
+	by := m.compare
+	text := by.fold(nil, []byte(wanted))
 	has := func(v []byte) verdict { return verdictOf(len(v) > 0 && bytes.Contains(v, text)) }
 	var probe mailbox.Record
 	if _, ok := probe.Fields(nil, name); ok {
-		col := m.column("field "+name, func(dst []byte, r *mailbox.Record) []byte {
+		col := m.column(by.column("field "+name), func(dst []byte, r *mailbox.Record) []byte {
 			fields, _ := r.Fields(nil, name)
-			return noteField(dst, fields, name)
+			return by.noteField(dst, fields, name)
 		})
 		return func(c *candidate) verdict {
 			if !c.noted {
@@ -310,25 +311,25 @@ func (m *search) headerHas(k imap.HeaderHas) (matchFunc, error) {
 		if c.body == nil {
 			return maybe
 		}
-		c.note = noteField(c.note[:0], c.head(), name)
+		c.note = by.noteField(c.note[:0], c.head(), name)
 		return has(c.note)
 	}, nil
 }
 
 // noteField appends the text of all fields with a name, decoded and folded, each
 // with a line end behind it; addresses also in their plain form.
-func noteField(dst, fields []byte, name string) []byte {
+func (by comparator) noteField(dst, fields []byte, name string) []byte {
 	for f := range message.Fields(fields) {
 		if !f.Is(name) {
 			continue
 		}
 		text := f.Text()
-		dst = append(fold(dst, []byte(message.DecodeWords(text))), '\n')
+		dst = append(by.fold(dst, []byte(message.DecodeWords(text))), '\n')
 		switch name {
 		case "from", "sender", "reply-to", "to", "cc", "bcc":
 			for _, a := range message.ParseAddressList(text) {
 				if plain := a.Local + "@" + a.Domain; a.Domain != "" && !strings.Contains(text, plain) {
-					dst = append(fold(dst, []byte(plain)), '\n')
+					dst = append(by.fold(dst, []byte(plain)), '\n')
 				}
 			}
 		}
@@ -350,7 +351,7 @@ func (m *search) textHas(text string, where scope) (matchFunc, error) {
 	if err != nil {
 		return nil, err
 	}
-	needle := fold(nil, []byte(text))
+	needle := m.compare.fold(nil, []byte(text))
 	col := m.column("text parts", noteTextParts)
 	return func(c *candidate) verdict {
 		if len(needle) == 0 {
@@ -414,9 +415,9 @@ func (c *candidate) foldedHeader() []byte {
 	if c.folded == nil {
 		c.folded = append(c.folds[:0], '\n')
 		for f := range message.Fields(c.head()) {
-			c.folded = fold(c.folded, f.Name)
+			c.folded = c.compare.fold(c.folded, f.Name)
 			c.folded = append(c.folded, ": "...)
-			c.folded = fold(c.folded, []byte(message.DecodeWords(f.Text())))
+			c.folded = c.compare.fold(c.folded, []byte(message.DecodeWords(f.Text())))
 			c.folded = append(c.folded, '\n')
 		}
 		c.folds = c.folded

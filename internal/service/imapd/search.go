@@ -59,7 +59,7 @@ func (s *session) findIn(ctx context.Context, tag string, a *imap.Search, box *s
 	if a.Charset != "" && s.has(utf8Accept|rev2) && a.Charset != "UTF-8" && a.Charset != "US-ASCII" {
 		return nil, mail.UIDSet{}, bad(imap.CodeBadCharset, "you have enabled UTF-8") // RFC 6855 §3
 	}
-	m := &search{s: s, box: box, snap: snap, charset: a.Charset, progress: progress{tag: tag, box: box, next: time.Now().Add(progressEvery)}}
+	m := &search{s: s, box: box, snap: snap, charset: a.Charset, scratch: scratch{compare: s.compare}, progress: progress{tag: tag, box: box, next: time.Now().Add(progressEvery)}}
 	f := filters{s: s}
 	key, err := f.expand(ctx, a.Key, 0)
 	if err != nil {

@@ -39,6 +39,7 @@ type session struct {
 	client     string        // how it names itself
 	without    []string      // capabilities that the account is not offered
 	notify     *watch        // nil before the first NOTIFY
+	compare    comparator    // how SEARCH, SORT and THREAD compare texts
 
 	news   <-chan struct{} // that something has changed; nil if the session does not listen
 	deafen func()          // ends that
@@ -134,6 +135,7 @@ var commands = map[string]command{
 	"URLFETCH":   {loggedIn, tellAll, (*session).urlFetch},
 	"RESETKEY":   {loggedIn, tellAll, (*session).resetKey},
 
+	"COMPARATOR":  {loggedIn, tellAll, (*session).comparator},
 	"GETMETADATA": {loggedIn, tellAll, (*session).getMetadata},
 	"SETMETADATA": {loggedIn, tellAll, (*session).setMetadata},
 

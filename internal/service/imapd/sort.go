@@ -23,7 +23,7 @@ func (s *session) sort(ctx context.Context, c *imap.Command) error {
 	if err != nil {
 		return s.unsaved(&a.Search, err)
 	}
-	o := &ordering{s: s, box: s.box, rows: rowsOf(m.snap, found)}
+	o := &ordering{s: s, box: s.box, compare: m.compare, rows: rowsOf(m.snap, found)}
 	uids, err := o.sorted(ctx, a.By)
 	if err != nil {
 		return s.unsaved(&a.Search, err)
@@ -138,10 +138,11 @@ func rowsOf(snap *mailbox.Snapshot, set mail.UIDSet) []*mailbox.Row {
 
 // An ordering is messages and what they are to be ordered by.
 type ordering struct {
-	s    *session
-	box  *selected // where they are
-	rows []*mailbox.Row
-	by   []criterion
+	compare comparator
+	s       *session
+	box     *selected // where they are
+	rows    []*mailbox.Row
+	by      []criterion
 }
 
 // sorted gives the UIDs in order.
@@ -177,7 +178,7 @@ func (o *ordering) prepare(ctx context.Context, by []imap.SortBy) error {
 			c.numbers, err = o.sent(ctx)
 		default:
 			t := textKeys[b.Key]
-			c.texts, err = o.derived(ctx, t.name, t.make)
+			c.texts, err = o.derived(ctx, o.compare.column(t.name), t.make(o.compare))
 		}
 		if err != nil {
 			return err
@@ -300,7 +301,7 @@ func (o *ordering) order() []int {
 // textKeys has how the texts are made that messages are ordered by.
 var textKeys = map[imap.SortKey]struct {
 	name string
-	make func([]byte, *mailbox.Record) []byte
+	make func(comparator) func([]byte, *mailbox.Record) []byte
 }{
 	imap.SortFrom:        {"sort from", mailboxKey("from")},
 	imap.SortTo:          {"sort to", mailboxKey("to")},
@@ -310,12 +311,15 @@ var textKeys = map[imap.SortKey]struct {
 	imap.SortSubject:     {"sort subject", noteSubject},
 }
 
-// sortText appends text in the form in which texts are ordered: ASCII letters
-// are capital ones, so that marks which stand between the two cases in ASCII come
+// sortText appends text in the form in which texts are ordered: where case does
+// not matter, ASCII letters are capital ones, so that marks which stand between the two cases in ASCII come
 // behind all letters. RFC 4790 §9.2, RFC 5051
-func sortText(dst []byte, text string) []byte {
+func (by comparator) sortText(dst []byte, text string) []byte {
 	start := len(dst)
-	dst = fold(dst, []byte(text))
+	dst = by.fold(dst, []byte(text))
+	if by == octet {
+		return dst
+	}
 	for i := start; i < len(dst); i++ {
 		if c := dst[i]; 'a' <= c && c <= 'z' {
 			dst[i] = c - 'a' + 'A'
@@ -339,36 +343,42 @@ func firstAddress(r *mailbox.Record, field string) (message.Address, bool) {
 }
 
 // mailboxKey orders by the local part of the first address. RFC 5256 §3
-func mailboxKey(field string) func([]byte, *mailbox.Record) []byte {
-	return func(dst []byte, r *mailbox.Record) []byte {
-		a, _ := firstAddress(r, field)
-		if a.Kind == message.GroupStart {
-			return sortText(dst, a.Name)
+func mailboxKey(field string) func(comparator) func([]byte, *mailbox.Record) []byte {
+	return func(by comparator) func([]byte, *mailbox.Record) []byte {
+		return func(dst []byte, r *mailbox.Record) []byte {
+			a, _ := firstAddress(r, field)
+			if a.Kind == message.GroupStart {
+				return by.sortText(dst, a.Name)
+			}
+			return by.sortText(dst, a.Local)
 		}
-		return sortText(dst, a.Local)
 	}
 }
 
 // displayKey orders by what is shown of the first address. RFC 5957 §3
-func displayKey(field string) func([]byte, *mailbox.Record) []byte {
-	return func(dst []byte, r *mailbox.Record) []byte {
-		a, ok := firstAddress(r, field)
-		switch {
-		case !ok:
-			return dst
-		case a.Name != "":
-			return sortText(dst, message.DecodeWords(a.Name))
-		case a.Domain == "":
-			return sortText(dst, a.Local)
+func displayKey(field string) func(comparator) func([]byte, *mailbox.Record) []byte {
+	return func(by comparator) func([]byte, *mailbox.Record) []byte {
+		return func(dst []byte, r *mailbox.Record) []byte {
+			a, ok := firstAddress(r, field)
+			switch {
+			case !ok:
+				return dst
+			case a.Name != "":
+				return by.sortText(dst, message.DecodeWords(a.Name))
+			case a.Domain == "":
+				return by.sortText(dst, a.Local)
+			}
+			return by.sortText(dst, a.Local+"@"+a.Domain)
 		}
-		return sortText(dst, a.Local+"@"+a.Domain)
 	}
 }
 
 // noteSubject notes the base subject, folded. RFC 5256 §2.1
-func noteSubject(dst []byte, r *mailbox.Record) []byte {
-	base, _ := baseSubject(r)
-	return sortText(dst, base)
+func noteSubject(by comparator) func([]byte, *mailbox.Record) []byte {
+	return func(dst []byte, r *mailbox.Record) []byte {
+		base, _ := baseSubject(r)
+		return by.sortText(dst, base)
+	}
 }
 
 func baseSubject(r *mailbox.Record) (base string, reply bool) {

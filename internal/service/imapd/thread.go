@@ -18,13 +18,13 @@ func (s *session) thread(ctx context.Context, c *imap.Command) error {
 	if err != nil {
 		return err
 	}
-	o := &ordering{s: s, box: s.box, rows: rowsOf(m.snap, found)}
+	o := &ordering{s: s, box: s.box, compare: m.compare, rows: rowsOf(m.snap, found)}
 	t := &threader{}
 	if t.sent, err = o.sent(ctx); err != nil {
 		return err
 	}
 	if a.Algorithm != imap.Refs {
-		if t.subjects, err = o.derived(ctx, "thread subject", noteThreadSubject); err != nil {
+		if t.subjects, err = o.derived(ctx, o.compare.column("thread subject"), o.compare.noteThreadSubject); err != nil {
 			return err
 		}
 	}
@@ -55,12 +55,12 @@ func (s *session) thread(ctx context.Context, c *imap.Command) error {
 
 // noteThreadSubject notes the base subject behind a byte that tells whether it
 // was an answer.
-func noteThreadSubject(dst []byte, r *mailbox.Record) []byte {
+func (by comparator) noteThreadSubject(dst []byte, r *mailbox.Record) []byte {
 	base, reply := baseSubject(r)
 	if reply {
-		return fold(append(dst, 1), []byte(base))
+		return by.fold(append(dst, 1), []byte(base))
 	}
-	return fold(append(dst, 0), []byte(base))
+	return by.fold(append(dst, 0), []byte(base))
 }
 
 // noteReferences notes the Message-ID and those of the messages that it refers

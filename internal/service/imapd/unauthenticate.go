@@ -15,6 +15,7 @@ func (s *session) unauthenticate(context.Context, *imap.Command) error {
 	s.enabled, s.notify = 0, nil
 	s.attend()
 	s.without = nil
+	s.compare = unicodeCasemap
 	s.dec.UTF8, s.enc.UTF8 = false, false
 	s.srv.accounts.Leave(s.peer.Account)
 	s.entered, s.admin = false, false
