@@ -51,6 +51,7 @@ import (
 	"posthaste/internal/store/maildrop"
 	"posthaste/internal/store/policies"
 	"posthaste/internal/store/queue"
+	"posthaste/internal/store/reports"
 	"posthaste/internal/store/suppression"
 )
 
@@ -90,6 +91,7 @@ type House struct {
 	transfer  *mta.Agent
 	remotes   []*mta.Remote
 	sts       *sts.Agent
+	reports   *reports.Store
 	shape     *mta.Shaper
 	mx        *mx.Agent
 	msa       *msa.Agent
@@ -124,6 +126,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 	h.auth = &auth.Agent{Directory: h.directory, Trusted: c.Limits.TrustedNetworks}
 	h.shape = shaper(c)
 	said := &policies.Store{DB: o.DB}
+	h.reports = &reports.Store{DB: o.DB}
 	web := &sts.Web{DNS: o.DNS, Dial: o.Dial, Roots: o.Roots}
 	h.sts = &sts.Agent{Store: said, DNS: o.DNS, Fetch: web.Policy, Log: o.Log}
 	route, err := h.routes(&mta.Local{Delivery: deliver, Bodies: bodies})
@@ -136,10 +139,10 @@ func Build(c config.Config, o Outside) (*House, error) {
 		GiveUp: time.Duration(c.Queue.GiveUp), WarnAfter: time.Duration(c.Queue.WarnAfter),
 		FirstRetry: time.Duration(c.Queue.FirstRetry), LastRetry: time.Duration(c.Queue.LastRetry),
 	}
-	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Bodies: bodies, Queue: q, Journal: h.journal, Policies: said, Suppression: dead, Log: o.Log, KeepDead: time.Duration(c.Deleted.Keep), MaxDead: int64(c.Deleted.Limit)}
+	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Bodies: bodies, Queue: q, Journal: h.journal, Policies: said, Reports: h.reports, Suppression: dead, Log: o.Log, KeepDead: time.Duration(c.Deleted.Keep), MaxDead: int64(c.Deleted.Limit)}
 	h.Admin = &admind.Server{
 		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: keys, Quota: int64(c.Limits.AccountQuota), Hash: hash, AppPassword: auth.NewAppPassword},
-		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Queue: q, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Delivery: deliver, Suppression: dead, Forecast: &mx.Forecast{Hostname: c.Hostname, DNS: o.DNS, Mailboxes: h.mailboxes}, Version: o.Version, Log: o.Log,
+		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Queue: q, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Reports: h.reports, Delivery: deliver, Suppression: dead, Forecast: &mx.Forecast{Hostname: c.Hostname, DNS: o.DNS, Mailboxes: h.mailboxes}, Version: o.Version, Log: o.Log,
 		Mover: &mover.Agent{Mailboxes: h.mailboxes},
 		Records: func(ctx context.Context, d mail.Domain) ([]admind.Record, error) {
 			return h.records(ctx, keys, host, d)
@@ -175,7 +178,7 @@ func hash(_ context.Context, password string, now directory.Credentials) (direct
 func (h *House) routes(local mta.Transport) (func(context.Context, mail.Domain) (mta.Transport, error), error) {
 	// Opportunistic, if a domain does not say more: any TLS is better than none.
 	open := h.remote(nil, &tls.Config{InsecureSkipVerify: true, RootCAs: h.o.Roots, MinVersion: tls.VersionTLS12})
-	open.STS = h.sts.Policy
+	open.STS, open.Tell = h.sts.Policy, h.tell
 	fixed := map[mail.Domain]mta.Transport{}
 	for _, r := range h.c.Routes {
 		t, err := h.fixed(r)
@@ -273,6 +276,7 @@ func (h *House) Run(ctx context.Context, ready func()) error {
 	report := func(err error) { h.o.Log.Error("in the background", "error", err) }
 	serve = append(serve,
 		func(ctx context.Context) error { return h.journal.Run(ctx, report) },
+		func(ctx context.Context) error { return h.reports.Run(ctx, report) },
 		func(ctx context.Context) error { return h.mailboxes.Run(ctx, report) })
 	var wg sync.WaitGroup
 	for _, run := range serve {

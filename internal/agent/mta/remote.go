@@ -379,7 +379,7 @@ func (r *Remote) greet(ctx context.Context, t target) (*session, error) {
 	return s, nil
 }
 
-// tlsWords says how a session is protected: "TLS1.3 TLS_AES_128_GCM_SHA256,
+// tlsWords says how a session is protected: "TLS 1.3 TLS_AES_128_GCM_SHA256,
 // verified by DANE".
 func tlsWords(s *session) string {
 	tc, ok := s.conn.(*tls.Conn)
@@ -387,7 +387,7 @@ func tlsWords(s *session) string {
 		return ""
 	}
 	cs := tc.ConnectionState()
-	words := strings.ReplaceAll(tls.VersionName(cs.Version), " ", "") + " " + tls.CipherSuiteName(cs.CipherSuite)
+	words := tls.VersionName(cs.Version) + " " + tls.CipherSuiteName(cs.CipherSuite)
 	if s.proof != "" {
 		words += ", " + s.proof
 	}

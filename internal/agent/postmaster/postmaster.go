@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"posthaste/internal/base/mail"
@@ -19,6 +20,7 @@ import (
 	"posthaste/internal/store/maildrop"
 	"posthaste/internal/store/policies"
 	"posthaste/internal/store/queue"
+	"posthaste/internal/store/reports"
 	"posthaste/internal/store/suppression"
 )
 
@@ -31,6 +33,7 @@ type Agent struct {
 	Queue     *queue.Queue
 	Journal   *journal.Journal
 	Policies  *policies.Store
+	Reports   *reports.Store
 	// Suppression is swept, if it is set.
 	Suppression *suppression.List
 	Log         *slog.Logger
@@ -42,6 +45,9 @@ type Agent struct {
 	// MaxDead is how many bytes of expunged mail an account keeps, 0 is no limit.
 	MaxDead int64
 }
+
+// keepReports is how long reports on mail between servers are kept.
+const keepReports = 60 * 24 * time.Hour
 
 func or(d, def time.Duration) time.Duration {
 	if d == 0 {
@@ -84,6 +90,7 @@ func (a *Agent) Round(ctx context.Context) error {
 			errs = append(errs, err)
 		}
 	}
+	errs = append(errs, a.Reports.Expire(ctx, now.Add(-keepReports)))
 	errs = append(errs, a.Journal.Expire(ctx, now.Add(-or(a.KeepStories, 30*24*time.Hour))))
 	if a.Suppression != nil {
 		errs = append(errs, a.Suppression.Sweep(ctx))
@@ -130,7 +137,11 @@ func (a *Agent) Check(ctx context.Context, say func(string), progress func(done,
 	if err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
-	for _, w := range append(wrong, more...) {
+	told, err := a.Reports.Check(ctx)
+	if err != nil {
+		return fmt.Errorf("check: %w", err)
+	}
+	for _, w := range slices.Concat(wrong, more, told) {
 		say(w)
 	}
 	return a.queued(ctx, say)

@@ -11,6 +11,7 @@ import (
 	"posthaste/internal/store/mailbox"
 	"posthaste/internal/store/maildrop"
 	"posthaste/internal/store/policies"
+	"posthaste/internal/store/reports"
 	"posthaste/test/house"
 )
 
@@ -21,7 +22,7 @@ func TestRounds(t *testing.T) {
 		h := house.New(t, "mx.example.org")
 		ada := h.Account(0, "ada@example.org")[0]
 		rules := &maildrop.Store{DB: h.DB, Mail: h.Mailboxes}
-		a := &postmaster.Agent{Directory: h.Directory, Mailboxes: h.Mailboxes, Maildrops: rules, Bodies: h.Bodies, Queue: h.Queue, Journal: h.Journal, Policies: &policies.Store{DB: h.DB}, Log: h.Log}
+		a := &postmaster.Agent{Directory: h.Directory, Mailboxes: h.Mailboxes, Maildrops: rules, Bodies: h.Bodies, Queue: h.Queue, Journal: h.Journal, Policies: &policies.Store{DB: h.DB}, Reports: &reports.Store{DB: h.DB}, Log: h.Log}
 		ctx := t.Context()
 		p, err := h.Mailboxes.PrepareMessage(ctx, mail.NewTraceID(time.Now()), strings.NewReader("Subject: x\r\n\r\n"+strings.Repeat("a body of its own\r\n", 5000)))
 		if err != nil {

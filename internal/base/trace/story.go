@@ -125,7 +125,7 @@ func host(remote string) string {
 
 // protected says how a message travelled, of the words that stand in TLS.
 func protected(tls string) string {
-	version, _, _ := strings.Cut(tls, " ")
+	version, _, _ := strings.Cut(tls, " TLS_")
 	_, how, _ := strings.Cut(tls, ", ")
 	switch {
 	case version == "":

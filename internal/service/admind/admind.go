@@ -29,6 +29,7 @@ import (
 	"posthaste/internal/store/mailbox"
 	"posthaste/internal/store/maildrop"
 	"posthaste/internal/store/queue"
+	"posthaste/internal/store/reports"
 	"posthaste/internal/store/suppression"
 )
 
@@ -47,7 +48,8 @@ type Server struct {
 	Suppression *suppression.List
 	Forecast    *mx.Forecast
 	// Mover brings mail from elsewhere, and hands it out.
-	Mover *mover.Agent
+	Mover   *mover.Agent
+	Reports *reports.Store
 	// Records gives what a domain should have in the DNS.
 	Records func(ctx context.Context, d mail.Domain) ([]Record, error)
 	Version string
@@ -194,6 +196,7 @@ func (s *Server) Handler() http.Handler {
 	m.HandleFunc("GET /v1/suppression", s.answer(s.suppressed))
 	m.HandleFunc("DELETE /v1/suppression/{address}", s.answer(s.unsuppress))
 	m.HandleFunc("GET /v1/messages/{id}/story", s.answer(s.story))
+	m.HandleFunc("GET /v1/tls", s.answer(s.safety))
 	m.HandleFunc("POST /v1/check", s.check)
 	return m
 }
