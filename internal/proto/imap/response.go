@@ -67,6 +67,16 @@ const (
 // UNSEEN, HIGHESTMODSEQ.
 func CodeNumber(word string, n uint64) Code { return Code(word + " " + strconv.FormatUint(n, 10)) }
 
+// CodeMessageLimit tells how many messages a command may be about, and down to
+// which UID one has been; zero: to none. RFC 9738 §3.1
+func CodeMessageLimit(n int, lowest mail.UID) Code {
+	c := CodeNumber("MESSAGELIMIT", uint64(n))
+	if lowest == 0 {
+		return c
+	}
+	return CodeNumber(string(c), uint64(lowest))
+}
+
 // CodeCapability tells the capabilities, which must be one line of words.
 func CodeCapability(capabilities string) Code { return Code("CAPABILITY " + capabilities) }
 

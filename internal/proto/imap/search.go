@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"math"
 	"time"
 
 	"posthaste/internal/base/mail"
@@ -19,6 +20,14 @@ type Search struct {
 // A Window is results by their number, from First to Last. Negative numbers
 // count from the end: -1 is the last one. RFC 9394 §3.1
 type Window struct{ First, Last int64 }
+
+// Len gives how many results the window has room for.
+func (w Window) Len() int64 {
+	if w.First < 0 {
+		return max(w.First-w.Last, w.Last-w.First) + 1
+	}
+	return w.Last - w.First + 1
+}
 
 // In gives which of n results the window has, from index from up to to.
 func (w Window) In(n int) (from, to int) {
@@ -201,6 +210,8 @@ var plainKeys = map[string]func(*Decoder) Key{
 	"LARGER":     func(d *Decoder) Key { d.sp(); return Larger{d.number63()} },
 	"SMALLER":    func(d *Decoder) Key { d.sp(); return Smaller{d.number63()} },
 	"UID":        func(d *Decoder) Key { d.sp(); return Messages{d.set(true)} },
+	"UIDAFTER":   func(d *Decoder) Key { d.sp(); return between(uint64(d.nz32())+1, math.MaxUint32) },
+	"UIDBEFORE":  func(d *Decoder) Key { d.sp(); return between(1, uint64(d.nz32())-1) },
 	"MODSEQ":     modSeqKey,
 	"FILTER":     func(d *Decoder) Key { d.sp(); return Filter{d.filterName()} },
 	"YOUNGER":    func(d *Decoder) Key { d.sp(); return Within{false, uint64(d.nz32())} },
@@ -356,3 +367,11 @@ func (d *Decoder) key() Key {
 
 // objectID takes the id of something. RFC 8474 §7
 func (d *Decoder) objectID() string { return d.atom() }
+
+// between is UIDAFTER or UIDBEFORE. RFC 9738 §3.2
+func between(first, last uint64) Key {
+	if first > last || first > math.MaxUint32 {
+		return Not{All{}}
+	}
+	return Messages{Set{UID: true, Ranges: []Range{{uint32(first), uint32(last)}}}}
+}

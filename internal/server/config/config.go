@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -152,6 +153,8 @@ type Limits struct {
 	Connections           int  `toml:"connections"`             // on each listener
 	ConnectionsPerAddress int  `toml:"connections_per_address"` // IPv6: per /64
 	SessionsPerAccount    int  `toml:"sessions_per_account"`    // of IMAP, at once
+	// IMAPMessagesPerCommand is announced as MESSAGELIMIT; 0 is no limit. RFC 9738
+	IMAPMessagesPerCommand int `toml:"imap_messages_per_command"`
 	// TrustedNetworks are free of limits per address and of slowed log-ins.
 	TrustedNetworks []netip.Prefix `toml:"trusted_networks"`
 	AccountQuota    Size           `toml:"account_quota"` // of new accounts; 0 is none
@@ -366,6 +369,9 @@ func (c *Config) check() error {
 	}
 	if c.Limits.MessageSize < 64<<10 || c.Limits.Recipients < 1 || c.Limits.RecipientsPerDay < 0 || c.Limits.Connections < 1 || c.Limits.ConnectionsPerAddress < 1 || c.Limits.SessionsPerAccount < 1 {
 		return errors.New("limits: message_size must be at least 64KB, the others at least 1")
+	}
+	if n := c.Limits.IMAPMessagesPerCommand; n != 0 && (n < 1000 || int64(n) > math.MaxUint32) {
+		return errors.New("limits: imap_messages_per_command must be 0 or at least 1000") // RFC 9738 §3
 	}
 	if !oneOf(c.MTASTS.Mode, "testing", "enforce", "none") || time.Duration(c.MTASTS.MaxAge) > 365*24*time.Hour {
 		return errors.New("mta_sts: mode is testing, enforce or none, max_age a year at most")

@@ -16,7 +16,7 @@ const commitTimeout = time.Minute
 
 // maxAppends is how many messages one APPEND may bring: they are kept all or
 // none, in one commit.
-const maxAppends = 200
+const maxAppends = 1000
 
 // append is APPEND. What can be refused is refused before the message is asked
 // for. RFC 9051 §6.3.12, RFC 4315 §3, RFC 7889, RFC 3502, RFC 4469
@@ -83,6 +83,9 @@ func (s *session) incoming(ctx context.Context, tag string, owner mail.AccountID
 	var in []mailbox.Incoming
 	var bytes int64
 	for m != nil {
+		if n := s.srv.limits.Messages; n > 0 && len(in) == n {
+			return nil, no(imap.CodeMessageLimit(n, 0), "too many messages at once")
+		}
 		if len(in) == maxAppends {
 			return nil, no(imap.CodeLimit, "too many messages at once")
 		}

@@ -32,6 +32,9 @@ func (s *session) capabilities() string {
 		if s.admin {
 			first += " QUOTASET"
 		}
+		if n := s.srv.limits.Messages; n > 0 {
+			first += " MESSAGELIMIT=" + strconv.Itoa(n)
+		}
 		all := first + afterLogin + strconv.FormatInt(s.srv.limits.Message, 10)
 		if s.gated() {
 			return s.offered(all)

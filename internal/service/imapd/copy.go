@@ -3,13 +3,23 @@ package imapd
 import (
 	"context"
 
+	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/imap"
 	"posthaste/internal/store/mailbox"
 )
 
 // copy is COPY and UID COPY. RFC 9051 §6.4.7
 func (s *session) copy(ctx context.Context, c *imap.Command) error {
-	done, err := s.transfer(ctx, c, s.srv.Mail.CopyBetween)
+	a := c.Args.(*imap.Copy)
+	uids, err := s.resolve(a.Set)
+	if err != nil {
+		return err
+	}
+	s.limited(uids)
+	if err := s.unlimited(); err != nil { // it is done whole or not at all
+		return err
+	}
+	done, err := s.transfer(ctx, a.Mailbox, uids, s.srv.Mail.CopyBetween)
 	if err == nil && !done.To.IsEmpty() {
 		s.code = imap.CodeCopyUID(done.UIDValidity, done.From, done.To)
 	}
@@ -25,7 +35,12 @@ func (s *session) move(ctx context.Context, c *imap.Command) error {
 	if err := s.may(mailbox.RightMark | mailbox.RightExpunge); err != nil {
 		return err
 	}
-	done, err := s.transfer(ctx, c, s.srv.Mail.MoveBetween)
+	a := c.Args.(*imap.Copy)
+	uids, err := s.resolve(a.Set)
+	if err != nil {
+		return err
+	}
+	done, err := s.transfer(ctx, a.Mailbox, s.limited(uids), s.srv.Mail.MoveBetween)
 	if !done.To.IsEmpty() { // even if not all could be moved
 		s.enc.Status("*", imap.OK, imap.CodeCopyUID(done.UIDValidity, done.From, done.To), "moved")
 	}
@@ -35,14 +50,9 @@ func (s *session) move(ctx context.Context, c *imap.Command) error {
 	return err
 }
 
-// transfer finds out what is to go where, and lets do bring it there.
-func (s *session) transfer(ctx context.Context, c *imap.Command, do transferFunc) (mailbox.Copied, error) {
-	a := c.Args.(*imap.Copy)
-	uids, err := s.resolve(a.Set)
-	if err != nil {
-		return mailbox.Copied{}, err
-	}
-	to, err := s.target(ctx, a.Mailbox)
+// transfer finds out where messages are to go, and lets do bring them there.
+func (s *session) transfer(ctx context.Context, name string, uids mail.UIDSet, do transferFunc) (mailbox.Copied, error) {
+	to, err := s.target(ctx, name)
 	if err != nil {
 		return mailbox.Copied{}, err
 	}

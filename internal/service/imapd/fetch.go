@@ -24,6 +24,7 @@ type fetcher struct {
 	s     *session
 	items []item
 	uid   bool // UID FETCH
+	down  bool // the newest first
 	texts flagTexts
 
 	records bool  // an item asks for what the store knows of the message
@@ -78,18 +79,23 @@ func (s *session) fetch(ctx context.Context, c *imap.Command) error {
 		}
 	}
 	if a.Window != (imap.Window{}) {
+		if n := s.srv.limits.Messages; n > 0 && a.Window.Len() > int64(n) {
+			return no(imap.CodeMessageLimit(n, 0), "the range is too long")
+		}
 		present := uids.Intersect(snap.UIDs())
 		from, to := a.Window.In(present.Len())
 		uids = slice(present, from, to)
 	}
-	there, err := f.pages(ctx, snap, uids, a)
+	some := s.limited(uids)
+	f.down = s.lowest != 0
+	there, err := f.pages(ctx, snap, some, a)
 	if err != nil {
 		return err
 	}
 	if f.failed != nil {
 		return f.failed
 	}
-	if there < uids.Len() && !a.Set.UID {
+	if there < some.Len() && !a.Set.UID {
 		s.code = imap.CodeExpungeIssued // those that are there have been told: RFC 2180 §4.1.3
 	}
 	return nil
@@ -98,6 +104,9 @@ func (s *session) fetch(ctx context.Context, c *imap.Command) error {
 // pages writes the answers for the messages that are there, and gives how many
 // that are.
 func (f *fetcher) pages(ctx context.Context, snap *mailbox.Snapshot, uids mail.UIDSet, a *imap.Fetch) (there int, err error) {
+	if f.down { // from the newest down: RFC 9738 §3.1
+		return f.downward(ctx, snap, uids, a)
+	}
 	page := make([]*mailbox.Row, 0, min(pageSize, snap.Len()))
 	for _, row := range snap.In(uids) {
 		there++
@@ -112,6 +121,23 @@ func (f *fetcher) pages(ctx context.Context, snap *mailbox.Snapshot, uids mail.U
 		}
 	}
 	return there, f.page(ctx, page)
+}
+
+// downward is pages in the order of falling UIDs.
+func (f *fetcher) downward(ctx context.Context, snap *mailbox.Snapshot, uids mail.UIDSet, a *imap.Fetch) (there int, err error) {
+	var rows []*mailbox.Row
+	for _, row := range snap.In(uids) {
+		if there++; !a.Changed || row.ModSeq > a.Since {
+			rows = append(rows, row)
+		}
+	}
+	slices.Reverse(rows)
+	for page := range slices.Chunk(rows, pageSize) {
+		if err := f.page(ctx, page); err != nil {
+			return there, err
+		}
+	}
+	return there, nil
 }
 
 // tellItems writes FETCH responses that no FETCH has asked for. A message that

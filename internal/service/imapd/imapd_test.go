@@ -15,6 +15,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -189,7 +190,8 @@ const mixed = "From: Bob <bob@example.net>\r\nSubject: parts\r\nMIME-Version: 1.
 
 // TestScripts plays the dialogues in testdata. A line "# deliver plain mixed"
 // at the top says what is in INBOX at the beginning, "# tls" that STARTTLS is
-// to be had and login in clear is not.
+// to be had and login in clear is not, "# messages 3" how many messages a command
+// may be about.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -213,6 +215,8 @@ func TestScripts(t *testing.T) {
 					for _, w := range words[2:] {
 						deliver(t, srv, mailbox.Inbox, map[string]string{"plain": plain, "mixed": mixed}[w])
 					}
+				case "messages":
+					srv.Limits.Messages, _ = strconv.Atoi(words[2])
 				case "tls":
 					srv.TLS, srv.ClearAuth = certificate(t), false
 				}

@@ -77,7 +77,14 @@ func (s *session) findIn(ctx context.Context, tag string, a *imap.Search, box *s
 		s.condStore()
 	}
 	m.match = match
-	found, err := m.run(ctx, snap, box.view.UIDs())
+	among := box.view.UIDs()
+	if s.srv.limits.Messages > 0 && box == s.box {
+		if among, err = m.among(a.Key, among); err != nil {
+			return nil, mail.UIDSet{}, err
+		}
+		among = s.limited(among)
+	}
+	found, err := m.run(ctx, snap, among)
 	return m, found, err
 }
 

@@ -51,6 +51,7 @@ type Limits struct {
 	Trusted     []netip.Prefix // networks that PerAddress does not count, beside this machine
 	PerAccount  int            // at once of one account; 100
 	Message     int64          // bytes of a message; 50 MiB
+	Messages    int            // that one command may be about; none: as many as there are. RFC 9738
 	Grace       time.Duration  // that commands have to end in when the server stops; 30 seconds
 }
 

@@ -49,8 +49,9 @@ type session struct {
 	leaveHost func()
 
 	// How the current command goes: what stands in its OK.
-	code imap.Code
-	text string
+	code   imap.Code
+	text   string
+	lowest mail.UID // it is about, if it names more messages than it may; else zero
 }
 
 // features are what the client has enabled, one bit each.
@@ -359,7 +360,7 @@ func (s *session) refuse(tag string, err error) error {
 
 // do does one command, tells what else has happened, and answers.
 func (s *session) do(ctx context.Context, c *imap.Command, cmd command) error {
-	s.code, s.text = "", c.Name+" completed"
+	s.code, s.text, s.lowest = "", c.Name+" completed", 0
 	err := s.refreshRights(ctx)
 	if err == nil {
 		err = cmd.run(s, ctx, c)
@@ -382,6 +383,7 @@ func (s *session) complete(ctx context.Context, c *imap.Command, r rule, err err
 	}
 	switch {
 	case err == nil:
+		s.tellLimit()
 		s.enc.Status(c.Tag, imap.OK, s.code, s.text)
 	case errors.Is(err, errAnswered):
 	default:

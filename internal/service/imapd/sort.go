@@ -20,6 +20,9 @@ func (s *session) sort(ctx context.Context, c *imap.Command) error {
 		return errTagReuse
 	}
 	m, found, err := s.find(ctx, c.Tag, &a.Search)
+	if err == nil {
+		err = s.unlimited()
+	}
 	if err != nil {
 		return s.unsaved(&a.Search, err)
 	}

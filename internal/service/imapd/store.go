@@ -26,6 +26,7 @@ func (s *session) store(ctx context.Context, c *imap.Command) error {
 	if err != nil {
 		return err
 	}
+	uids = s.limited(uids)
 	if a.Conditional {
 		s.condStore()
 	}

@@ -15,6 +15,9 @@ import (
 func (s *session) thread(ctx context.Context, c *imap.Command) error {
 	a := c.Args.(*imap.Thread)
 	m, found, err := s.find(ctx, c.Tag, &a.Search)
+	if err == nil {
+		err = s.unlimited()
+	}
 	if err != nil {
 		return err
 	}
