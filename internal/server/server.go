@@ -122,6 +122,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 	h.lmtp = &mda.Door{Hostname: c.Hostname, Agent: deliver}
 	h.mx = &mx.Agent{Hostname: c.Hostname, Delivery: deliver, Bodies: bodies, Journal: h.journal, Log: o.Log, Postmaster: host, DNS: o.DNS, Trusted: c.Receive.TrustedNetworks, Signers: keys.Signers, Policy: policy(c.Receive)}
 	h.mx.Counts = mx.NewCounts(h.mx.Policy)
+	h.mx.Filters = filters(c.Milters)
 	h.msa = &msa.Agent{Hostname: c.Hostname, Delivery: deliver, Directory: h.directory, Bodies: bodies, Journal: h.journal, Log: o.Log, Signers: keys.Signers, Allowance: &allowance.Store{DB: o.DB}, PerDay: c.Limits.RecipientsPerDay, Suppression: dead}
 	h.auth = &auth.Agent{Directory: h.directory, Trusted: c.Limits.TrustedNetworks}
 	h.shape = shaper(c)
@@ -158,6 +159,21 @@ func policy(c config.Receive) mx.Policy {
 		p.Lists = append(p.Lists, mx.List{Zone: mail.Domain(l.Zone), Points: l.Points, Codes: l.Codes})
 	}
 	return p
+}
+
+// filters makes the filters outside. They are near, so they are reached directly.
+func filters(list []config.Milter) (out []mx.Filter) {
+	for _, m := range list {
+		network, addr := "tcp", m.Address
+		if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+			network, addr = "unix", path
+		}
+		out = append(out, mx.Filter{
+			Address: m.Address, Timeout: time.Duration(m.Timeout), Optional: m.OnFailure == "accept",
+			Dial: func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, network, addr) },
+		})
+	}
+	return out
 }
 
 // shaper makes what says how much goes where at a time.

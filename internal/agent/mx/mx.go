@@ -26,6 +26,7 @@ import (
 	"posthaste/internal/proto/smtp"
 	"posthaste/internal/store/body"
 	"posthaste/internal/store/journal"
+	"posthaste/internal/store/mailbox"
 )
 
 // Delivery is what the mx needs behind it: the mda, or on an edge host the way
@@ -36,8 +37,8 @@ type Delivery interface {
 	Deliver(ctx context.Context, m mda.Mail) error
 }
 
-// An Agent receives. All fields but DNS, Trusted, Signers, Policy and Counts must
-// be set.
+// An Agent receives. All fields but DNS, Trusted, Signers, Policy, Counts and
+// Filters must be set.
 type Agent struct {
 	Hostname string
 	Delivery Delivery
@@ -58,6 +59,8 @@ type Agent struct {
 	// clients, nil: nothing.
 	Policy Policy
 	Counts *Counts
+	// Filters are asked about each message, in their order.
+	Filters []Filter
 }
 
 // Begin opens a mail transaction.
@@ -73,6 +76,9 @@ type transaction struct {
 	env  mail.Envelope
 
 	client *Client // nil: nothing has been found out yet
+
+	filters  []*filtering // nil: they have not been asked yet
+	filtered error        // what one said of the whole message
 }
 
 // ID is what the client, the log and the Received field call it.
@@ -91,6 +97,10 @@ func (t *transaction) Rcpt(ctx context.Context, to mail.Address, p smtp.RcptPara
 		if no, ok := errors.AsType[*mail.Refusal](err); ok && no.Status == nobody {
 			t.a.unknown(t.peer, time.Now())
 		}
+		t.refused(to, err)
+		return err
+	}
+	if err := t.filter(ctx, to); err != nil {
 		t.refused(to, err)
 		return err
 	}
@@ -117,10 +127,11 @@ func (t *transaction) admit(ctx context.Context, to mail.Address) error {
 }
 
 // Reset ends the transaction without a message.
-func (t *transaction) Reset(context.Context) {}
+func (t *transaction) Reset(context.Context) { t.closeFilters() }
 
 // Data takes the message, judges it and has it delivered.
 func (t *transaction) Data(ctx context.Context, r io.Reader) error {
+	defer t.closeFilters()
 	in := &mda.Source{R: r}
 	st, err := t.a.Bodies.Stage(ctx, in)
 	if err != nil {
@@ -143,6 +154,9 @@ func (t *transaction) refusedAll(err error) {
 	for _, r := range t.env.Recipients {
 		t.refused(r.Address, err)
 	}
+	if len(t.env.Recipients) == 0 { // a filter has taken them away
+		t.refused(mail.Address{}, err)
+	}
 }
 
 func (t *transaction) take(ctx context.Context, st *body.Staged) error {
@@ -160,9 +174,6 @@ func (t *transaction) take(ctx context.Context, st *body.Staged) error {
 	v := Judge(t.a.Policy, ev)
 	now := time.Now()
 	judged := trace.Event{Trace: t.env.Trace, Time: now, Kind: trace.Judged, Text: ev.Words()}
-	if v.Reason != "" {
-		judged.Text += "; " + v.Reason
-	}
 	if v.Refusal != nil {
 		if ev.Judged {
 			judged.Log(t.a.Log)
@@ -174,24 +185,41 @@ func (t *transaction) take(ctx context.Context, st *body.Staged) error {
 	if err != nil {
 		return fmt.Errorf("mx: %v: %w", t.env.Trace, err)
 	}
-	if clean != st {
+	kept, why, err := t.filterMessage(ctx, clean)
+	if kept != st {
+		defer kept.Close()
+	}
+	if clean != st && clean != kept {
 		defer clean.Close()
+	}
+	if err != nil {
+		return err
+	}
+	if why != "" {
+		v.Mailbox, v.Reason = mailbox.JunkRole, "junk, because "+why
+	}
+	if v.Reason != "" {
+		judged.Text += "; " + v.Reason
 	}
 	if v.Quiet {
 		for i := range t.env.Recipients {
 			t.env.Recipients[i].Notify = t.env.Recipients[i].Notify.WithoutSuccess()
 		}
 	}
-	m := mda.Mail{Envelope: t.env, Body: clean, Mailbox: v.Mailbox}
+	m := mda.Mail{Envelope: t.env, Body: kept, Mailbox: v.Mailbox}
 	m.Events = []trace.Event{{
 		Trace: t.env.Trace, Time: now, Kind: trace.Received, Sender: t.env.Sender, Remote: Remote(t.peer), TLS: tlsWords(t.peer), Size: st.Size(),
 	}}
+	if !ev.Judged && why != "" {
+		judged.Text = v.Reason
+		m.Events = append(m.Events, judged)
+	}
 	if ev.Judged {
 		results := ev.Results()
 		m.Trace = authres.Append(nil, t.a.Hostname, results)
 		if t.a.Signers != nil {
 			m.Seal = func(ctx context.Context, d mail.Domain) ([]byte, error) {
-				return t.seal(ctx, d, sealed{header: header, body: st, chain: ev.ARC, results: results, now: now})
+				return t.seal(ctx, d, sealed{body: kept, chain: ev.ARC, results: results, now: now})
 			}
 		}
 		m.Events = append(m.Events, judged)
@@ -202,7 +230,6 @@ func (t *transaction) take(ctx context.Context, st *body.Staged) error {
 
 // What a seal is made of.
 type sealed struct {
-	header  []byte
 	body    *body.Staged
 	chain   dkim.Chain
 	results []authres.Result
@@ -216,8 +243,12 @@ func (t *transaction) seal(ctx context.Context, d mail.Domain, s sealed) ([]byte
 	if err != nil || len(signers) == 0 {
 		return nil, err
 	}
-	rest := io.NewSectionReader(s.body, int64(len(s.header)), s.body.Size()-int64(len(s.header)))
-	return signers[0].Seal(s.header, rest, s.chain, authres.Value(t.a.Hostname, s.results), s.now)
+	header, err := mda.Header(s.body)
+	if err != nil {
+		return nil, err
+	}
+	rest := io.NewSectionReader(s.body, int64(len(header)), s.body.Size()-int64(len(header)))
+	return signers[0].Seal(header, rest, s.chain, authres.Value(t.a.Hostname, s.results), s.now)
 }
 
 // refused remembers that we said no, or had to say "later".

@@ -41,6 +41,7 @@ type Config struct {
 	Destinations []Destination `toml:"destination"`
 	Auth         Auth          `toml:"auth"`
 	Receive      Receive       `toml:"receive"`
+	Milters      []Milter      `toml:"milter"`
 	Limits       Limits        `toml:"limits"`
 	Queue        Queue         `toml:"queue"`
 	Deleted      Deleted       `toml:"deleted"`
@@ -135,6 +136,30 @@ type Receive struct {
 	// 0 is no limit.
 	MessagesPerHour   int `toml:"messages_per_hour"`
 	UnknownRecipients int `toml:"unknown_recipients"`
+}
+
+// A Milter is a filter outside that is asked about mail from others.
+type Milter struct {
+	Address   string   `toml:"address"`    // host:port, or unix:/path
+	OnFailure string   `toml:"on_failure"` // tempfail or accept
+	Timeout   Duration `toml:"timeout"`    // of an answer
+}
+
+func (m *Milter) check() error {
+	if path, ok := strings.CutPrefix(m.Address, "unix:"); ok {
+		if !filepath.IsAbs(path) {
+			return fmt.Errorf("[[milter]] address %q: write unix: and the whole path", m.Address)
+		}
+	} else if host, _, err := net.SplitHostPort(m.Address); err != nil || host == "" {
+		return fmt.Errorf("[[milter]] address %q: write host:port, or unix:/path", m.Address)
+	}
+	if m.OnFailure == "" {
+		m.OnFailure = "tempfail"
+	}
+	if !oneOf(m.OnFailure, "tempfail", "accept") {
+		return fmt.Errorf("[[milter]] %s: on_failure is tempfail or accept, not %q", m.Address, m.OnFailure)
+	}
+	return nil
 }
 
 // A List is a list of addresses in the DNS.
@@ -366,6 +391,11 @@ func (c *Config) check() error {
 	}
 	if err := c.Receive.check(); err != nil {
 		return err
+	}
+	for i := range c.Milters {
+		if err := c.Milters[i].check(); err != nil {
+			return err
+		}
 	}
 	if c.Limits.MessageSize < 64<<10 || c.Limits.Recipients < 1 || c.Limits.RecipientsPerDay < 0 || c.Limits.Connections < 1 || c.Limits.ConnectionsPerAddress < 1 || c.Limits.SessionsPerAccount < 1 {
 		return errors.New("limits: message_size must be at least 64KB, the others at least 1")

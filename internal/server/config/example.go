@@ -114,6 +114,13 @@ hostname = "mail.example.org"
 # points = 10                      # if it is not said: refuse_points
 # codes = []                       # the answers that count, such as "127.0.0.2/32"; none: all
 
+# Filters outside that are asked about mail from others, over the milter protocol,
+# in this order: rspamd, clamav-milter and the like.
+# [[milter]]
+# address = "unix:/run/rspamd/milter.sock"     # or host:port
+# on_failure = "tempfail"          # the sender tries again; or accept: it is taken without the filter
+# timeout = "30s"                  # of an answer; ten times that at the end of a message
+
 [limits]
 # message_size = "50MB"
 # recipients = 100                 # of one message

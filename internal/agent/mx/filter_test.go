@@ -1,0 +1,190 @@
+package mx_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"posthaste/internal/agent/mx"
+	"posthaste/internal/base/trace"
+	"posthaste/internal/proto/smtp"
+	"posthaste/test/house"
+)
+
+// A milter answers each stage with what it is told to, "c" if nothing.
+type milter map[byte]string
+
+func frame(cmd byte, data string) string {
+	return string(binary.BigEndian.AppendUint32(nil, uint32(len(data)+1))) + string(cmd) + data
+}
+
+// dial gives a connection to the filter, and tells said at the end what it was told.
+func (m milter) dial(said chan<- string) func(context.Context) (net.Conn, error) {
+	return func(context.Context) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		go func() {
+			defer theirs.Close()
+			var heard bytes.Buffer
+			if said != nil {
+				defer func() { said <- heard.String() }()
+			}
+			var head [5]byte
+			for {
+				if _, err := io.ReadFull(theirs, head[:]); err != nil {
+					return
+				}
+				data := make([]byte, binary.BigEndian.Uint32(head[:])-1)
+				if _, err := io.ReadFull(theirs, data); err != nil {
+					return
+				}
+				heard.WriteString(string(head[4]) + " " + string(data) + "\n")
+				answer, told := m[head[4]]
+				switch {
+				case head[4] == 'O':
+					answer = frame('O', "\x00\x00\x00\x06\x00\x00\x00\xff\x00\x10\x00\x00")
+				case head[4] == 'Q':
+					return
+				case head[4] == 'D' || head[4] == 'A':
+					continue
+				case !told:
+					answer = frame('c', "")
+				}
+				if _, err := io.WriteString(theirs, answer); err != nil {
+					return
+				}
+			}
+		}()
+		return ours, nil
+	}
+}
+
+// TestFilter: what filters say of a message, and what they change.
+func TestFilter(t *testing.T) {
+	at := func(n byte) string { return "\x00\x00\x00" + string(n) }
+	changes := frame('h', "X-Spam\x00 no\x00") + frame('i', at(0)+"X-First\x00 a\nb\n\nc\rd\x00") + frame('m', at(1)+"subject\x00 other\x00") + frame('m', at(2)+"X-Two\x00\x00") +
+		frame('m', at(1)+"X-New\x00 n\x00") + frame('c', "")
+	failing := func(context.Context) (net.Conn, error) { return nil, errors.New("nobody there") }
+	for name, c := range map[string]struct {
+		filters []mx.Filter
+		rcpt    string // what RCPT TO:<ada@a.example> is answered
+		data    string
+		box     string
+		to      []string // who has it, if not Ada
+		want    string   // of the message, behind our own fields
+		story   string
+	}{
+		"nothing": {filters: []mx.Filter{{Dial: milter{}.dial(nil)}, {Dial: milter{'B': frame('s', "")}.dial(nil)}}, box: "INBOX", want: "\r\n" + filterText},
+		"changed": {
+			filters: []mx.Filter{{Dial: milter{'E': changes}.dial(nil)}}, box: "INBOX",
+			want: "\r\nX-First: a\r\n\tb\r\n\tcd\r\nFrom: x@y.example\r\nsubject: other\r\nX-Two: 1\r\nX-Spam: no\r\nX-New: n\r\n\r\nHello.\r\n",
+		},
+		"one after the other": {
+			filters: []mx.Filter{{Dial: milter{'E': frame('b', "New ") + frame('b', "body.\r\n") + frame('c', "")}.dial(nil)}, {Dial: milter{'E': frame('h', "X-Z\x00 z\x00") + frame('a', "")}.dial(nil)}},
+			box:     "INBOX", want: "\r\nX-Two: 1\r\nx-two: 2\r\nX-Z: z\r\n\r\nNew body.\r\n",
+		},
+		"refused at once":       {filters: []mx.Filter{{Dial: milter{'C': frame('y', "550 5.7.25 no name\x00")}.dial(nil)}}, rcpt: "5.7.25"},
+		"refused at the sender": {filters: []mx.Filter{{Dial: milter{}.dial(nil)}, {Dial: milter{'M': frame('t', "")}.dial(nil)}}, rcpt: "4.7.1"},
+		"refused at him":        {filters: []mx.Filter{{Dial: milter{'R': frame('r', "")}.dial(nil)}}, rcpt: "5.7.1"},
+		"refused at DATA":       {filters: []mx.Filter{{Dial: milter{'T': frame('r', "")}.dial(nil)}}, data: "5.7.1"},
+		"refused in header":     {filters: []mx.Filter{{Dial: milter{'L': frame('t', "")}.dial(nil)}}, data: "4.7.1"},
+		"refused at the body":   {filters: []mx.Filter{{Dial: milter{'N': frame('r', "")}.dial(nil)}}, data: "5.7.1"},
+		"refused in body":       {filters: []mx.Filter{{Dial: milter{'B': frame('r', "")}.dial(nil)}}, data: "5.7.1"},
+		"refused at the end":    {filters: []mx.Filter{{Dial: milter{'E': frame('y', "552 5.3.4 EICAR found\x00")}.dial(nil)}}, data: "5.3.4"},
+		"accepted early":        {filters: []mx.Filter{{Dial: milter{'H': frame('a', ""), 'E': frame('r', "")}.dial(nil)}}, box: "INBOX", want: "\r\n" + filterText},
+		"quarantine":            {filters: []mx.Filter{{Dial: milter{'E': frame('q', "looks\r\nbad\x00") + frame('c', "")}.dial(nil)}}, box: "Junk", want: "\r\n" + filterText, story: "a filter says so: looksbad"},
+		"thrown away":           {filters: []mx.Filter{{Dial: milter{'B': frame('d', "")}.dial(nil)}}, box: "Junk", want: "\r\n" + filterText, story: "thrown away"},
+		"other recipients": {
+			filters: []mx.Filter{{Dial: milter{'E': frame('+', "<bob@a.example>\x00") + frame('+', "<x@far.example>\x00") + frame('-', "<ADA@a.example>\x00") + frame('e', "<z@y.example>\x00") + frame('c', "")}.dial(nil)}},
+			box:     "INBOX", to: []string{"bob@a.example"}, want: "\r\n" + filterText,
+		},
+		"no recipients":  {filters: []mx.Filter{{Dial: milter{'E': frame('-', "ada@a.example\x00") + frame('c', "")}.dial(nil)}}, data: "5.7.1"},
+		"not there":      {filters: []mx.Filter{{Dial: failing}}, rcpt: "4.7.1"},
+		"not needed":     {filters: []mx.Filter{{Dial: failing, Optional: true}, {Dial: milter{'E': frame('z', "")}.dial(nil), Optional: true}}, box: "INBOX", want: "\r\n" + filterText},
+		"breaks":         {filters: []mx.Filter{{Dial: milter{'E': frame('h', "")}.dial(nil)}}, data: "4.7.1"},
+		"floods":         {filters: []mx.Filter{{Dial: milter{'E': strings.Repeat(frame('b', strings.Repeat("x", 1<<19)), 5) + frame('c', "")}.dial(nil)}}, data: "4.7.1"},
+		"gone half way":  {filters: []mx.Filter{{Dial: milter{'E': frame('b', "x")[:4]}.dial(nil), Timeout: 1e6}}, data: "4.7.1"},
+		"speaks nothing": {filters: []mx.Filter{{Dial: milter{'C': ""}.dial(nil), Timeout: 1e6}}, rcpt: "4.7.1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, _ := newHouse(t)
+			h.MX.Filters = c.filters
+			h.MX.Log = slog.New(slog.DiscardHandler)
+			tx, err := h.MX.Begin(t.Context(), peer, house.Address("x@y.example"), smtp.MailParams{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = tx.Rcpt(t.Context(), house.Address("ada@a.example"), smtp.RcptParams{})
+			if status(err) != c.rcpt {
+				t.Fatalf("RCPT: %v", err)
+			}
+			if c.rcpt != "" {
+				tx.Reset(t.Context())
+				return
+			}
+			if err := tx.Data(t.Context(), strings.NewReader(filterText)); status(err) != c.data {
+				t.Fatalf("DATA: %v", err)
+			}
+			if c.data != "" {
+				if len(h.Inbox("ada@a.example")) != 0 || !slices.Equal(h.Story(tx.ID()), []trace.Kind{trace.Refused}) {
+					t.Errorf("%v", h.Story(tx.ID()))
+				}
+				return
+			}
+			who := "ada@a.example"
+			if c.to != nil {
+				who = c.to[0]
+				if len(h.Inbox("ada@a.example")) != 0 || len(h.Items()) != 0 {
+					t.Error("others have it")
+				}
+			}
+			got := h.Box(who, c.box)
+			if len(got) != 1 || !strings.HasSuffix(got[0], c.want) {
+				t.Errorf("%q", got)
+			}
+			if c.to != nil && !strings.HasPrefix(got[0], "Return-Path: <z@y.example>\r\n") {
+				t.Errorf("%q", got)
+			}
+			events, err := h.Journal.Events(t.Context(), tx.ID())
+			if story := strings.Join(trace.Story(events, time.UTC), "\n"); err != nil || !strings.Contains(story, c.story) {
+				t.Errorf("%s, %v", story, err)
+			}
+		})
+	}
+}
+
+const filterText = "From: x@y.example\r\nSubject: hello\r\nX-Two: 1\r\nx-two: 2\r\n\r\nHello.\r\n"
+
+// TestFilterHears: each stage, with what belongs to it.
+func TestFilterHears(t *testing.T) {
+	h, _ := newHouse(t)
+	said := make(chan string, 1)
+	h.MX.Filters = []mx.Filter{{Dial: milter{}.dial(said)}}
+	tx := begin(t, h.MX, "ada@a.example", "bob@a.example")
+	if err := tx.Rcpt(t.Context(), house.Address("nobody@a.example"), smtp.RcptParams{}); err == nil {
+		t.Error("nobody was taken")
+	}
+	if err := tx.Data(t.Context(), strings.NewReader(filterText)); err != nil {
+		t.Fatal(err)
+	}
+	want := "DCj|mx.a.example|{daemon_name}|Posthaste|v|Posthaste|\nC[192.0.2.1]|4\x00c192.0.2.1|\nDH{tls_version}|TLS1.3|{cipher}|X|\nHmx.y.example|\nDMi|ID|{mail_addr}|x@y.example|\nM<x@y.example>|\n" +
+		"DR{rcpt_addr}|ada@a.example|\nR<ada@a.example>|\nDR{rcpt_addr}|bob@a.example|\nR<bob@a.example>|\nDTi|ID|\nT\nLFrom| x@y.example|\nLSubject| hello|\nLX-Two| 1|\nLx-two| 2|\nN\nBHello.\r\n\nDEi|ID|\nE\nQ\n"
+	got := strings.NewReplacer("\n", "\n", "\x00", "|", tx.ID().String(), "ID").Replace(<-said)
+	got = got[strings.Index(got, "\n")+1:] // the options
+	lines := strings.Split(got, "\n")
+	for i, l := range lines {
+		if len(l) > 1 && l[1] == ' ' {
+			lines[i] = l[:1] + l[2:]
+		}
+	}
+	if got = strings.Join(lines, "\n"); got != strings.ReplaceAll(want, "\x00", "|") {
+		t.Errorf("heard\n%q\nwant\n%q", got, want)
+	}
+}
