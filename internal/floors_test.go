@@ -38,6 +38,7 @@ var siblings = map[string][]string{
 	"agent/mx":             {"agent/mda"},
 	"agent/msa":            {"agent/mda"},
 	"agent/mta":            {"agent/mda"},
+	"agent/reporter":       {"agent/mda"},
 	"agent/postmaster":     {"agent/msa"},
 	"server":               {"server/config", "server/listen", "server/resolver"},
 	"server/demo":          {"server", "server/config", "server/listen"},

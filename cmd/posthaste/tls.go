@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -36,7 +38,7 @@ To all others mail is encrypted if it can be.`,
 				}
 				row := []string{s.Domain, safety[s.Policy], strconv.FormatInt(s.Good+s.Failed, 10), strconv.FormatInt(s.Failed, 10), "", "", ""}
 				for _, f := range s.Failures {
-					row[4], row[5], row[6] = f.Last.Format(time.DateOnly), f.Host, f.Reason
+					row[4], row[5], row[6] = f.Last.Format(time.DateOnly), plain(f.Host), plain(f.Reason)
 					rows = append(rows, row)
 					row = make([]string, len(row))
 				}
@@ -54,4 +56,60 @@ To all others mail is encrypted if it can be.`,
 	}
 	c.Flags().BoolVar(&all, "all", false, "domains where nothing was wrong, too")
 	return c
+}
+
+// reports is the command "reports".
+func (t *tool) reports() *cobra.Command {
+	c := &cobra.Command{Use: "reports", Short: "What others report on mail to our domains", GroupID: "mail"}
+	c.AddCommand(&cobra.Command{
+		Use: "tls", Short: "What was wrong with TLS, as others saw it", Args: cobra.NoArgs,
+		Long: `Show the reports on TLS that other mail servers have sent (RFC 8460), the last
+first: how many of their sessions with us went well, and what was wrong with the
+others. They come if the TLSRPT record is published that "posthaste domain dns"
+prints.`,
+		RunE: t.with(func(ctx context.Context, c *admind.Client, _ []string) error {
+			list, err := c.TLSReports(ctx)
+			if err != nil {
+				return err
+			}
+			if len(list) == 0 {
+				fmt.Println("Nobody has reported anything.")
+				return nil
+			}
+			rows := [][]string{{"DAY", "FROM", "DOMAIN", "SAFE BY", "SESSIONS", "FAILED", "SERVER", "WHAT WAS WRONG"}}
+			for _, r := range list {
+				for _, s := range r.Seen {
+					row := []string{r.Begin.Format(time.DateOnly), plain(r.From), plain(s.Domain), or(safety[s.Policy], plain(s.Policy)), strconv.FormatInt(s.Good+s.Failed, 10), strconv.FormatInt(s.Failed, 10), "", ""}
+					for _, f := range s.Failures {
+						row[6], row[7] = plain(f.Host), plain(strings.TrimSpace(f.Result+" "+f.Reason))+" ("+strconv.FormatInt(f.Sessions, 10)+")"
+						rows = append(rows, row)
+						row = make([]string, len(row))
+					}
+					if len(s.Failures) == 0 {
+						rows = append(rows, row)
+					}
+				}
+			}
+			table(rows)
+			return nil
+		}),
+	})
+	return c
+}
+
+// plain makes what strangers wrote harmless for a terminal.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+func or(s, def string) string {
+	if s == "" {
+		return def
+	}
+	return s
 }

@@ -10,9 +10,11 @@ import (
 	"strings"
 	"time"
 
+	"posthaste/internal/agent/reporter"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/dane"
 	"posthaste/internal/proto/mtasts"
+	"posthaste/internal/proto/tlsrpt"
 	"posthaste/internal/server/config"
 	"posthaste/internal/service/admind"
 	"posthaste/internal/store/keyring"
@@ -62,6 +64,10 @@ func (h *House) safety(host, d mail.Domain) (out []admind.Record) {
 			}
 		}
 	}
+	out = append(out, admind.Record{
+		Name: tlsrpt.Name(d), Type: "TXT", Value: text("v=TLSRPTv1; rua=mailto:" + reporter.Mailbox + "@" + string(d)),
+		Why: "TLSRPT: others report what was wrong with TLS; \"posthaste reports tls\" shows it",
+	})
 	if policy := h.policy(); policy != nil {
 		out = append(out,
 			admind.Record{Name: mtasts.Name(d), Type: "TXT", Value: text(mtasts.Record(policyID(policy))), Why: "MTA-STS: the domain has a policy; a new one has a new id"},

@@ -52,6 +52,9 @@ func TestRecords(t *testing.T) {
 	if got := records(nil); strings.Contains(got, "TLSA") || strings.Contains(got, "mta-sts") {
 		t.Error(got)
 	}
+	if got := records(nil); !strings.Contains(got, `_smtp._tls.b.example TXT "v=TLSRPTv1; rua=mailto:tls-reports@b.example"`) {
+		t.Error(got)
+	}
 	if got := records(certs); len(tlsa.FindAllString(got, -1)) != 1 || strings.Contains(got, "mta-sts") {
 		t.Error(got)
 	}

@@ -28,6 +28,7 @@ import (
 	"posthaste/internal/agent/mx"
 	"posthaste/internal/agent/postmaster"
 	"posthaste/internal/agent/registrar"
+	"posthaste/internal/agent/reporter"
 	"posthaste/internal/agent/sts"
 	"posthaste/internal/base/dns"
 	"posthaste/internal/base/mail"
@@ -92,6 +93,7 @@ type House struct {
 	remotes   []*mta.Remote
 	sts       *sts.Agent
 	reports   *reports.Store
+	reporter  *reporter.Agent
 	shape     *mta.Shaper
 	mx        *mx.Agent
 	msa       *msa.Agent
@@ -115,19 +117,20 @@ func Build(c config.Config, o Outside) (*House, error) {
 	h.mailboxes = &mailbox.Store{DB: o.DB, Bodies: bodies, RecordBytes: int(cacheBytes(c) / 4)}
 	h.maildrops = &maildrop.Store{DB: o.DB, Mail: h.mailboxes}
 	h.journal = &journal.Journal{DB: o.DB}
+	h.reports = &reports.Store{DB: o.DB}
 	q := &queue.Queue{DB: o.DB}
 	keys := &keyring.Keyring{DB: o.DB}
 	dead := &suppression.List{DB: o.DB, After: c.Queue.SuppressAfter}
 	deliver := &mda.Agent{Hostname: host, DB: o.DB, Bodies: bodies, Directory: h.directory, Mailboxes: h.mailboxes, Queue: q, Journal: h.journal, Log: o.Log, Returns: keys.Returns, PassJunk: c.Receive.ForwardJunk}
 	h.lmtp = &mda.Door{Hostname: c.Hostname, Agent: deliver}
 	h.mx = &mx.Agent{Hostname: c.Hostname, Delivery: deliver, Bodies: bodies, Journal: h.journal, Log: o.Log, Postmaster: host, DNS: o.DNS, Trusted: c.Receive.TrustedNetworks, Signers: keys.Signers, Policy: policy(c.Receive)}
+	h.mx.Delivery = &reporter.Desk{Door: deliver, Directory: h.directory, Reports: h.reports, Journal: h.journal}
 	h.mx.Counts = mx.NewCounts(h.mx.Policy)
 	h.mx.Filters = filters(c.Milters)
 	h.msa = &msa.Agent{Hostname: c.Hostname, Delivery: deliver, Directory: h.directory, Bodies: bodies, Journal: h.journal, Log: o.Log, Signers: keys.Signers, Allowance: &allowance.Store{DB: o.DB}, PerDay: c.Limits.RecipientsPerDay, Suppression: dead}
 	h.auth = &auth.Agent{Directory: h.directory, Trusted: c.Limits.TrustedNetworks}
 	h.shape = shaper(c)
 	said := &policies.Store{DB: o.DB}
-	h.reports = &reports.Store{DB: o.DB}
 	web := &sts.Web{DNS: o.DNS, Dial: o.Dial, Roots: o.Roots}
 	h.sts = &sts.Agent{Store: said, DNS: o.DNS, Fetch: web.Policy, Log: o.Log}
 	route, err := h.routes(&mta.Local{Delivery: deliver, Bodies: bodies})
@@ -141,6 +144,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 		FirstRetry: time.Duration(c.Queue.FirstRetry), LastRetry: time.Duration(c.Queue.LastRetry),
 	}
 	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Bodies: bodies, Queue: q, Journal: h.journal, Policies: said, Reports: h.reports, Suppression: dead, Log: o.Log, KeepDead: time.Duration(c.Deleted.Keep), MaxDead: int64(c.Deleted.Limit)}
+	h.reporter = &reporter.Agent{Hostname: c.Hostname, DB: o.DB, DNS: o.DNS, Directory: h.directory, Bodies: bodies, Queue: q, Reports: h.reports, Signers: keys.Signers, Log: o.Log}
 	h.Admin = &admind.Server{
 		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: keys, Quota: int64(c.Limits.AccountQuota), Hash: hash, AppPassword: auth.NewAppPassword},
 		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Queue: q, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Reports: h.reports, Delivery: deliver, Suppression: dead, Forecast: &mx.Forecast{Hostname: c.Hostname, DNS: o.DNS, Mailboxes: h.mailboxes}, Version: o.Version, Log: o.Log,
@@ -289,6 +293,9 @@ func (h *House) Run(ctx context.Context, ready func()) error {
 		serve = append(serve, func(ctx context.Context) error { return s.Serve(ctx, ln) })
 	}
 	serve = append(serve, h.transfer.Run, h.post.Run, h.watch, h.sts.Run)
+	if h.c.Reports.Send {
+		serve = append(serve, h.reporter.Run)
+	}
 	report := func(err error) { h.o.Log.Error("in the background", "error", err) }
 	serve = append(serve,
 		func(ctx context.Context) error { return h.journal.Run(ctx, report) },

@@ -47,6 +47,7 @@ type Config struct {
 	Deleted      Deleted       `toml:"deleted"`
 	POP3         POP3          `toml:"pop3"`
 	MTASTS       MTASTS        `toml:"mta_sts"`
+	Reports      Reports       `toml:"reports"`
 }
 
 // Log says what is written to standard error, and how.
@@ -215,6 +216,11 @@ type MTASTS struct {
 	MaxAge Duration `toml:"max_age"` // how long others may keep it
 }
 
+// Reports are those on TLS that other domains ask for.
+type Reports struct {
+	Send bool `toml:"send"`
+}
+
 // Pause is a Duration that may be "0".
 type Pause time.Duration
 
@@ -294,6 +300,7 @@ func Default() Config {
 			FirstRetry: Duration(time.Minute), LastRetry: Duration(4 * time.Hour), WarnAfter: Duration(4 * time.Hour), GiveUp: Duration(5 * 24 * time.Hour),
 			Workers: 100, PerDomain: 10, SuppressAfter: 3,
 		},
+		Reports: Reports{Send: true},
 		MTASTS:  MTASTS{Mode: "testing", MaxAge: Duration(7 * 24 * time.Hour)},
 		Deleted: Deleted{Keep: Duration(30 * 24 * time.Hour), Limit: 5 << 30},
 	}

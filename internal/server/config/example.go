@@ -150,6 +150,11 @@ hostname = "mail.example.org"
 #                                  # nothing else; none: ends a policy that there was
 # max_age = "7d"                   # how long others keep it
 
+# Who asks for it in the DNS hears once a day what TLS came to in our sessions
+# with his servers (RFC 8460).
+[reports]
+# send = true
+
 [deleted]                          # mail that was deleted for good can be restored
 # keep = "30d"                     # for so long,
 # limit = "5GB"                    # but no more than that of an account; 0 is no limit

@@ -197,6 +197,7 @@ func (s *Server) Handler() http.Handler {
 	m.HandleFunc("DELETE /v1/suppression/{address}", s.answer(s.unsuppress))
 	m.HandleFunc("GET /v1/messages/{id}/story", s.answer(s.story))
 	m.HandleFunc("GET /v1/tls", s.answer(s.safety))
+	m.HandleFunc("GET /v1/reports/tls", s.answer(s.toldTLS))
 	m.HandleFunc("POST /v1/check", s.check)
 	return m
 }

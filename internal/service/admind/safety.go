@@ -92,3 +92,40 @@ next:
 func (c *Client) Safety(ctx context.Context) (out []Safety, err error) {
 	return out, c.do(ctx, http.MethodGet, "/v1/tls", nil, &out)
 }
+
+// A TLSReport is what somebody else told of a domain of ours.
+type TLSReport struct {
+	Received time.Time `json:"received"`
+	From     string    `json:"from"`
+	Begin    time.Time `json:"begin"`
+	End      time.Time `json:"end"`
+	Seen     []Safety  `json:"seen"`
+}
+
+// maxReports is how many reports are told of.
+const maxReports = 200
+
+func (s *Server) toldTLS(r *http.Request) (any, error) {
+	list, err := s.Reports.Latest(r.Context(), maxReports)
+	if err != nil {
+		return nil, err
+	}
+	out := []TLSReport{}
+	for _, told := range list {
+		rep := TLSReport{Received: told.Received, From: told.Report.Organization, Begin: told.Report.Start, End: told.Report.End}
+		for _, p := range told.Report.Policies {
+			seen := Safety{Domain: p.Domain, Policy: string(p.Kind), Good: p.Successful, Failed: p.Failed}
+			for _, f := range p.Failures {
+				seen.Failures = append(seen.Failures, SafetyTrouble{Result: string(f.Result), Host: f.MXHost, Reason: f.Reason, Sessions: f.Sessions, Last: told.Report.End})
+			}
+			rep.Seen = append(rep.Seen, seen)
+		}
+		out = append(out, rep)
+	}
+	return out, nil
+}
+
+// TLSReports gives what others told of our domains, the last first.
+func (c *Client) TLSReports(ctx context.Context) (out []TLSReport, err error) {
+	return out, c.do(ctx, http.MethodGet, "/v1/reports/tls", nil, &out)
+}
