@@ -179,7 +179,7 @@ func (s *session) list(ctx context.Context, c *imap.Command) error {
 			continue
 		}
 		s.tellListed(a, l)
-		if a.Return&imap.ReturnMetadata != 0 && l.exists && !l.Placeholder && l.rights&mailbox.RightRead != 0 {
+		if a.Return&imap.ReturnMetadata != 0 && l.exists && !l.Placeholder && l.rights&useRights != 0 {
 			if _, err := s.tellMetadata(ctx, &l.place, a.Entries, imap.MetadataOptions{}); err != nil { // RFC 9590 §3
 				return err
 			}

@@ -11,13 +11,24 @@ import (
 )
 
 // annotated finds what metadata is asked of: a mailbox, or the server, whose
-// private entries are kept in the person's account. RFC 5464 §3.3
+// private entries are kept in the person's account. Who may see a mailbox and do
+// anything with what is in it may have its entries. RFC 5464 §3.3
 func (s *session) annotated(ctx context.Context, name string, need mailbox.Rights) (place, error) {
 	if name == "" {
 		return place{spot: spot{owner: s.peer.Account}, Mailbox: mailbox.Mailbox{ID: mailbox.NoMailbox}, rights: mailbox.RightLookup | mailbox.RightRead}, nil
 	}
-	return s.lookup(ctx, name, need)
+	p, err := s.lookup(ctx, name, mailbox.RightLookup)
+	if err == nil && p.rights&useRights == 0 {
+		err = errNoPerm
+	}
+	if err != nil {
+		return p, err
+	}
+	return p, p.allow(need)
 }
+
+// useRights are those of which one is needed for metadata. RFC 5464 §3.3
+const useRights = mailbox.RightRead | mailbox.RightSeen | mailbox.RightWrite | mailbox.RightInsert | mailbox.RightPost
 
 // reader gives whose an entry is: the person's, or everybody's.
 func (s *session) reader(private bool) mail.AccountID {
@@ -30,7 +41,7 @@ func (s *session) reader(private bool) mail.AccountID {
 // getMetadata is GETMETADATA. RFC 5464 §4.2
 func (s *session) getMetadata(ctx context.Context, c *imap.Command) error {
 	a := c.Args.(*imap.GetMetadata)
-	p, err := s.annotated(ctx, a.Mailbox, mailbox.RightLookup|mailbox.RightRead)
+	p, err := s.annotated(ctx, a.Mailbox, mailbox.RightLookup)
 	if err != nil {
 		return err
 	}
@@ -100,7 +111,7 @@ var levels = [...]mailbox.Levels{imap.DepthZero: mailbox.ThisEntry, imap.DepthOn
 // RFC 5464 §4.3
 func (s *session) setMetadata(ctx context.Context, c *imap.Command) error {
 	a := c.Args.(*imap.SetMetadata)
-	need := mailbox.RightLookup | mailbox.RightRead
+	need := mailbox.RightLookup
 	list := make([]mailbox.Annotation, len(a.Changes))
 	for i, ch := range a.Changes {
 		private, rest, _ := imap.SplitEntry(ch.Entry)
@@ -116,7 +127,7 @@ func (s *session) setMetadata(ctx context.Context, c *imap.Command) error {
 	if err != nil {
 		return err
 	}
-	if err := p.allow(need); err != nil {
+	if err := p.allow(need); err != nil { // of the server, whose place no lookup has checked
 		return err
 	}
 	seq, err := s.srv.Mail.SetMetadata(ctx, p.box(), list)

@@ -342,8 +342,10 @@ func TestMetadataShared(t *testing.T) {
 	grant(t, srv, "INBOX", "l")
 	b.want(get, denied)
 	b.want("SETMETADATA "+adasInbox+" (/private/comment \"x\")", denied)
-	grant(t, srv, "INBOX", "lr")
-	b.want(get, both("NIL"), "OK GETMETADATA completed")
+	for _, rights := range []string{"li", "lp", "ls", "lw", "lr"} { // RFC 5464 §3.3
+		grant(t, srv, "INBOX", rights)
+		b.want(get, both("NIL"), "OK GETMETADATA completed")
+	}
 	b.want("SETMETADATA "+adasInbox+" (/private/comment \"his\" /shared/comment \"x\")", denied)
 	b.want("SETMETADATA "+adasInbox+` (/private/comment "his")`, "OK SETMETADATA completed")
 	b.want(get, both(`"his"`), "OK GETMETADATA completed")
