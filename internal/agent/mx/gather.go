@@ -83,9 +83,11 @@ func (a *Agent) spf(ctx context.Context, peer mail.Peer, env mail.Envelope) SPF 
 		}
 		out.Domain = d
 	}
-	out.Result, out.Reason = spf.Check(ctx, spfDNS{a.DNS}, spf.Query{
-		IP: peer.Addr.Addr(), Domain: string(out.Domain), Local: env.Sender.Local, Helo: peer.Hello,
-	})
+	q := spf.Query{IP: peer.Addr.Addr(), Domain: string(out.Domain), Local: env.Sender.Local, Helo: peer.Hello, Receiver: a.Hostname, Now: time.Now()}
+	out.Result, out.Reason = spf.Check(ctx, spfDNS{a.DNS}, q)
+	if out.Result == spf.Fail {
+		out.Explanation = spf.Explain(ctx, spfDNS{a.DNS}, q) // from the resolver's cache, but for one question
+	}
 	return out
 }
 

@@ -37,6 +37,8 @@ type SPF struct {
 	Reason string
 	Domain mail.Domain
 	Sender mail.Address // zero: it was the HELO name that was looked at
+	// Explanation is the domain's own, of a Fail.
+	Explanation string
 }
 
 // A Verdict is what is to be done with a message.
@@ -80,7 +82,11 @@ func judge(ev Evidence) Verdict {
 	}
 	switch ev.DMARC.Policy {
 	case dmarc.Reject:
-		return Verdict{Refusal: mail.Refuse("5.7.1", "this cannot be shown to be from "+string(ev.DMARC.Domain)+", which asks to refuse such mail (DMARC)", "")}
+		text := "this cannot be shown to be from " + string(ev.DMARC.Domain) + ", which asks to refuse such mail (DMARC)"
+		if ev.SPF.Explanation != "" {
+			text += "; " + string(ev.SPF.Domain) + " explained: " + ev.SPF.Explanation
+		}
+		return Verdict{Refusal: mail.Refuse("5.7.1", text, "")}
 	case dmarc.Quarantine:
 		return Verdict{Mailbox: mailbox.JunkRole, Reason: "junk, as its domain asks"}
 	}

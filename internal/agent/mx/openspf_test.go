@@ -23,8 +23,8 @@ import (
 type scenario struct {
 	Description string
 	Tests       map[string]struct {
-		Helo, Host, Mailfrom string
-		Result               any
+		Helo, Host, Mailfrom, Explanation string
+		Result                            any
 	}
 	Zonedata map[string][]any
 }
@@ -171,7 +171,7 @@ func TestOpenSPF(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := 0
+	n, explained := 0, 0
 	for dec := yaml.NewDecoder(bytes.NewReader(b)); ; {
 		var sc scenario
 		if err := dec.Decode(&sc); errors.Is(err, io.EOF) {
@@ -189,18 +189,26 @@ func TestOpenSPF(t *testing.T) {
 			if list, ok := c.Result.([]any); ok {
 				want = strings.Trim(fmt.Sprint(list), "[]")
 			}
-			got := runSPF(suite{rows}, c.Host, c.Helo, c.Mailfrom)
+			got, why := runSPF(suite{rows}, c.Host, c.Helo, c.Mailfrom)
+			if c.Explanation != "" {
+				if c.Explanation == "DEFAULT" {
+					c.Explanation = ""
+				}
+				if explained++; !strings.EqualFold(why, c.Explanation) { // hexadecimal digits in either case
+					t.Errorf("%s: %s: explained by %q, want %q", sc.Description, name, why, c.Explanation)
+				}
+			}
 			if !slices.Contains(strings.Fields(want), got) {
 				t.Errorf("%s: %s: %s, want %s", sc.Description, name, got, want)
 			}
 		}
 	}
-	if n < 200 {
-		t.Error("only", n, "cases were run")
+	if n < 200 || explained < 10 {
+		t.Error("only", n, "cases were run, and", explained, "explanations")
 	}
 }
 
-func runSPF(r dns.Resolver, host, helo, from string) string {
+func runSPF(r dns.Resolver, host, helo, from string) (result, why string) {
 	a := &Agent{DNS: r}
 	peer := mail.Peer{Addr: netip.AddrPortFrom(netip.MustParseAddr(host), 25), Hello: helo}
 	var env mail.Envelope
@@ -209,12 +217,13 @@ func runSPF(r dns.Resolver, host, helo, from string) string {
 		at := strings.LastIndexByte(from, '@')
 		d, err := mail.ParseDomain(from[at+1:])
 		if err != nil {
-			return "none"
+			return "none", ""
 		}
 		env.Sender = mail.Address{Local: strings.TrimSuffix(from[:at+1], "@"), Domain: d}
 		if env.Sender.Local == "" {
 			env.Sender.Local = "postmaster"
 		}
 	}
-	return string(a.spf(context.Background(), peer, env).Result)
+	out := a.spf(context.Background(), peer, env)
+	return string(out.Result), out.Explanation
 }

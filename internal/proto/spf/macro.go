@@ -1,9 +1,11 @@
 package spf
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -19,8 +21,14 @@ type piece struct {
 	delims  string
 }
 
-// parseMacros reads a macro-string.
-func parseMacros(s string) (spec, error) {
+// The letters of macros: in records, and those that are for explanations too.
+const (
+	recordLetters      = "slodiphv"
+	explanationLetters = recordLetters + "crt"
+)
+
+// parseMacros reads a macro-string with macros of these letters.
+func parseMacros(s, letters string) (spec, error) {
 	out := spec{}
 	for s != "" {
 		i := strings.IndexByte(s, '%')
@@ -46,7 +54,7 @@ func parseMacros(s string) (spec, error) {
 			if end < 0 {
 				return nil, perm("a macro without its end")
 			}
-			p, err := parseMacro(s[2:end])
+			p, err := parseMacro(s[2:end], letters)
 			if err != nil {
 				return nil, err
 			}
@@ -58,14 +66,14 @@ func parseMacros(s string) (spec, error) {
 	return out, nil
 }
 
-func parseMacro(s string) (piece, error) {
+func parseMacro(s, letters string) (piece, error) {
 	bad := perm("%q is no macro", "%{"+s+"}")
 	if s == "" {
 		return piece{}, bad
 	}
 	p := piece{letter: s[0] | 0x20, escape: s[0] < 'a', delims: "."}
-	if !strings.ContainsRune("slodiphv", rune(p.letter)) || !isAlpha(s[0]) {
-		return piece{}, bad // c, r and t are for explanations only
+	if strings.IndexByte(letters, p.letter) < 0 || !isAlpha(s[0]) {
+		return piece{}, bad
 	}
 	s = s[1:]
 	digits := 0
@@ -94,7 +102,7 @@ func parseMacro(s string) (piece, error) {
 // parseSpec reads a domain-spec: a macro-string that ends in a macro or in a
 // label that can be a top-level domain.
 func parseSpec(s string) (spec, error) {
-	out, err := parseMacros(s)
+	out, err := parseMacros(s, recordLetters)
 	if err != nil {
 		return nil, err
 	}
@@ -131,15 +139,7 @@ func isTop(s string) bool {
 
 // expand makes a domain of a spec. RFC 7208 §7.3
 func (c *check) expand(s spec, domain string) (string, error) {
-	var b strings.Builder
-	for _, p := range s {
-		if p.letter == 0 {
-			b.WriteString(p.literal)
-			continue
-		}
-		b.WriteString(p.apply(c.value(p.letter, domain)))
-	}
-	out := strings.TrimSuffix(b.String(), ".")
+	out := strings.TrimSuffix(c.text(s, domain), ".")
 	for len(out) > 253 {
 		_, rest, ok := strings.Cut(out, ".")
 		if !ok {
@@ -150,8 +150,27 @@ func (c *check) expand(s spec, domain string) (string, error) {
 	return out, nil
 }
 
+// text makes a text of a spec.
+func (c *check) text(s spec, domain string) string {
+	var b strings.Builder
+	for _, p := range s {
+		if p.letter == 0 {
+			b.WriteString(p.literal)
+			continue
+		}
+		b.WriteString(p.apply(c.value(p.letter, domain)))
+	}
+	return b.String()
+}
+
 func (c *check) value(letter byte, domain string) string {
 	switch letter {
+	case 'c':
+		return c.q.IP.String()
+	case 'r':
+		return cmp.Or(c.q.Receiver, "unknown")
+	case 't':
+		return strconv.FormatInt(c.q.Now.Unix(), 10)
 	case 's':
 		return c.q.Local + "@" + c.q.Sender
 	case 'l':

@@ -9,7 +9,8 @@ import (
 // A record is parsed. RFC 7208 §4.6, §12
 type record struct {
 	mechanisms []mechanism
-	redirect   spec
+	redirect   spec // nil: none
+	exp        spec
 }
 
 // A mechanism says what it means if it matches.
@@ -29,7 +30,6 @@ func parse(txt string) (*record, error) {
 		}
 	}
 	rec := &record{}
-	exp := false
 	for i, term := range strings.Split(txt, " ") {
 		if i == 0 || term == "" {
 			continue
@@ -54,15 +54,16 @@ func parse(txt string) (*record, error) {
 			}
 			rec.redirect = s
 		case "exp":
-			if _, err := parseSpec(value); err != nil {
+			s, err := parseSpec(value)
+			if err != nil {
 				return nil, err
 			}
-			if exp {
+			if rec.exp != nil {
 				return nil, perm("exp= comes twice")
 			}
-			exp = true
+			rec.exp = s
 		default:
-			if _, err := parseMacros(value); err != nil {
+			if _, err := parseMacros(value, recordLetters); err != nil {
 				return nil, err
 			}
 		}

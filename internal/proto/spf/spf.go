@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 )
 
 // A Result is what the domain says. RFC 7208 §2.6
@@ -56,19 +57,46 @@ type Query struct {
 	Local  string // local part of the sender; "postmaster" if it has none
 	Sender string // domain of the sender
 	Helo   string
+	// Receiver and Now are for explanations alone.
+	Receiver string
+	Now      time.Time
 }
+
+// Explain gives the domain's own explanation of a Fail, in printable ASCII; "" if it
+// has none. It asks the DNS anew for all that Check has asked. RFC 7208 §6.2
+func Explain(ctx context.Context, r Resolver, q Query) string {
+	c := newCheck(ctx, r, q)
+	if res, err := c.host(c.q.Domain); err != nil || res != Fail || c.exp == nil {
+		return ""
+	}
+	name, err := c.expand(c.exp, c.expDomain)
+	if err != nil {
+		return ""
+	}
+	txts, err := r.TXT(ctx, name)
+	if err != nil || len(txts) != 1 {
+		return ""
+	}
+	s, err := parseMacros(txts[0], explanationLetters)
+	if err != nil {
+		return ""
+	}
+	out := c.text(s, c.expDomain)
+	for i := range len(out) {
+		if out[i] < ' ' || out[i] > '~' {
+			return ""
+		}
+	}
+	return out[:min(len(out), maxExplanation)]
+}
+
+// maxExplanation is how many bytes of an explanation we give.
+const maxExplanation = 300
 
 // Check gives what the domain says of the host, and why, in words.
 func Check(ctx context.Context, r Resolver, q Query) (Result, string) {
-	q.IP = q.IP.Unmap()
-	if q.Local == "" {
-		q.Local = "postmaster"
-	}
-	if q.Sender == "" {
-		q.Sender = q.Domain
-	}
-	c := check{ctx: ctx, r: r, q: q}
-	res, err := c.host(q.Domain)
+	c := newCheck(ctx, r, q)
+	res, err := c.host(c.q.Domain)
 	if err != nil {
 		return failure(err)
 	}
@@ -76,6 +104,17 @@ func Check(ctx context.Context, r Resolver, q Query) (Result, string) {
 		return None, "there is no SPF record"
 	}
 	return res, c.why
+}
+
+func newCheck(ctx context.Context, r Resolver, q Query) *check {
+	q.IP = q.IP.Unmap()
+	if q.Local == "" {
+		q.Local = "postmaster"
+	}
+	if q.Sender == "" {
+		q.Sender = q.Domain
+	}
+	return &check{ctx: ctx, r: r, q: q}
 }
 
 // errPerm is a mistake of the domain, errTemp a failure of the DNS.
@@ -101,6 +140,9 @@ type check struct {
 	lookups int
 	void    int
 	why     string
+
+	exp       spec // of the record that decided; nil: none
+	expDomain string
 }
 
 // host is check_host() of RFC 7208 §4.
@@ -123,6 +165,7 @@ func (c *check) host(domain string) (Result, error) {
 		}
 		if ok {
 			c.why = fmt.Sprintf("%s says %s by %q", domain, m.result, m.text)
+			c.exp, c.expDomain = rec.exp, domain // not that of a record that is included
 			return m.result, nil
 		}
 	}

@@ -139,5 +139,11 @@ func FuzzCheck(f *testing.F) {
 		if res == "" || z.asked > 100 {
 			t.Errorf("%q: %q after %d questions", rec, res, z.asked)
 		}
+		z.txt["why.example"] = rec
+		z.txt["x.example"] = "v=spf1 exp=why.example -all"
+		why := Explain(t.Context(), z, Query{IP: addr, Domain: "x.example", Local: local, Helo: local})
+		if len(why) > maxExplanation || strings.ContainsFunc(why, func(r rune) bool { return r < ' ' || r > '~' }) {
+			t.Errorf("%q: explained by %q", rec, why)
+		}
 	})
 }
