@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -144,7 +145,8 @@ func (t *tool) check() *cobra.Command {
 		Use: "check", Short: "Verify that nothing in the store is broken", GroupID: "mail", Args: cobra.NoArgs,
 		Long: `Verify the invariants of the store: every counter, every reference, and that
 every message can be read whole. It changes nothing, may run while the server
-does, and ends with failure if something is wrong.`,
+does, and ends with failure if something is wrong. It also tells how backups
+stand, if the configuration asks for some.`,
 		RunE: t.with(func(ctx context.Context, c *admind.Client, _ []string) error {
 			wrong := 0
 			show := term.IsTerminal(int(os.Stderr.Fd()))
@@ -167,6 +169,9 @@ does, and ends with failure if something is wrong.`,
 				return errSaid
 			}
 			fmt.Println("Everything is as it should be.")
+			if well, err := tellBackups(ctx, c); err != nil || !well {
+				return errors.Join(err, errSaid)
+			}
 			return nil
 		}),
 	}

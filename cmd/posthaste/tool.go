@@ -14,7 +14,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"posthaste/internal/server"
 	"posthaste/internal/server/config"
 	"posthaste/internal/server/listen"
 	"posthaste/internal/service/admind"
@@ -52,16 +51,7 @@ func (t *tool) client(ctx context.Context) (c *admind.Client, done func() error,
 	if c := dial(ctx, filepath.Join(cfg.Data, socketName)); c != nil {
 		return c, func() error { return nil }, nil
 	}
-	log := slog.New(slog.DiscardHandler)
-	st, err := server.OpenStore(cfg, log)
-	if err != nil {
-		return nil, nil, err
-	}
-	h, err := server.Build(cfg, server.Outside{DB: st.DB, Blobs: st.Blobs, Log: log, Version: version, TLS: certificates(cfg)})
-	if err != nil {
-		return nil, nil, errors.Join(err, st.Close())
-	}
-	return admind.InProcess(h.Admin.Handler()), st.Close, nil
+	return openAlone(cfg)
 }
 
 // certificates gives those that the server has, as far as they can be read: they

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"posthaste/internal/agent/auth"
+	"posthaste/internal/agent/backup"
 	"posthaste/internal/agent/mda"
 	"posthaste/internal/agent/mover"
 	"posthaste/internal/agent/msa"
@@ -63,6 +64,8 @@ type Outside struct {
 	// Failed tells why the store can never again write, in this process; nil: it
 	// cannot fail.
 	Failed func() error
+	// Backup writes a generation of the store; nil: it cannot be done.
+	Backup func(ctx context.Context, r *backup.Repository) (backup.Written, error)
 	DNS    dns.Resolver
 	Dial   func(ctx context.Context, network, addr string) (net.Conn, error)
 	Log    *slog.Logger
@@ -99,6 +102,7 @@ type House struct {
 	msa       *msa.Agent
 	lmtp      *mda.Door
 	auth      *auth.Agent
+	backups   *backup.Schedule // nil: none
 	drops     *pop3d.Maildrops
 }
 
@@ -145,7 +149,11 @@ func Build(c config.Config, o Outside) (*House, error) {
 	}
 	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Bodies: bodies, Queue: q, Journal: h.journal, Policies: said, Reports: h.reports, Suppression: dead, Log: o.Log, KeepDead: time.Duration(c.Deleted.Keep), MaxDead: int64(c.Deleted.Limit)}
 	h.reporter = &reporter.Agent{Hostname: c.Hostname, DB: o.DB, DNS: o.DNS, Directory: h.directory, Bodies: bodies, Queue: q, Reports: h.reports, Signers: keys.Signers, Log: o.Log}
+	if h.backups, err = h.scheduled(c, o); err != nil {
+		return nil, err
+	}
 	h.Admin = &admind.Server{
+		Backup: o.Backup, Backups: h.backups,
 		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: keys, Quota: int64(c.Limits.AccountQuota), Hash: hash, AppPassword: auth.NewAppPassword},
 		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Queue: q, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Reports: h.reports, Delivery: deliver, Suppression: dead, Forecast: &mx.Forecast{Hostname: c.Hostname, DNS: o.DNS, Mailboxes: h.mailboxes}, Version: o.Version, Log: o.Log,
 		Mover: &mover.Agent{Mailboxes: h.mailboxes},
@@ -295,6 +303,9 @@ func (h *House) Run(ctx context.Context, ready func()) error {
 	serve = append(serve, h.transfer.Run, h.post.Run, h.watch, h.sts.Run)
 	if h.c.Reports.Send {
 		serve = append(serve, h.reporter.Run)
+	}
+	if h.backups != nil {
+		serve = append(serve, h.backups.Run)
 	}
 	report := func(err error) { h.o.Log.Error("in the background", "error", err) }
 	serve = append(serve,

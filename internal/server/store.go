@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"sync"
 
 	"posthaste/internal/engine/blob"
 	"posthaste/internal/engine/blob/packblob"
@@ -22,6 +23,8 @@ type Store struct {
 	dir   *dir.Dir
 	index *pebblekv.Store
 	packs *packblob.Store
+
+	backing sync.Mutex // one backup at a time
 }
 
 // OpenStore opens the store in the configuration's folder, which is made if it does not exist.

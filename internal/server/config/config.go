@@ -46,6 +46,7 @@ type Config struct {
 	Queue        Queue         `toml:"queue"`
 	Deleted      Deleted       `toml:"deleted"`
 	POP3         POP3          `toml:"pop3"`
+	Backup       Backup        `toml:"backup"`
 	MTASTS       MTASTS        `toml:"mta_sts"`
 	Reports      Reports       `toml:"reports"`
 }
@@ -205,6 +206,15 @@ type Deleted struct {
 	Limit Size     `toml:"limit"` // of an account; what went first goes for good; 0 is none
 }
 
+// Backup says where and how often the store is backed up; without a directory it
+// is not.
+type Backup struct {
+	Directory  string   `toml:"directory"`
+	Every      Duration `toml:"every"`
+	Keep       int      `toml:"keep"`       // generations; 0 is all
+	Recipients []string `toml:"recipients"` // public keys of age; none: it is not encrypted
+}
+
 // POP3 is what is special about it.
 type POP3 struct {
 	LoginDelay Pause `toml:"login_delay"` // that a device waits between two logins; 0 is none
@@ -303,6 +313,7 @@ func Default() Config {
 		Reports: Reports{Send: true},
 		MTASTS:  MTASTS{Mode: "testing", MaxAge: Duration(7 * 24 * time.Hour)},
 		Deleted: Deleted{Keep: Duration(30 * 24 * time.Hour), Limit: 5 << 30},
+		Backup:  Backup{Every: Duration(24 * time.Hour), Keep: 14},
 	}
 }
 
@@ -350,6 +361,7 @@ func (c *Config) resolve(dir string) {
 		}
 	}
 	abs(&c.Data)
+	abs(&c.Backup.Directory)
 	for i := range c.TLS {
 		abs(&c.TLS[i].Certificate)
 		abs(&c.TLS[i].Key)
@@ -415,6 +427,9 @@ func (c *Config) check() error {
 	}
 	if c.Queue.SuppressAfter < 0 || c.Queue.Workers < 1 || c.Queue.PerDomain < 1 || c.Queue.FirstRetry > c.Queue.LastRetry {
 		return errors.New("queue: workers and per_domain must be at least 1, first_retry no longer than last_retry")
+	}
+	if c.Backup.Keep < 0 || c.Backup.Every < Duration(time.Minute) {
+		return errors.New("backup: keep is not negative, and every is a minute at least")
 	}
 	return nil
 }

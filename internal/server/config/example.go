@@ -159,6 +159,13 @@ hostname = "mail.example.org"
 # keep = "30d"                     # for so long,
 # limit = "5GB"                    # but no more than that of an account; 0 is no limit
 
+# Copies of the whole store, while the server runs; see "posthaste backup --help".
+[backup]
+# directory = ""                   # where they go; without it there are none
+# every = "1d"
+# keep = 14                        # generations; 0 is all
+# recipients = []                  # public keys of age, "age1...", that they are encrypted for
+
 [pop3]
 # login_delay = "0"                # that a device waits between two logins, such as "5m"; 0 is none
 `

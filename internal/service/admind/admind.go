@@ -16,6 +16,7 @@ import (
 	"sort"
 	"time"
 
+	"posthaste/internal/agent/backup"
 	"posthaste/internal/agent/mda"
 	"posthaste/internal/agent/mover"
 	"posthaste/internal/agent/mta"
@@ -47,9 +48,12 @@ type Server struct {
 	// Suppression has the addresses elsewhere that do not exist.
 	Suppression *suppression.List
 	Forecast    *mx.Forecast
-	// Mover brings mail from elsewhere, and hands it out.
-	Mover   *mover.Agent
+	// Backup makes a backup, Backups makes them from time to time; nil: not.
+	Backup  func(ctx context.Context, r *backup.Repository) (backup.Written, error)
+	Backups *backup.Schedule
 	Reports *reports.Store
+	// Mover brings mail from elsewhere, and hands it out.
+	Mover *mover.Agent
 	// Records gives what a domain should have in the DNS.
 	Records func(ctx context.Context, d mail.Domain) ([]Record, error)
 	Version string
@@ -198,6 +202,8 @@ func (s *Server) Handler() http.Handler {
 	m.HandleFunc("GET /v1/messages/{id}/story", s.answer(s.story))
 	m.HandleFunc("GET /v1/tls", s.answer(s.safety))
 	m.HandleFunc("GET /v1/reports/tls", s.answer(s.toldTLS))
+	m.HandleFunc("POST /v1/backup", s.answer(s.makeBackup))
+	m.HandleFunc("GET /v1/backup", s.answer(s.backupState))
 	m.HandleFunc("POST /v1/check", s.check)
 	return m
 }

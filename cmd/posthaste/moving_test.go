@@ -1,0 +1,129 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"filippo.io/age"
+)
+
+// oldMail writes a Maildir of two folders with n messages each.
+func oldMail(t *testing.T, dir string, n int) {
+	t.Helper()
+	for _, folder := range []string{"", ".Work.Lists"} {
+		cur := filepath.Join(dir, folder, "cur")
+		if err := os.MkdirAll(cur, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for i := range n {
+			text := fmt.Sprintf("Subject: %d\nMessage-ID: <%d%s@x>\n\n%s", i, i, folder, strings.Repeat("text\n", 1+i*500))
+			if err := os.WriteFile(filepath.Join(cur, fmt.Sprintf("%03d:2,S", i)), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestMoving is import, backup, restore and export as people type them.
+func TestMoving(t *testing.T) {
+	dir := t.TempDir()
+	data := "--data=" + filepath.Join(dir, "data")
+	old := filepath.Join(dir, "Maildir")
+	oldMail(t, old, 10)
+	must(t, "", "domain", "add", "example.org", data)
+	must(t, "secret password", "account", "add", "ada@example.org", "--password-stdin", data)
+	contains := func(out string, words ...string) {
+		t.Helper()
+		for _, w := range words {
+			if !strings.Contains(out, w) {
+				t.Errorf("%q is missing in\n%s", w, out)
+			}
+		}
+	}
+	contains(must(t, "", "import", "maildir", old, "ada@example.org", "--dry-run", data), "would bring 20 messages")
+	contains(must(t, "", "import", "maildir", old, "ada@example.org", data), "brought 20 messages")
+	if err := os.WriteFile(filepath.Join(old, "cur", "x:2,"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustFail(t, "INBOX, message x: it is empty", "", "import", "maildir", old, "ada@example.org", data)
+	mustFail(t, "not found", "", "import", "maildir", old, "nobody@example.org", data)
+	mustFail(t, "no format of unique ids", "", "import", "maildir", old, "ada@example.org", "--uidl", "%z", data)
+
+	key, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	identity := filepath.Join(dir, "key")
+	if err := os.WriteFile(identity, []byte(key.String()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	repo := filepath.Join(dir, "backup")
+	contains(must(t, "", "backup", "create", repo, "--recipient", key.Recipient().String(), data), "in ")
+	mustFail(t, "--identity", "", "backup", "verify", repo)
+	contains(must(t, "", "backup", "verify", repo, "--identity", identity), "is whole: 1 accounts, 20 messages")
+
+	// The whole, an account, a folder, a message.
+	other := "--data=" + filepath.Join(dir, "other")
+	must(t, "", "restore", repo, "--identity", identity, other)
+	mustFail(t, "not empty", "", "restore", repo, "--identity", identity, other)
+	contains(must(t, "", "check", other), "as it should be")
+	restore := []string{"restore", repo, "--identity", identity, "--account", "ada@example.org", data}
+	contains(must(t, "", restore...), "brought 0 messages")
+	must(t, "", "account", "remove", "ada@example.org", "--yes", data)
+	must(t, "secret password", "account", "add", "ada@example.org", "--password-stdin", data)
+	contains(must(t, "", append(restore, "--message", "<3@x>")...), "brought 1 messages")
+	contains(must(t, "", append(restore, "--folder", "Work/Lists")...), "brought 10 messages")
+	contains(must(t, "", restore...), "brought 9 messages")
+	contains(must(t, "", restore...), "brought 0 messages")
+
+	contains(must(t, "", "backup", "create", repo, "--recipient", key.Recipient().String(), "--keep", "1", data), "forgot 1")
+	if out := must(t, "", "backup", "list", repo); strings.Count(out, "\n") != 1 {
+		t.Error(out)
+	}
+	pieces, err := filepath.Glob(filepath.Join(repo, "data", "*", "*"))
+	if err != nil || len(pieces) < 3 {
+		t.Fatal(pieces, err)
+	}
+	for _, p := range pieces {
+		b, err := os.ReadFile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[len(b)-1] ^= 1
+		if err := os.WriteFile(p, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustFail(t, "damaged", "", "backup", "verify", repo, "--identity", identity)
+
+	// Out again.
+	out := filepath.Join(dir, "out")
+	contains(must(t, "", "export", "maildir", out, "--all", data), "wrote 20 messages")
+	contains(must(t, "", "export", "maildir", out, "--all", data), "20 were there already")
+	b, err := os.ReadFile(filepath.Join(out, "aliases"))
+	if err != nil || len(b) > 0 {
+		t.Errorf("%q %v", b, err)
+	}
+}
+
+// TestScheduledBackup: a server makes backups by itself, and check tells of them.
+func TestScheduledBackup(t *testing.T) {
+	dir := t.TempDir()
+	config := filepath.Join(dir, "posthaste.toml")
+	text := fmt.Sprintf("hostname = \"mx.example.org\"\ndata = \"data\"\n[backup]\ndirectory = \"backup\"\n[dns]\nservers = [\"127.0.0.1\"]\n[[listener]]\naddress = %q\nprotocol = \"imap\"\n", freePort(t))
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, config)
+	s.expect(t, "msg=backup")
+	out := must(t, "", "check", "--config", config)
+	if !strings.Contains(out, "Backups in "+filepath.Join(dir, "backup")+": the last is of") || !strings.Contains(out, "1 are kept") {
+		t.Error(out)
+	}
+	if out := must(t, "", "backup", "verify", filepath.Join(dir, "backup")); !strings.Contains(out, "is whole") {
+		t.Error(out)
+	}
+}

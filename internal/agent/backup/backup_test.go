@@ -1,0 +1,186 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"filippo.io/age"
+)
+
+func file(t *testing.T, path, text string) File {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return File{Path: "index/" + filepath.Base(path), From: path, Size: int64(len(text))}
+}
+
+func read(t *testing.T, r *Repository, generation string) (map[string]string, error) {
+	t.Helper()
+	_, m, err := r.Open(generation)
+	if err != nil {
+		return nil, err
+	}
+	dir := t.TempDir()
+	if err := r.Restore(t.Context(), m, dir, nil); err != nil {
+		return nil, err
+	}
+	out := map[string]string{}
+	err = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(p)
+		out[filepath.Base(p)] = string(b)
+		return err
+	})
+	return out, err
+}
+
+// TestGenerations: each is whole, what is the same is written once, what belongs to
+// none goes, and what is behind a file's size does not come.
+func TestGenerations(t *testing.T) {
+	key, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []*Repository{
+		{Dir: t.TempDir() + "/plain"},
+		{Dir: t.TempDir() + "/secret", Recipients: []age.Recipient{key.Recipient()}, Identities: []age.Identity{key}},
+	} {
+		src := t.TempDir()
+		large := strings.Repeat("0123456789abcdef", pieceSize/16+1000)
+		pack := file(t, src+"/1.pk", large+"not yet")
+		pack.Size = int64(len(large))
+		one, known := file(t, src+"/one", "first"), Cache{}
+		first, err := r.Create(t.Context(), time.Unix(1e9, 0), "v", []File{pack, one}, known)
+		if err != nil || first.New != int64(len(large)+5) || first.Bytes != first.New {
+			t.Fatal(first, err)
+		}
+		// The pack grows, the other is another; in the same second.
+		large2 := large + strings.Repeat("x", 1000)
+		pack = file(t, src+"/1.pk", large2)
+		one = file(t, src+"/one", "other")
+		if err := os.Chtimes(src+"/one", time.Unix(5, 0), time.Unix(5, 0)); err != nil {
+			t.Fatal(err)
+		}
+		second, err := r.Create(t.Context(), time.Unix(1e9, 0), "v", []File{pack, one}, known)
+		if err != nil || second.New != int64(len(large2)%pieceSize)+5 || second.Generation == first.Generation {
+			t.Fatal(second, err)
+		}
+		for g, want := range map[string]string{first.Generation: "first", "": "other"} {
+			got, err := read(t, r, g)
+			if err != nil || got["one"] != want || len(got["1.pk"]) < len(large) || !strings.HasPrefix(large2, got["1.pk"]) {
+				t.Fatal(g, len(got["1.pk"]), got["one"], err)
+			}
+		}
+		if third, err := r.Create(t.Context(), time.Unix(2e9, 0), "v", []File{pack, one}, Cache{}); err != nil || third.New != 0 {
+			t.Fatal(third, err)
+		}
+		n, freed, err := r.Prune(1)
+		if err != nil || n != 2 || freed < 1000 || freed > 20000+1000 {
+			t.Fatal(n, freed, err)
+		}
+		if got, err := read(t, r, ""); err != nil || got["one"] != "other" {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestDamage: every byte of a backup that changes is found.
+func TestDamage(t *testing.T) {
+	key, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range [][]age.Recipient{nil, {key.Recipient()}} {
+		r := &Repository{Dir: t.TempDir() + "/b", Recipients: to, Identities: []age.Identity{key}}
+		if _, err := r.Create(t.Context(), time.Unix(1e9, 0), "v", []File{file(t, t.TempDir()+"/x", "some text")}, Cache{}); err != nil {
+			t.Fatal(err)
+		}
+		pieces, err := filepath.Glob(r.Dir + "/data/*/*")
+		if err != nil || len(pieces) != 1 {
+			t.Fatal(pieces, err)
+		}
+		whole, err := os.ReadFile(pieces[0])
+		if err != nil || bytes.Contains(whole, []byte("text")) == (to != nil) {
+			t.Fatalf("%q %v", whole, err)
+		}
+		for i := range whole {
+			bad := bytes.Clone(whole)
+			bad[i] ^= 1
+			if err := os.WriteFile(pieces[0], bad, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := read(t, r, ""); err == nil {
+				t.Errorf("byte %d of %d was changed and nobody noticed", i, len(whole))
+			}
+		}
+		if err := os.Remove(pieces[0]); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := read(t, r, ""); !errors.Is(err, ErrDamaged) {
+			t.Error(err)
+		}
+	}
+}
+
+func TestNotOurs(t *testing.T) {
+	dir := t.TempDir()
+	file(t, dir+"/x", "mine")
+	r := &Repository{Dir: dir}
+	if _, err := r.Create(t.Context(), time.Unix(1, 0), "v", nil, Cache{}); err == nil {
+		t.Error("a folder with other things was taken")
+	}
+	if _, err := ParseRecipients([]string{"age1x"}); err == nil {
+		t.Error("a wrong recipient was taken")
+	}
+	file(t, dir+"/generations/20200101T000000Z", `{"files":[{"path":"../../x"}]}`)
+	if _, _, err := r.Open(""); !errors.Is(err, ErrDamaged) {
+		t.Error("a path that leads out was taken:", err)
+	}
+}
+
+// TestSchedule: one a day, what fails is tried again soon, and told.
+func TestSchedule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &Repository{Dir: t.TempDir() + "/b"}
+		made, broken := 0, true
+		s := &Schedule{Repository: r, Every: 24 * time.Hour, Keep: 3, Log: slog.New(slog.DiscardHandler), Make: func(ctx context.Context, r *Repository) (Written, error) {
+			if broken {
+				return Written{}, errors.New("no room")
+			}
+			made++
+			return r.Create(ctx, time.Now(), "v", nil, Cache{})
+		}}
+		ctx, cancel := context.WithCancel(t.Context())
+		go s.Run(ctx)
+		time.Sleep(time.Hour)
+		if st := s.State(time.Now()); st.Failed != "no room" || !st.Late {
+			t.Errorf("%+v", st)
+		}
+		broken = false
+		time.Sleep(time.Hour)
+		if st := s.State(time.Now()); st.Failed != "" || st.Late || st.Kept != 1 || made != 1 {
+			t.Errorf("%+v", st)
+		}
+		time.Sleep(10 * 24 * time.Hour)
+		if st := s.State(time.Now()); st.Kept != 3 || made != 11 {
+			t.Errorf("%d made, %+v", made, st)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}

@@ -1,0 +1,114 @@
+package backup
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"filippo.io/age"
+)
+
+// ParseRecipients reads recipients of age, as "age1…".
+func ParseRecipients(list []string) (out []age.Recipient, err error) {
+	for _, s := range list {
+		r, err := age.ParseX25519Recipient(s)
+		if err != nil {
+			return nil, fmt.Errorf("%q is no recipient: it is what age-keygen prints as the public key, age1...: %w", s, err)
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// A Schedule makes backups from time to time. All but Keep must be set.
+type Schedule struct {
+	Repository *Repository
+	Every      time.Duration
+	Keep       int // generations; 0: all
+	Make       func(ctx context.Context, r *Repository) (Written, error)
+	Log        *slog.Logger
+
+	mu     sync.Mutex
+	failed error // the last try
+}
+
+// State is how backups stand.
+type State struct {
+	Directory string        `json:"directory"`
+	Every     time.Duration `json:"every"`
+	Last      time.Time     `json:"last,omitzero"` // of the last generation
+	Kept      int           `json:"kept"`          // generations
+	Failed    string        `json:"failed,omitempty"`
+	Late      bool          `json:"late,omitempty"` // the last is much older than it should be
+}
+
+// retry is how long a failed backup waits at least before the next try.
+const retry = 10 * time.Minute
+
+// Run makes a backup when it is time, until ctx ends.
+func (s *Schedule) Run(ctx context.Context) error {
+	for {
+		wait := s.wait(time.Now())
+		if wait == 0 {
+			if err := s.once(ctx); err != nil && ctx.Err() == nil {
+				s.Log.Error("backup", "directory", s.Repository.Dir, "error", err)
+				wait = min(s.Every, retry)
+			}
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		case <-t.C:
+		}
+	}
+}
+
+// wait gives how long it is until the next.
+func (s *Schedule) wait(now time.Time) time.Duration {
+	last := s.last()
+	if last.IsZero() || last.After(now) {
+		return 0
+	}
+	return max(0, last.Add(s.Every).Sub(now))
+}
+
+func (s *Schedule) last() (t time.Time) {
+	if all, err := s.Repository.Generations(); err == nil && len(all) > 0 {
+		t, _ = Time(all[len(all)-1])
+	}
+	return t
+}
+
+func (s *Schedule) once(ctx context.Context) error {
+	w, err := s.Make(ctx, s.Repository)
+	if err == nil {
+		s.Log.Info("backup", "directory", s.Repository.Dir, "generation", w.Generation, "bytes", w.Bytes, "new", w.New)
+		if s.Keep > 0 {
+			_, _, err = s.Repository.Prune(s.Keep)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed = err
+	return err
+}
+
+// State tells how backups stand.
+func (s *Schedule) State(now time.Time) State {
+	st := State{Directory: s.Repository.Dir, Every: s.Every, Last: s.last()}
+	all, err := s.Repository.Generations()
+	st.Kept = len(all)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed != nil {
+		st.Failed = s.failed.Error()
+	} else if err != nil {
+		st.Failed = err.Error()
+	}
+	st.Late = now.Sub(st.Last) > 2*s.Every
+	return st
+}
