@@ -54,6 +54,7 @@ func (a *Agent) gather(ctx context.Context, peer mail.Peer, env mail.Envelope, h
 	}
 	if ev.Authors == 1 && authors[0].Address.Domain != "" {
 		ev.DMARC = a.dmarc(ctx, authors[0].Address.Domain, ev)
+		ev.Logo = a.logo(ctx, header, ev.DMARC)
 	}
 	return ev, nil
 }
@@ -194,10 +195,11 @@ func (s spfDNS) PTR(ctx context.Context, ip netip.Addr) ([]string, error) {
 }
 
 // clean gives the message without Authentication-Results fields that claim to be
-// ours: only we write those. RFC 8601 §5
+// ours, and without those that say which logo is proven: only receivers write those.
+// RFC 8601 §5
 func (a *Agent) clean(ctx context.Context, header []byte, st *body.Staged) (*body.Staged, error) {
 	forged := message.CutFields(header, func(f message.Field) bool {
-		return f.Is("authentication-results") && strings.EqualFold(authres.Host(string(f.Value)), a.Hostname)
+		return f.Is("authentication-results") && strings.EqualFold(authres.Host(string(f.Value)), a.Hostname) || f.Is("bimi-location") || f.Is("bimi-indicator")
 	})
 	if len(forged) == 0 {
 		return st, nil

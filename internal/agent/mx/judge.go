@@ -28,6 +28,7 @@ type Evidence struct {
 	// ARC is what those who sent the message on say that they found. Nobody is
 	// trusted for it: it is told, and not judged by.
 	ARC    dkim.Chain
+	Logo   Logo
 	Client Client
 }
 
@@ -150,6 +151,9 @@ func (ev Evidence) Results() []authres.Result {
 	}
 	if ev.DMARC.Result != "" {
 		out = append(out, authres.Result{Method: "dmarc", Result: string(ev.DMARC.Result), Props: []authres.Prop{{Name: "header.from", Value: string(ev.DMARC.Domain)}}})
+	}
+	if ev.Logo.Result != "" && ev.Logo.Result != "none" {
+		out = append(out, ev.Logo.result())
 	}
 	if ev.ARC.Result != dkim.None && ev.ARC.Result != "" {
 		arc := authres.Result{Method: "arc", Result: string(ev.ARC.Result), Reason: ev.ARC.Reason}
