@@ -94,7 +94,64 @@ prints.`,
 			return nil
 		}),
 	})
+	c.AddCommand(t.reportsDMARC())
 	return c
+}
+
+func (t *tool) reportsDMARC() *cobra.Command {
+	return &cobra.Command{
+		Use: "dmarc", Short: "Who sends mail in our domains' names, as others saw it", Args: cobra.NoArgs,
+		Long: `Show the aggregate reports of DMARC that other receivers have sent (RFC 9990), the
+last first: from which addresses mail in the name of our domains came, whether it
+was proven to be ours, and what they did with it. Mail of ours that is not proven
+must be seen to before the domain's policy becomes stricter. The reports come if
+the DMARC record is published that "posthaste domain dns" prints.`,
+		RunE: t.with(func(ctx context.Context, c *admind.Client, _ []string) error {
+			list, err := c.DMARCReports(ctx)
+			if err != nil {
+				return err
+			}
+			if len(list) == 0 {
+				fmt.Println("Nobody has reported anything.")
+				return nil
+			}
+			rows := [][]string{{"DAY", "SEEN BY", "DOMAIN", "FROM ADDRESS", "MESSAGES", "PROVEN BY", "WHAT THEY DID"}}
+			for _, r := range list {
+				for _, s := range r.Sources {
+					rows = append(rows, []string{r.Begin.Format(time.DateOnly), plain(r.From), plain(r.Domain), s.IP, strconv.FormatInt(s.Messages, 10), proven(s), did(s.Disposition)})
+				}
+				if r.More > 0 {
+					rows = append(rows, []string{r.Begin.Format(time.DateOnly), plain(r.From), plain(r.Domain), "(others)", strconv.FormatInt(r.More, 10), "", ""})
+				}
+			}
+			table(rows)
+			return nil
+		}),
+	}
+}
+
+func proven(s admind.DMARCSource) string {
+	switch {
+	case s.DKIM && s.SPF:
+		return "DKIM and SPF"
+	case s.DKIM:
+		return "DKIM"
+	case s.SPF:
+		return "SPF"
+	}
+	return "nothing"
+}
+
+func did(disposition string) string {
+	switch disposition {
+	case "none", "pass":
+		return "delivered"
+	case "quarantine":
+		return "put into junk"
+	case "reject":
+		return "refused"
+	}
+	return plain(disposition)
 }
 
 // plain makes what strangers wrote harmless for a terminal.

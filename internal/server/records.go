@@ -39,8 +39,8 @@ func (h *House) records(ctx context.Context, keys *keyring.Keyring, host, d mail
 	}
 	out = append(out, h.safety(host, d)...)
 	return append(out, admind.Record{
-		Name: "_dmarc." + string(d), Type: "TXT", Value: text("v=DMARC1; p=none"),
-		Why: "DMARC: begin with p=none; change it to p=quarantine, then p=reject, when all who send for the domain pass",
+		Name: "_dmarc." + string(d), Type: "TXT", Value: text("v=DMARC1; p=none; rua=mailto:" + reporter.DMARCMailbox + "@" + string(d)),
+		Why: "DMARC: begin with p=none; change it to p=quarantine, then p=reject, when all who send for the domain pass, as \"posthaste reports dmarc\" shows",
 	}), nil
 }
 

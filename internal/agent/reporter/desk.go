@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -17,10 +18,13 @@ import (
 	"posthaste/internal/store/reports"
 )
 
-// Mailbox is the local part of the address, in each domain of ours, that others
-// send their reports on TLS to. What comes there is read by us and by nobody
-// else.
-const Mailbox = "tls-reports"
+// The local parts of the addresses, in each domain of ours, that others send their
+// reports to: on TLS, and on mail in the domain's name. What comes there is read
+// by us and by nobody else.
+const (
+	Mailbox      = "tls-reports"
+	DMARCMailbox = "dmarc-reports"
+)
 
 const (
 	maxMessage = 4 << 20 // bytes of a message with a report
@@ -30,7 +34,7 @@ const (
 // errFull, errForm and errProof refuse what is no report that we keep.
 var (
 	errFull  = mail.Refuse("4.3.2", "too many reports today", "")
-	errForm  = mail.Refuse("5.6.0", "this address takes reports on TLS only, as RFC 8460 has them", "")
+	errForm  = mail.Refuse("5.6.0", "this address takes reports only: on TLS as RFC 8460 has them, or aggregate reports of DMARC", "")
 	errProof = mail.Refuse("5.7.20", "reports must be signed by DKIM", "") // RFC 8460 §3
 )
 
@@ -48,14 +52,25 @@ type Desk struct {
 	Reports   *reports.Store
 	Journal   *journal.Journal
 
+	reading sync.Mutex
+
 	mu    sync.Mutex
 	today reports.Day
 	taken int
 }
 
-// wants tells whether an address is for reports.
+// wants tells whether an address is for reports: an account or an alias of that
+// name goes before us, a catch-all does not.
 func (d *Desk) wants(ctx context.Context, to mail.Address) (bool, error) {
-	if !strings.EqualFold(to.Local, Mailbox) {
+	if !strings.EqualFold(to.Local, Mailbox) && !strings.EqualFold(to.Local, DMARCMailbox) {
+		return false, nil
+	}
+	t, err := d.Directory.Resolve(ctx, to)
+	switch {
+	case errors.Is(err, mail.ErrNotFound):
+	case err != nil:
+		return false, err
+	case t.Alias == nil || t.Alias.Address.Local != "":
 		return false, nil
 	}
 	return d.Directory.HasDomain(ctx, to.Domain)
@@ -84,7 +99,7 @@ func (d *Desk) Deliver(ctx context.Context, m mda.Mail) error {
 		}
 	}
 	if len(ours) > 0 {
-		if err := d.take(ctx, m); err != nil {
+		if err := d.take(ctx, m, ours[0].Address); err != nil {
 			return err
 		}
 	}
@@ -93,31 +108,45 @@ func (d *Desk) Deliver(ctx context.Context, m mda.Mail) error {
 		return d.Door.Deliver(ctx, m)
 	}
 	for _, e := range append(slices.Clone(m.Events), trace.Event{
-		Trace: m.Envelope.Trace, Time: time.Now(), Kind: trace.Stored, Rcpt: ours[0].Address, Mailbox: "reports on TLS",
+		Trace: m.Envelope.Trace, Time: time.Now(), Kind: trace.Stored, Rcpt: ours[0].Address, Mailbox: "reports of others",
 	}) {
 		d.Journal.Add(e)
 	}
 	return nil
 }
 
-func (d *Desk) take(ctx context.Context, m mda.Mail) error {
-	now := time.Now()
-	if bytes.Contains(m.Trace, []byte("Authentication-Results:")) && !bytes.Contains(m.Trace, []byte("dkim=pass")) {
+func (d *Desk) take(ctx context.Context, m mda.Mail, to mail.Address) error {
+	now, salt := time.Now(), binary.BigEndian.Uint32(m.Envelope.Trace[6:])
+	onTLS := strings.EqualFold(to.Local, Mailbox)
+	if onTLS && bytes.Contains(m.Trace, []byte("Authentication-Results:")) && !bytes.Contains(m.Trace, []byte("dkim=pass")) {
 		return errProof
 	}
 	if m.Body.Size() > maxMessage {
 		return errForm
 	}
-	r, err := read(m.Body, m.Body.Size())
-	if err != nil {
-		no := *errForm
-		no.Reason = err.Error()
-		return &no
-	}
 	if !d.room(now) {
 		return errFull
 	}
-	return d.Reports.Tell(ctx, now, binary.BigEndian.Uint32(m.Envelope.Trace[6:]), r)
+	d.reading.Lock() // one at a time: unpacked, they can be large
+	defer d.reading.Unlock()
+	if onTLS {
+		r, err := read(m.Body, m.Body.Size())
+		if err != nil {
+			return noReport(err)
+		}
+		return d.Reports.Tell(ctx, now, salt, r)
+	}
+	a, err := readDMARC(m.Body, m.Body.Size())
+	if err != nil {
+		return noReport(err)
+	}
+	return d.Reports.TellDMARC(ctx, now, salt, reports.JudgedOf(a))
+}
+
+func noReport(err error) error {
+	no := *errForm
+	no.Reason = err.Error()
+	return &no
 }
 
 // room tells whether one more report is taken today.

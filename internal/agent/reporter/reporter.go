@@ -1,6 +1,6 @@
 // Package reporter tells other domains what TLS came to in our sessions with
 // their servers, once a day, if they want to know; and takes what others tell
-// us. RFC 8460
+// us, of TLS and of mail in our domains' names. RFC 8460, 9990
 package reporter
 
 import (
@@ -21,6 +21,7 @@ import (
 	"posthaste/internal/base/trace"
 	"posthaste/internal/engine/kv"
 	"posthaste/internal/proto/dkim"
+	"posthaste/internal/proto/dmarc"
 	"posthaste/internal/proto/message"
 	"posthaste/internal/proto/tlsrpt"
 	"posthaste/internal/store/body"
@@ -231,32 +232,60 @@ func (a *Agent) compose(seen reports.Seen, from mail.Address, to []mail.Address,
 	return text, bytes.Index(text, []byte("\r\n\r\n")) + 4, nil
 }
 
-// read gives the report in a message: the first part that is one.
+// read gives the report on TLS in a message: the first part that is one.
 func read(r io.ReaderAt, size int64) (tlsrpt.Report, error) {
-	root, err := message.Parse(r, size)
+	b, err := part(r, size, tlsrpt.MaxReport, isTLS)
 	if err != nil {
 		return tlsrpt.Report{}, err
 	}
-	left := 100 // parts that are looked at
-	if p := find(root, &left); p != nil {
-		b, err := io.ReadAll(io.LimitReader(message.NewBodyReader(p, r), tlsrpt.MaxReport+1))
-		if err != nil {
-			return tlsrpt.Report{}, err
-		}
-		return tlsrpt.Parse(b)
-	}
-	return tlsrpt.Report{}, errors.New("there is no report in it")
+	return tlsrpt.Parse(b)
 }
 
-func find(p *message.Part, left *int) *message.Part {
+// readDMARC gives the aggregate report in a message.
+func readDMARC(r io.ReaderAt, size int64) (dmarc.Aggregate, error) {
+	b, err := part(r, size, dmarc.MaxReport, isDMARC)
+	if err != nil {
+		return dmarc.Aggregate{}, err
+	}
+	return dmarc.ParseAggregate(b)
+}
+
+// part gives what is in the first part that is one.
+func part(r io.ReaderAt, size, most int64, is func(*message.Part) bool) ([]byte, error) {
+	root, err := message.Parse(r, size)
+	if err != nil {
+		return nil, err
+	}
+	left := 100 // parts that are looked at
+	p := find(root, is, &left)
+	if p == nil {
+		return nil, errors.New("there is no report in it")
+	}
+	return io.ReadAll(io.LimitReader(message.NewBodyReader(p, r), most+1))
+}
+
+func isTLS(p *message.Part) bool {
+	return strings.EqualFold(p.Type, "application") && (strings.EqualFold(p.Subtype, "tlsrpt+gzip") || strings.EqualFold(p.Subtype, "tlsrpt+json"))
+}
+
+// isDMARC: many call it something else than they should. RFC 9990 §3.5.2
+func isDMARC(p *message.Part) bool {
+	switch strings.ToLower(p.Type + "/" + p.Subtype) {
+	case "application/gzip", "application/x-gzip", "application/gzip-compressed", "application/zip", "application/x-zip-compressed", "application/xml", "text/xml", "application/octet-stream":
+		return true
+	}
+	return false
+}
+
+func find(p *message.Part, is func(*message.Part) bool, left *int) *message.Part {
 	if *left--; *left < 0 {
 		return nil
 	}
-	if strings.EqualFold(p.Type, "application") && (strings.EqualFold(p.Subtype, "tlsrpt+gzip") || strings.EqualFold(p.Subtype, "tlsrpt+json")) {
+	if is(p) {
 		return p
 	}
 	for _, sub := range p.Children {
-		if found := find(sub, left); found != nil {
+		if found := find(sub, is, left); found != nil {
 			return found
 		}
 	}

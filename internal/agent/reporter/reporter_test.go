@@ -3,6 +3,7 @@ package reporter_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"io"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 	"posthaste/internal/base/mail"
 	"posthaste/internal/base/trace"
 	"posthaste/internal/proto/dkim"
+	"posthaste/internal/proto/dmarc"
 	"posthaste/internal/proto/message"
 	"posthaste/internal/proto/smtp"
 	"posthaste/internal/proto/tlsrpt"
@@ -160,6 +162,75 @@ func (s *side) receive(t *testing.T, to, text string) error {
 }
 
 const json = `{"organization-name":"C","date-range":{"start-datetime":"2026-11-21T00:00:00Z","end-datetime":"2026-11-21T23:59:59Z"},"contact-info":"x","report-id":"1","policies":[{"policy":{"policy-type":"sts","policy-domain":"b.example"},"summary":{"total-successful-session-count":3,"total-failure-session-count":0}}]}`
+
+// TestDMARC: aggregate reports of others are read, in whatever they are packed.
+func TestDMARC(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newSide(t, "mx.b.example", "b.example")
+		a := dmarc.Aggregate{Organization: "Receiver", Email: "x@c.example", ID: "1", Begin: time.Now().Add(-24 * time.Hour), End: time.Now(), Published: dmarc.Published{Domain: "b.example", Policy: "none"}}
+		for i := range 300 {
+			a.Rows = append(a.Rows, dmarc.Row{Source: netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), Count: int64(i%256) + 1, Disposition: "none", DKIM: i >= 256, HeaderFrom: "b.example"})
+		}
+		zipped, err := a.Zip()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := "From: x@c.example\r\nMIME-Version: 1.0\r\nContent-Type: application/gzip\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+		for s := base64.StdEncoding.EncodeToString(zipped); s != ""; {
+			n := min(len(s), 76)
+			text, s = text+s[:n]+"\r\n", s[n:]
+		}
+		if err := b.receive(t, "dmarc-reports@b.example", text); err != nil {
+			t.Fatal(err)
+		}
+		got, err := b.reports.LatestDMARC(t.Context(), 10)
+		if err != nil || len(got) != 1 || got[0].By != "Receiver" || got[0].Domain != "b.example" || len(got[0].Sources) != 200 {
+			t.Fatal(got, err)
+		}
+		sum := got[0].More
+		for _, s := range got[0].Sources {
+			sum += s.Messages
+		}
+		if first := got[0].Sources[0]; sum != 256*257/2+44*45/2 || first.Messages != 256 || first.IP.String() != "192.0.2.255" || first.DKIM {
+			t.Errorf("%d messages, first of %+v", sum, first)
+		}
+		err = b.receive(t, "dmarc-reports@b.example", "From: x@c.example\r\n\r\nno report\r\n")
+		if no, _ := errors.AsType[*mail.Refusal](err); no == nil || no.Status.String() != "5.6.0" {
+			t.Error(err)
+		}
+		if wrong, err := b.reports.Check(t.Context()); err != nil || len(wrong) > 0 {
+			t.Error(wrong, err)
+		}
+	})
+}
+
+// TestSomebody: somebody who is called so gets his mail; a catch-all gets no
+// reports.
+func TestSomebody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newSide(t, "mx.b.example", "b.example")
+		b.Account(0, "bob@b.example", "tls-reports@b.example")
+		b.Alias("@b.example", "bob@b.example")
+		b.Alias("dmarc-reports@b.example", "bob@b.example")
+		text := "From: x@c.example\r\nMIME-Version: 1.0\r\nContent-Type: application/tlsrpt+json\r\n\r\n" + json + "\r\n"
+		for _, to := range []string{"tls-reports@b.example", "dmarc-reports@b.example", "any@b.example"} {
+			if err := b.receive(t, to, text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if told, err := b.reports.Latest(t.Context(), 1); err != nil || len(told) != 0 || len(b.Inbox("tls-reports@b.example")) != 1 || len(b.Inbox("bob@b.example")) != 2 {
+			t.Error(told, err)
+		}
+		b.Domain("d.example")
+		b.Alias("@d.example", "bob@b.example")
+		if err := b.receive(t, "tls-reports@d.example", text); err != nil {
+			t.Fatal(err)
+		}
+		if told, err := b.reports.Latest(t.Context(), 1); err != nil || len(told) != 1 || len(b.Inbox("bob@b.example")) != 2 {
+			t.Error(told, err)
+		}
+	})
+}
 
 // TestUnsigned: who reports must sign, if we look.
 func TestUnsigned(t *testing.T) {

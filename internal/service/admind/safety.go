@@ -129,3 +129,47 @@ func (s *Server) toldTLS(r *http.Request) (any, error) {
 func (c *Client) TLSReports(ctx context.Context) (out []TLSReport, err error) {
 	return out, c.do(ctx, http.MethodGet, "/v1/reports/tls", nil, &out)
 }
+
+type (
+	// A DMARCReport is what another receiver saw of mail in the name of a domain of
+	// ours.
+	DMARCReport struct {
+		Received time.Time     `json:"received"`
+		From     string        `json:"from"`
+		Domain   string        `json:"domain"`
+		Policy   string        `json:"policy"`
+		Begin    time.Time     `json:"begin"`
+		End      time.Time     `json:"end"`
+		Sources  []DMARCSource `json:"sources"`
+		More     int64         `json:"more,omitempty"` // messages of further sources
+	}
+	// A DMARCSource is so many messages from one address that were judged alike.
+	DMARCSource struct {
+		IP          string `json:"ip"`
+		Messages    int64  `json:"messages"`
+		DKIM        bool   `json:"dkim"`
+		SPF         bool   `json:"spf"`
+		Disposition string `json:"disposition"`
+	}
+)
+
+func (s *Server) toldDMARC(r *http.Request) (any, error) {
+	list, err := s.Reports.LatestDMARC(r.Context(), maxReports)
+	if err != nil {
+		return nil, err
+	}
+	out := []DMARCReport{}
+	for _, j := range list {
+		rep := DMARCReport{Received: j.Received, From: j.By, Domain: j.Domain, Policy: j.Policy, Begin: j.Begin, End: j.End, More: j.More}
+		for _, src := range j.Sources {
+			rep.Sources = append(rep.Sources, DMARCSource{IP: src.IP.String(), Messages: src.Messages, DKIM: src.DKIM, SPF: src.SPF, Disposition: src.Disposition})
+		}
+		out = append(out, rep)
+	}
+	return out, nil
+}
+
+// DMARCReports gives what other receivers saw, the last first.
+func (c *Client) DMARCReports(ctx context.Context) (out []DMARCReport, err error) {
+	return out, c.do(ctx, http.MethodGet, "/v1/reports/dmarc", nil, &out)
+}

@@ -9,6 +9,7 @@
 //	1 day(4) domain → a report in JSON, as it will be sent: what we saw
 //	2 time(8) salt(4) → what others saw of a domain of ours
 //	3 day(4) domain → nothing: the report was sent, or nobody wants it
+//	4 time(8) salt(4) → what others saw of mail in the name of a domain of ours
 package reports
 
 import (
@@ -304,9 +305,16 @@ func (s *Store) Tell(ctx context.Context, now time.Time, salt uint32, r tlsrpt.R
 			return fmt.Errorf("reports: %w", err)
 		}
 	}
-	k := binary.BigEndian.AppendUint64(append(lock.Prefix(), kindTold), uint64(now.UnixNano()))
-	k = binary.BigEndian.AppendUint32(k, salt)
-	err = s.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{lock}}, func(tx kv.Tx) error {
+	return s.put(ctx, toldKey(kindTold, now, salt), row)
+}
+
+func toldKey(kind byte, now time.Time, salt uint32) []byte {
+	k := binary.BigEndian.AppendUint64(append(lock.Prefix(), kind), uint64(now.UnixNano()))
+	return binary.BigEndian.AppendUint32(k, salt)
+}
+
+func (s *Store) put(ctx context.Context, k, row []byte) error {
+	err := s.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{lock}}, func(tx kv.Tx) error {
 		tx.Set(k, row)
 		return nil
 	})
@@ -347,8 +355,9 @@ func (s *Store) Expire(ctx context.Context, before time.Time) error {
 		for _, kind := range []byte{kindSeen, kindSent} {
 			tx.DeleteRange(append(lock.Prefix(), kind), seenKey(kind, seen{DayOf(before), ""}))
 		}
-		told := append(lock.Prefix(), kindTold)
-		tx.DeleteRange(told, binary.BigEndian.AppendUint64(append([]byte(nil), told...), uint64(before.UnixNano())))
+		for _, kind := range []byte{kindTold, kindDMARC} {
+			tx.DeleteRange(append(lock.Prefix(), kind), toldKey(kind, before, 0))
+		}
 		return nil
 	})
 	if err != nil {
@@ -369,6 +378,10 @@ func (s *Store) Check(ctx context.Context) (wrong []string, err error) {
 			switch {
 			case len(k) > 5 && k[0] == kindSeen, len(k) == 13 && k[0] == kindTold:
 				if _, err := tlsrpt.Parse(row.Value); err != nil {
+					wrong = append(wrong, fmt.Sprintf("reports: %q cannot be read: %v", k, err))
+				}
+			case len(k) == 13 && k[0] == kindDMARC:
+				if _, err := decodeJudged(time.Time{}, row.Value); err != nil {
 					wrong = append(wrong, fmt.Sprintf("reports: %q cannot be read: %v", k, err))
 				}
 			case len(k) > 5 && k[0] == kindSent:
