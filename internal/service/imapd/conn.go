@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
-	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -94,12 +93,4 @@ func (c *conn) tlsState() (*mail.TLS, sasl.ChannelBinding) {
 		Cipher:  tls.CipherSuiteName(cs.CipherSuite),
 		Server:  cs.ServerName,
 	}, auth.Binding(cs)
-}
-
-func addrOf(c net.Conn) netip.AddrPort {
-	if t, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		ap := t.AddrPort()
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-	}
-	return netip.AddrPort{}
 }

@@ -1,9 +1,9 @@
 package imapd
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -13,6 +13,7 @@ import (
 
 	"posthaste/internal/base/limit"
 	"posthaste/internal/base/mail"
+	"posthaste/internal/base/serve"
 	"posthaste/internal/proto/imap"
 	"posthaste/internal/proto/sasl"
 	"posthaste/internal/store/mailbox"
@@ -55,21 +56,14 @@ type Limits struct {
 	Grace       time.Duration  // that commands have to end in when the server stops; 30 seconds
 }
 
-func orDefault[T comparable](v *T, def T) {
-	var zero T
-	if *v == zero {
-		*v = def
-	}
-}
-
 func (s *Server) prepare() {
 	s.once.Do(func() {
 		l := s.Limits
-		orDefault(&l.Connections, 20_000)
-		orDefault(&l.PerAddress, 500)
-		orDefault(&l.PerAccount, 100)
-		orDefault(&l.Message, 50<<20)
-		orDefault(&l.Grace, 30*time.Second)
+		l.Connections = cmp.Or(l.Connections, 20_000)
+		l.PerAddress = cmp.Or(l.PerAddress, 500)
+		l.PerAccount = cmp.Or(l.PerAccount, 100)
+		l.Message = cmp.Or(l.Message, 50<<20)
+		l.Grace = cmp.Or(l.Grace, 30*time.Second)
 		s.limits = l
 		s.places.Total, s.places.PerKey = l.Connections, l.PerAddress
 		s.accounts.Total, s.accounts.PerKey = l.Connections, l.PerAccount
@@ -81,35 +75,10 @@ func (s *Server) prepare() {
 // error is that of ln, nil if ctx ended.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	s.prepare()
-	var sessions sync.WaitGroup
-	defer sessions.Wait()
-	stop := context.AfterFunc(ctx, func() { ln.Close() })
-	defer stop()
-	var pause time.Duration
-	for {
-		c, err := ln.Accept()
-		if ctx.Err() != nil {
-			if err == nil {
-				c.Close()
-			}
-			return nil
-		}
-		if errors.Is(err, net.ErrClosed) {
-			return fmt.Errorf("imapd: accept: %w", err)
-		}
-		if err != nil {
-			// Out of descriptors, most likely: some come back as sessions end.
-			pause = min(2*pause+5*time.Millisecond, time.Second)
-			s.Log.Warn("accept", "error", err, "pause", pause)
-			select {
-			case <-ctx.Done():
-			case <-time.After(pause):
-			}
-			continue
-		}
-		pause = 0
-		sessions.Go(func() { s.ServeConn(ctx, c) })
+	if err := serve.Connections(ctx, ln, s.Log, func(c net.Conn) { s.ServeConn(ctx, c) }); err != nil {
+		return fmt.Errorf("imapd: %w", err)
 	}
+	return nil
 }
 
 // ServeConn serves one connection, and closes it.
@@ -117,7 +86,7 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 	s.prepare()
 	defer nc.Close()
 	c := &conn{Conn: nc, patience: commandTimeout}
-	addr := addrOf(nc)
+	addr := serve.AddrOf(nc)
 	place := limit.PlaceOf(addr, s.Limits.Trusted)
 	if !s.places.Enter(place) {
 		s.refuse(c, addr)
@@ -157,20 +126,7 @@ func (s *Server) begin(ctx context.Context, c *conn, addr netip.AddrPort) *sessi
 // serve runs a session until it or ctx ends.
 func (s *Server) serve(ctx context.Context, ses *session) {
 	defer ses.leave()
-	// What a session does is not undone half way when the server stops.
-	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	ended := make(chan struct{})
-	defer close(ended)
-	stop := context.AfterFunc(ctx, func() {
-		ses.conn.stop()
-		select {
-		case <-ended:
-		case <-time.After(s.limits.Grace):
-			cancel()
-			ses.conn.Close()
-		}
-	})
-	defer stop()
+	own, end := serve.Session(ctx, s.limits.Grace, ses.conn.stop, func() { ses.conn.Close() })
+	defer end()
 	ses.run(own)
 }

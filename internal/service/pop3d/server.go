@@ -1,9 +1,9 @@
 package pop3d
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -14,6 +14,7 @@ import (
 
 	"posthaste/internal/base/limit"
 	"posthaste/internal/base/mail"
+	"posthaste/internal/base/serve"
 	"posthaste/internal/proto/pop3"
 	"posthaste/internal/proto/sasl"
 	"posthaste/internal/store/mailbox"
@@ -54,19 +55,12 @@ type Limits struct {
 	Grace       time.Duration  // that commands have to end in when the server stops; 30 seconds
 }
 
-func orDefault[T comparable](v *T, def T) {
-	var zero T
-	if *v == zero {
-		*v = def
-	}
-}
-
 func (s *Server) prepare() {
 	s.once.Do(func() {
 		l := s.Limits
-		orDefault(&l.Connections, 5000)
-		orDefault(&l.PerAddress, 100)
-		orDefault(&l.Grace, 30*time.Second)
+		l.Connections = cmp.Or(l.Connections, 5000)
+		l.PerAddress = cmp.Or(l.PerAddress, 100)
+		l.Grace = cmp.Or(l.Grace, 30*time.Second)
 		s.limits = l
 		s.places.Total, s.places.PerKey = l.Connections, l.PerAddress
 	})
@@ -77,35 +71,10 @@ func (s *Server) prepare() {
 // error is that of ln, nil if ctx ended.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	s.prepare()
-	var sessions sync.WaitGroup
-	defer sessions.Wait()
-	stop := context.AfterFunc(ctx, func() { ln.Close() })
-	defer stop()
-	var pause time.Duration
-	for {
-		c, err := ln.Accept()
-		if ctx.Err() != nil {
-			if err == nil {
-				c.Close()
-			}
-			return nil
-		}
-		if errors.Is(err, net.ErrClosed) {
-			return fmt.Errorf("pop3d: accept: %w", err)
-		}
-		if err != nil {
-			// Out of descriptors, most likely: some come back as sessions end.
-			pause = min(2*pause+5*time.Millisecond, time.Second)
-			s.Log.Warn("accept", "error", err, "pause", pause)
-			select {
-			case <-ctx.Done():
-			case <-time.After(pause):
-			}
-			continue
-		}
-		pause = 0
-		sessions.Go(func() { s.ServeConn(ctx, c) })
+	if err := serve.Connections(ctx, ln, s.Log, func(c net.Conn) { s.ServeConn(ctx, c) }); err != nil {
+		return fmt.Errorf("pop3d: %w", err)
 	}
+	return nil
 }
 
 // ServeConn serves one connection, and closes it.
@@ -113,7 +82,7 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 	s.prepare()
 	c := &conn{Conn: nc}
 	defer c.Close()
-	addr := addrOf(nc)
+	addr := serve.AddrOf(nc)
 	place := limit.PlaceOf(addr, s.Limits.Trusted)
 	if !s.places.Enter(place) {
 		s.Log.Info("refused", "remote", addr, "text", "too many connections")
@@ -134,26 +103,13 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 
 // serve is the root of a session: a panic ends that session only.
 func (s *Server) serve(ctx context.Context, ses *session) {
-	// What a session does is not undone half way when the server stops.
-	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
+	own, end := serve.Session(ctx, s.limits.Grace, ses.conn.stop, func() { ses.conn.Close() })
+	defer end()
 	defer func() {
 		if p := recover(); p != nil {
 			ses.log.Error("panic", "value", fmt.Sprint(p), "stack", string(debug.Stack()))
 		}
 	}()
 	defer ses.leave(own)
-	ended := make(chan struct{})
-	defer close(ended)
-	stop := context.AfterFunc(ctx, func() {
-		ses.conn.stop()
-		select {
-		case <-ended:
-		case <-time.After(s.limits.Grace):
-			cancel()
-			ses.conn.Close()
-		}
-	})
-	defer stop()
 	ses.run(own)
 }

@@ -1,9 +1,9 @@
 package smtpd
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -14,6 +14,7 @@ import (
 
 	"posthaste/internal/base/limit"
 	"posthaste/internal/base/mail"
+	"posthaste/internal/base/serve"
 	"posthaste/internal/proto/sasl"
 	"posthaste/internal/proto/smtp"
 )
@@ -71,26 +72,19 @@ type Limits struct {
 	Grace       time.Duration  // that transactions have to end in when the server stops; 30 seconds
 }
 
-func orDefault[T comparable](v *T, def T) {
-	var zero T
-	if *v == zero {
-		*v = def
-	}
-}
-
 func (l Limits) withDefaults() Limits {
-	orDefault(&l.Connections, 2000)
-	orDefault(&l.PerAddress, 100)
-	orDefault(&l.Recipients, 1000)
-	orDefault(&l.Size, 50<<20)
-	orDefault(&l.Errors, 10)
-	orDefault(&l.Refusals, 200)
-	orDefault(&l.AuthTries, 10)
-	orDefault(&l.Idle, 5*time.Minute)
-	orDefault(&l.Handshake, time.Minute)
-	orDefault(&l.Session, time.Hour)
-	orDefault(&l.Rate, 1024)
-	orDefault(&l.Grace, 30*time.Second)
+	l.Connections = cmp.Or(l.Connections, 2000)
+	l.PerAddress = cmp.Or(l.PerAddress, 100)
+	l.Recipients = cmp.Or(l.Recipients, 1000)
+	l.Size = cmp.Or(l.Size, 50<<20)
+	l.Errors = cmp.Or(l.Errors, 10)
+	l.Refusals = cmp.Or(l.Refusals, 200)
+	l.AuthTries = cmp.Or(l.AuthTries, 10)
+	l.Idle = cmp.Or(l.Idle, 5*time.Minute)
+	l.Handshake = cmp.Or(l.Handshake, time.Minute)
+	l.Session = cmp.Or(l.Session, time.Hour)
+	l.Rate = cmp.Or(l.Rate, 1024)
+	l.Grace = cmp.Or(l.Grace, 30*time.Second)
 	return l
 }
 
@@ -106,42 +100,17 @@ func (s *Server) prepare() {
 // ln. Its error is that of ln, nil if ctx ended.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	s.prepare()
-	var sessions sync.WaitGroup
-	defer sessions.Wait()
-	stop := context.AfterFunc(ctx, func() { ln.Close() })
-	defer stop()
-	var pause time.Duration
-	for {
-		conn, err := ln.Accept()
-		if ctx.Err() != nil {
-			if err == nil {
-				conn.Close()
-			}
-			return nil
-		}
-		if errors.Is(err, net.ErrClosed) {
-			return fmt.Errorf("smtpd: accept: %w", err)
-		}
-		if err != nil {
-			// Out of descriptors, most likely: some come back as sessions end.
-			pause = min(2*pause+5*time.Millisecond, time.Second)
-			s.Log.Warn("accept", "error", err, "pause", pause)
-			select {
-			case <-ctx.Done():
-			case <-time.After(pause):
-			}
-			continue
-		}
-		pause = 0
-		sessions.Go(func() { s.ServeConn(ctx, conn) })
+	if err := serve.Connections(ctx, ln, s.Log, func(c net.Conn) { s.ServeConn(ctx, c) }); err != nil {
+		return fmt.Errorf("smtpd: %w", err)
 	}
+	return nil
 }
 
 // ServeConn serves one connection, and closes it.
 func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
 	s.prepare()
 	defer conn.Close()
-	peer := mail.Peer{Addr: addrOf(conn)}
+	peer := mail.Peer{Addr: serve.AddrOf(conn)}
 	place := limit.PlaceOf(peer.Addr, s.Limits.Trusted)
 	if !s.places.Enter(place) {
 		s.Log.Info("refused", "remote", peer.Addr, "status", smtp.ErrBusy.Status, "text", smtp.ErrBusy.Text)
@@ -164,29 +133,8 @@ func (s *Server) serve(ctx context.Context, conn net.Conn, peer mail.Peer) {
 			log.Error("panic", "value", fmt.Sprint(p), "stack", string(debug.Stack()))
 		}
 	}()
-	// What a session does is not undone half way when the server stops.
-	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
 	ses := newSession(s, conn, peer, log)
-	kill := make(chan struct{})
-	defer close(kill)
-	stop := context.AfterFunc(ctx, func() {
-		ses.interrupt()
-		select {
-		case <-kill:
-		case <-time.After(s.limits.Grace):
-			cancel()
-			conn.Close()
-		}
-	})
-	defer stop()
+	own, end := serve.Session(ctx, s.limits.Grace, ses.interrupt, func() { conn.Close() })
+	defer end()
 	ses.run(own)
-}
-
-func addrOf(conn net.Conn) netip.AddrPort {
-	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-		ap := a.AddrPort()
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-	}
-	return netip.AddrPort{}
 }
