@@ -2,7 +2,10 @@ package auth
 
 import (
 	"crypto/tls"
+	"net"
+	"strings"
 
+	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/sasl"
 )
 
@@ -15,4 +18,18 @@ func Binding(cs tls.ConnectionState) sasl.ChannelBinding {
 		return sasl.ChannelBinding{}
 	}
 	return sasl.ChannelBinding{Exporter: material}
+}
+
+// Protection gives what is known of the TLS of a connection, nil if it has none.
+func Protection(c net.Conn) (*mail.TLS, sasl.ChannelBinding) {
+	t, ok := c.(*tls.Conn)
+	if !ok {
+		return nil, sasl.ChannelBinding{}
+	}
+	cs := t.ConnectionState()
+	return &mail.TLS{
+		Version: strings.ReplaceAll(tls.VersionName(cs.Version), " ", ""),
+		Cipher:  tls.CipherSuiteName(cs.CipherSuite),
+		Server:  cs.ServerName,
+	}, Binding(cs)
 }

@@ -1,6 +1,6 @@
-// Package serve is what every daemon does with a listener: take its connections,
-// go on when they cannot be taken for a moment, and let those under way end when
-// the server stops.
+// Package serve is what daemons do with a listener and its connections: take
+// them, go on when they cannot be taken for a moment, give up on silent ones, and
+// let sessions end when the server stops.
 package serve
 
 import (

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,6 +101,44 @@ func TestSession(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestConn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		here, there := net.Pipe()
+		defer there.Close()
+		c := &Conn{Conn: here, Patience: time.Minute}
+		read := func() time.Duration {
+			start := time.Now()
+			if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Error(err)
+			}
+			return time.Since(start)
+		}
+		if d := read(); d != time.Minute || !c.Lost() {
+			t.Error("patience of", d)
+		}
+		c.Until = time.Now().Add(time.Second)
+		if d := read(); d != time.Second {
+			t.Error("goes on until", d)
+		}
+		c.Until = time.Time{}
+		time.AfterFunc(time.Second, c.Stop)
+		if d := read(); d != time.Second || !c.Stopped() {
+			t.Error("stopped after", d)
+		}
+		if d := read(); d != 0 {
+			t.Error("reads on after Stop")
+		}
+		go there.Read(make([]byte, 1))
+		if _, err := c.Write([]byte{1}); err != nil {
+			t.Error("does not write after Stop:", err)
+		}
+		start := time.Now()
+		if _, err := c.Write([]byte{1}); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != WriteTimeout {
+			t.Error(err, time.Since(start))
+		}
+	})
 }
 
 func TestSessionThatEnds(t *testing.T) {

@@ -97,7 +97,7 @@ func (s *session) waitForNews(ctx context.Context) error {
 			err = s.flush()
 		}
 		if err != nil {
-			s.conn.stop() // what waits for input ends at once
+			s.conn.Stop() // what waits for input ends at once
 			<-input
 			return err
 		}

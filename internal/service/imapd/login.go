@@ -2,7 +2,6 @@ package imapd
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"strings"
@@ -26,7 +25,7 @@ func (s *session) startTLS(ctx context.Context, c *imap.Command) error {
 	if err := s.enc.Flush(); err != nil {
 		return err
 	}
-	if err := s.conn.handshake(ctx, tls.Server(s.conn.Conn, s.srv.TLS)); err != nil {
+	if err := s.conn.Secure(ctx, s.srv.TLS); err != nil {
 		s.log.Debug("TLS handshake", "error", err)
 		return errLogout
 	}
@@ -95,7 +94,7 @@ func (s *session) welcome(ctx context.Context, id sasl.Identity) error {
 	s.entered, s.admin, s.without = true, a.Admin, strings.Fields(a.Without)
 	s.peer.Account, s.peer.Login = id.Account, id.Login
 	s.dec.Limits = imap.LimitsAfterLogin
-	s.conn.until = time.Time{}
+	s.conn.Until = time.Time{}
 	s.log = s.log.With("account", id.Account)
 	s.log.Info("loggedIn", "protocol", "imap", "login", id.Login.String(), "tls", s.peer.TLS != nil)
 	s.code, s.text = imap.CodeCapability(s.capabilities()), "logged in"

@@ -85,7 +85,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 	s.prepare()
 	defer nc.Close()
-	c := &conn{Conn: nc, patience: commandTimeout}
+	c := &serve.Conn{Conn: nc, Patience: commandTimeout}
 	addr := serve.AddrOf(nc)
 	place := limit.PlaceOf(addr, s.Limits.Trusted)
 	if !s.places.Enter(place) {
@@ -99,7 +99,7 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 }
 
 // refuse turns a connection away that is one too many.
-func (s *Server) refuse(c *conn, addr netip.AddrPort) {
+func (s *Server) refuse(c *serve.Conn, addr netip.AddrPort) {
 	s.Log.Info("refused", "remote", addr, "text", "too many connections")
 	if !s.ImplicitTLS {
 		imap.NewEncoder(c).Status("*", imap.BYE, imap.CodeLimit, "too many connections").Flush()
@@ -108,12 +108,12 @@ func (s *Server) refuse(c *conn, addr netip.AddrPort) {
 
 // begin makes a session, under TLS if it has to be; nil if that fails. It runs
 // apart since a handshake needs much stack, which the session would keep.
-func (s *Server) begin(ctx context.Context, c *conn, addr netip.AddrPort) *session {
+func (s *Server) begin(ctx context.Context, c *serve.Conn, addr netip.AddrPort) *session {
 	made := make(chan *session, 1)
 	go func() {
 		defer close(made)
 		if s.ImplicitTLS {
-			if err := c.handshake(ctx, tls.Server(c.Conn, s.TLS)); err != nil {
+			if err := c.Secure(ctx, s.TLS); err != nil {
 				s.Log.Debug("TLS handshake", "remote", addr, "error", err)
 				return
 			}
@@ -126,7 +126,7 @@ func (s *Server) begin(ctx context.Context, c *conn, addr netip.AddrPort) *sessi
 // serve runs a session until it or ctx ends.
 func (s *Server) serve(ctx context.Context, ses *session) {
 	defer ses.leave()
-	own, end := serve.Session(ctx, s.limits.Grace, ses.conn.stop, func() { ses.conn.Close() })
+	own, end := serve.Session(ctx, s.limits.Grace, ses.conn.Stop, func() { ses.conn.Close() })
 	defer end()
 	ses.run(own)
 }

@@ -11,7 +11,9 @@ import (
 	"runtime/debug"
 	"time"
 
+	"posthaste/internal/agent/auth"
 	"posthaste/internal/base/mail"
+	"posthaste/internal/base/serve"
 	"posthaste/internal/proto/imap"
 	"posthaste/internal/proto/sasl"
 )
@@ -21,7 +23,7 @@ import (
 // waits, another one reads from the decoder.
 type session struct {
 	srv        *Server
-	conn       *conn
+	conn       *serve.Conn
 	dec        *imap.Decoder
 	enc        *imap.Encoder
 	peer       mail.Peer
@@ -179,7 +181,7 @@ var commands = map[string]command{
 	"UID MOVE":     {inMailbox, tellResult, (*session).move},
 }
 
-func newSession(srv *Server, c *conn, addr netip.AddrPort) *session {
+func newSession(srv *Server, c *serve.Conn, addr netip.AddrPort) *session {
 	id := mail.NewTraceID(time.Now()).String()
 	s := &session{srv: srv, conn: c, peer: mail.Peer{Addr: addr}, log: srv.Log.With("session", id, "remote", addr)}
 	s.anonymous = s.log
@@ -194,14 +196,14 @@ func newSession(srv *Server, c *conn, addr netip.AddrPort) *session {
 
 // secured notes whether the connection is under TLS now.
 func (s *session) secured() {
-	s.peer.TLS, s.binding = s.conn.tlsState()
+	s.peer.TLS, s.binding = auth.Protection(s.conn.Conn)
 }
 
 // run greets the client, waits for its commands and has them done. It stays
 // shallow: what needs a deep stack runs in apart, so that a session which waits
 // keeps a small one.
 func (s *session) run(ctx context.Context) {
-	s.conn.until = time.Now().Add(loginTimeout)
+	s.conn.Until = time.Now().Add(loginTimeout)
 	err := s.apart(s.greet)
 	for err == nil {
 		if s.news != nil {
@@ -234,7 +236,7 @@ func (s *session) apart(fn func() error) error {
 
 func (s *session) greet() error {
 	s.enc.Status("*", imap.OK, imap.CodeCapability(s.capabilities()), "Posthaste is ready")
-	s.conn.patience = idleTimeout
+	s.conn.Patience = idleTimeout
 	return s.flush()
 }
 
@@ -242,7 +244,7 @@ func (s *session) greet() error {
 // pipelined commands leave together, but never later than we begin to wait.
 func (s *session) commands(ctx context.Context) error {
 	for {
-		s.conn.patience = commandTimeout
+		s.conn.Patience = commandTimeout
 		err := s.next(ctx)
 		if err == nil {
 			err = s.flushIfQuiet()
@@ -257,7 +259,7 @@ func (s *session) commands(ctx context.Context) error {
 			return err
 		}
 		if s.dec.Buffered() == 0 || s.idling != nil {
-			s.conn.patience = idleTimeout
+			s.conn.Patience = idleTimeout
 			return s.flush()
 		}
 	}
@@ -285,7 +287,7 @@ func (s *session) farewell(ctx context.Context, err error) {
 		s.enc.Flush()
 	case isEnding:
 		s.bye(end.code, end.text)
-	case ctx.Err() != nil || s.conn.stopped.Load():
+	case ctx.Err() != nil || s.conn.Stopped():
 		s.bye(imap.CodeUnavailable, "the server is shutting down")
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		s.bye("", "you were silent for too long")
@@ -365,7 +367,7 @@ func (s *session) do(ctx context.Context, c *imap.Command, cmd command) error {
 	if err == nil {
 		err = cmd.run(s, ctx, c)
 	}
-	if fatal(err) || err != nil && s.conn.lost.Load() {
+	if fatal(err) || err != nil && s.conn.Lost() {
 		return err
 	}
 	return s.complete(ctx, c, cmd.rule, err)

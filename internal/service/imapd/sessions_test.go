@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"posthaste/internal/base/serve"
 	"posthaste/internal/store/mailbox"
 )
 
@@ -145,7 +146,7 @@ func TestSlowReader(t *testing.T) {
 		c.say("a LOGIN ada@example.org sesame\r\nb SELECT INBOX\r\nc FETCH 1 BODY.PEEK[]\r\n")
 		start := time.Now()
 		<-done
-		if d := time.Since(start); d > 2*writeTimeout {
+		if d := time.Since(start); d > 2*serve.WriteTimeout {
 			t.Errorf("the session went on for %v", d)
 		}
 		client.Close()

@@ -21,7 +21,7 @@ func (s *session) unauthenticate(context.Context, *imap.Command) error {
 	s.entered, s.admin = false, false
 	s.peer.Account, s.peer.Login = 0, mail.Address{}
 	s.dec.Limits = imap.LimitsBeforeLogin
-	s.conn.until = time.Now().Add(loginTimeout)
+	s.conn.Until = time.Now().Add(loginTimeout)
 	s.log = s.anonymous
 	s.code = imap.CodeCapability(s.capabilities())
 	return nil

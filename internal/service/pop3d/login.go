@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"posthaste/internal/agent/auth"
 	"posthaste/internal/proto/pop3"
 	"posthaste/internal/proto/sasl"
 	"posthaste/internal/store/maildrop"
@@ -77,12 +78,12 @@ func (s *session) stls(ctx context.Context, _ pop3.Command) error {
 	if err := s.flush(); err != nil {
 		return err
 	}
-	if err := s.conn.handshake(ctx, s.srv.TLS); err != nil {
+	if err := s.conn.Secure(ctx, s.srv.TLS); err != nil {
 		s.log.Debug("TLS handshake", "error", err)
 		return &ending{}
 	}
 	s.r.Reset(s.conn)
-	s.peer.TLS, s.binding = s.conn.tlsState()
+	s.peer.TLS, s.binding = auth.Protection(s.conn.Conn)
 	return nil
 }
 
@@ -186,7 +187,7 @@ func (s *session) welcome(ctx context.Context, id sasl.Identity) error {
 	s.drop = d
 	s.srv.Drops.came(id.Account, device, s.srv.LoginDelay)
 	s.peer.Account, s.peer.Login = id.Account, id.Login
-	s.conn.until = time.Time{}
+	s.conn.Until = time.Time{}
 	s.log = s.log.With("account", id.Account)
 	s.log.Info("loggedIn", "protocol", "pop3", "login", id.Login.String(), "tls", s.peer.TLS != nil)
 	return s.ok("welcome")

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"posthaste/internal/base/mail"
+	"posthaste/internal/base/serve"
 	"posthaste/internal/engine/blob/memblob"
 	"posthaste/internal/engine/kv"
 	"posthaste/internal/engine/kv/memkv"
@@ -537,7 +538,7 @@ func TestSlowReader(t *testing.T) {
 		begin := time.Now()
 		c.say("RETR 1")
 		<-c.done
-		if d := time.Since(begin); d != writeTimeout {
+		if d := time.Since(begin); d != serve.WriteTimeout {
 			t.Errorf("left after %v", d)
 		}
 	})

@@ -80,7 +80,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 // ServeConn serves one connection, and closes it.
 func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 	s.prepare()
-	c := &conn{Conn: nc}
+	c := &serve.Conn{Conn: nc}
 	defer c.Close()
 	addr := serve.AddrOf(nc)
 	place := limit.PlaceOf(addr, s.Limits.Trusted)
@@ -93,7 +93,7 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 	}
 	defer s.places.Leave(place)
 	if s.ImplicitTLS {
-		if err := c.handshake(ctx, s.TLS); err != nil {
+		if err := c.Secure(ctx, s.TLS); err != nil {
 			s.Log.Debug("TLS handshake", "remote", addr, "error", err)
 			return
 		}
@@ -103,7 +103,7 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 
 // serve is the root of a session: a panic ends that session only.
 func (s *Server) serve(ctx context.Context, ses *session) {
-	own, end := serve.Session(ctx, s.limits.Grace, ses.conn.stop, func() { ses.conn.Close() })
+	own, end := serve.Session(ctx, s.limits.Grace, ses.conn.Stop, func() { ses.conn.Close() })
 	defer end()
 	defer func() {
 		if p := recover(); p != nil {

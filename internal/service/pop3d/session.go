@@ -10,7 +10,9 @@ import (
 	"sync"
 	"time"
 
+	"posthaste/internal/agent/auth"
 	"posthaste/internal/base/mail"
+	"posthaste/internal/base/serve"
 	"posthaste/internal/proto/pop3"
 	"posthaste/internal/proto/sasl"
 )
@@ -18,7 +20,7 @@ import (
 // A session is one connection. It belongs to one goroutine.
 type session struct {
 	srv     *Server
-	conn    *conn
+	conn    *serve.Conn
 	r       *pop3.Reader
 	out     *[]byte // answers not yet sent; nil while there are none
 	peer    mail.Peer
@@ -64,16 +66,16 @@ var buffers = sync.Pool{New: func() any {
 	return &b
 }}
 
-func newSession(srv *Server, c *conn, addr netip.AddrPort) *session {
+func newSession(srv *Server, c *serve.Conn, addr netip.AddrPort) *session {
 	id := mail.NewTraceID(time.Now()).String()
 	s := &session{srv: srv, conn: c, r: pop3.NewReader(c), peer: mail.Peer{Addr: addr}, log: srv.Log.With("session", id, "remote", addr)}
-	s.peer.TLS, s.binding = c.tlsState()
+	s.peer.TLS, s.binding = auth.Protection(c.Conn)
 	return s
 }
 
 // run greets the client and does its commands.
 func (s *session) run(ctx context.Context) {
-	s.conn.until = time.Now().Add(loginTimeout)
+	s.conn.Until = time.Now().Add(loginTimeout)
 	s.ok("Posthaste is ready")
 	for {
 		if err := s.next(ctx); err != nil {
@@ -90,7 +92,7 @@ func (s *session) farewell(err error) {
 	case isEnding && end.last != nil:
 		s.say(pop3.AppendErr(s.begin(), end.last.code, end.last.text))
 	case isEnding:
-	case s.conn.stopped.Load():
+	case s.conn.Stopped():
 		s.say(pop3.AppendErr(s.begin(), pop3.Temporary, "the server is shutting down"))
 	case errors.Is(err, pop3.ErrFlood):
 		s.say(pop3.AppendErr(s.begin(), "", "I cannot follow you any longer"))
@@ -122,7 +124,7 @@ func (s *session) next(ctx context.Context) error {
 	if err := s.wait(); err != nil {
 		return err
 	}
-	s.conn.patience = lineTimeout
+	s.conn.Patience = lineTimeout
 	line, err := s.r.Line()
 	if err == pop3.ErrLineTooLong {
 		return s.refuse(err)
@@ -162,13 +164,13 @@ func (s *session) wait() error {
 	if err := s.flush(); err != nil {
 		return err
 	}
-	s.conn.patience = busyTimeout
+	s.conn.Patience = busyTimeout
 	err := s.r.Wait()
-	if !errors.Is(err, os.ErrDeadlineExceeded) || s.conn.stopped.Load() {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || s.conn.Stopped() {
 		return err
 	}
 	s.release()
-	s.conn.patience = idleTimeout - busyTimeout
+	s.conn.Patience = idleTimeout - busyTimeout
 	return s.r.Wait()
 }
 
