@@ -218,9 +218,11 @@ func (h *House) Check() {
 			h.T.Errorf("%s: %s", h.Hostname, w)
 		}
 	}
+	people, err := h.Directory.Check(ctx)
+	h.must(err)
 	wrong, err := h.Queue.Check(ctx)
 	h.must(err)
-	for _, w := range wrong {
+	for _, w := range append(people, wrong...) {
 		h.T.Errorf("%s: %s", h.Hostname, w)
 	}
 	for _, it := range h.Items() {

@@ -129,6 +129,10 @@ func (a *Agent) Check(ctx context.Context, say func(string), progress func(done,
 		}
 	}
 	progress(len(accts), len(accts))
+	people, err := a.Directory.Check(ctx)
+	if err != nil {
+		return fmt.Errorf("check: %w", err)
+	}
 	wrong, err := a.Queue.Check(ctx)
 	if err != nil {
 		return fmt.Errorf("check: %w", err)
@@ -141,7 +145,7 @@ func (a *Agent) Check(ctx context.Context, say func(string), progress func(done,
 	if err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
-	for _, w := range slices.Concat(wrong, more, told) {
+	for _, w := range slices.Concat(people, wrong, more, told) {
 		say(w)
 	}
 	return a.queued(ctx, say)
