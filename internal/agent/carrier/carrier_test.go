@@ -1,6 +1,7 @@
 package carrier
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -260,20 +261,29 @@ func script(t *testing.T, say map[string]string) *Server {
 	go func() {
 		defer server.Close()
 		fmt.Fprint(server, "* OK [CAPABILITY IMAP4rev1] ready\r\n")
-		buf := make([]byte, 1<<16)
+		in := bufio.NewReader(server)
 		for {
-			n, err := server.Read(buf)
+			line, err := in.ReadString('\n')
+			last, _, _ := strings.Cut(line, " ")
+			for n := 0; err == nil && strings.HasSuffix(line, "+}\r\n"); { // literals belong to the command
+				fmt.Sscanf(line[strings.LastIndexByte(line, '{'):], "{%d+}", &n)
+				if _, err = in.Discard(n); err == nil {
+					line, err = in.ReadString('\n')
+				}
+				line = "TAGGED " + line
+			}
 			if err != nil {
 				return
 			}
-			for line := range bytes.Lines(buf[:n]) {
-				tag, command, _ := strings.Cut(strings.TrimSpace(string(line)), " ")
-				answer, ok := say[command]
-				if !ok {
-					answer = "TAG OK done\r\n"
-				}
-				fmt.Fprint(server, strings.ReplaceAll(answer, "TAG", tag))
+			tag, command, _ := strings.Cut(strings.TrimSpace(line), " ")
+			if tag == "TAGGED" {
+				tag = last
 			}
+			answer, ok := say[command]
+			if !ok {
+				answer = "TAG OK done\r\n"
+			}
+			fmt.Fprint(server, strings.ReplaceAll(answer, "TAG", tag))
 		}
 	}()
 	return &Server{Host: "old.example", Security: "none", User: "ada", Password: "x\"y", Dial: func(context.Context, string, string) (net.Conn, error) { return client, nil }}
