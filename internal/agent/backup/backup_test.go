@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -157,12 +158,13 @@ func TestNotOurs(t *testing.T) {
 func TestSchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &Repository{Dir: t.TempDir() + "/b"}
-		made, broken := 0, true
+		var made atomic.Int32
+		var works atomic.Bool
 		s := &Schedule{Repository: r, Every: 24 * time.Hour, Keep: 3, Log: slog.New(slog.DiscardHandler), Make: func(ctx context.Context, r *Repository) (Written, error) {
-			if broken {
+			if !works.Load() {
 				return Written{}, errors.New("no room")
 			}
-			made++
+			made.Add(1)
 			return r.Create(ctx, time.Now(), "v", nil, Cache{})
 		}}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -171,14 +173,14 @@ func TestSchedule(t *testing.T) {
 		if st := s.State(time.Now()); st.Failed != "no room" || !st.Late {
 			t.Errorf("%+v", st)
 		}
-		broken = false
+		works.Store(true)
 		time.Sleep(time.Hour)
-		if st := s.State(time.Now()); st.Failed != "" || st.Late || st.Kept != 1 || made != 1 {
+		if st := s.State(time.Now()); st.Failed != "" || st.Late || st.Kept != 1 || made.Load() != 1 {
 			t.Errorf("%+v", st)
 		}
 		time.Sleep(10 * 24 * time.Hour)
-		if st := s.State(time.Now()); st.Kept != 3 || made != 11 {
-			t.Errorf("%d made, %+v", made, st)
+		if st := s.State(time.Now()); st.Kept != 3 || made.Load() != 11 {
+			t.Errorf("%d made, %+v", made.Load(), st)
 		}
 		cancel()
 		synctest.Wait()
