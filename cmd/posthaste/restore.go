@@ -121,24 +121,31 @@ func (s *keptMail) Folders(ctx context.Context) (out []carrier.Folder, err error
 	return out, err
 }
 
-// here gives the UIDs that are still where they were.
-func (s *keptMail) here(ctx context.Context, validity uint32) (set mail.UIDSet, err error) {
+// what is what tells a message from another that has its UID: an account that was
+// removed and made anew within a second has the UIDVALIDITY of the old one.
+type what struct {
+	size, date int64
+}
+
+func whatOf(p admind.Parcel) what { return what{p.Size, p.Date.Unix()} }
+
+// here gives the messages that are still where they were.
+func (s *keptMail) here(ctx context.Context, validity uint32) (map[string]what, error) {
 	list, err := s.now.Mailboxes(ctx, s.address)
 	if err != nil {
-		return set, err
+		return nil, err
 	}
 	for _, m := range list {
 		if m.UIDValidity != validity {
 			continue
 		}
-		err := s.now.Listing(ctx, s.address, m.ID, func(p admind.Parcel) error {
-			uid, err := strconv.ParseUint(p.ID, 10, 32)
-			set.Add(mail.UID(uid))
-			return err
+		found := map[string]what{}
+		return found, s.now.Listing(ctx, s.address, m.ID, func(p admind.Parcel) error {
+			found[p.ID] = whatOf(p)
+			return nil
 		})
-		return set, err
 	}
-	return set, nil
+	return nil, nil
 }
 
 // List is as of carrier.Source.
@@ -150,9 +157,8 @@ func (s *keptMail) List(ctx context.Context, f *carrier.Folder, each func([]carr
 	}
 	var list []carrier.Message
 	err = s.old.Listing(ctx, s.address, box.ID, func(p admind.Parcel) error {
-		uid, err := strconv.ParseUint(p.ID, 10, 32)
-		if err != nil || here.Contains(mail.UID(uid)) || s.id != "" && p.MessageID != s.id {
-			return err
+		if at, ok := here[p.ID]; ok && at == whatOf(p) || s.id != "" && p.MessageID != s.id {
+			return nil
 		}
 		list = append(list, carrier.Message{ID: p.ID, Flags: p.Flags, Date: p.Date, UIDL: p.UIDL, Size: p.Size})
 		if len(list) == 500 {
