@@ -306,7 +306,7 @@ func items(m Mail, rcpts []mail.Recipient) []queue.Item {
 			bytes = append(bytes, 0)
 			env := m.Envelope
 			env.Recipients = nil
-			it := queue.Item{Envelope: env, Domain: d, Prefix: m.Trace, Queued: m.Release}
+			it := queue.Item{Envelope: env, Domain: d, Prefix: m.Trace, Queued: m.Release, Role: byte(m.Mailbox)}
 			it.Next = m.Release
 			out = append(out, it)
 		}

@@ -8,6 +8,7 @@ import (
 	"posthaste/internal/agent/mda"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/store/body"
+	"posthaste/internal/store/mailbox"
 	"posthaste/internal/store/queue"
 )
 
@@ -27,5 +28,5 @@ func (l *Local) Carry(ctx context.Context, it queue.Item, b *body.Reader) ([]mai
 		return nil, fmt.Errorf("mta: %w", err)
 	}
 	defer st.Close()
-	return l.Delivery.Try(ctx, mda.Mail{Envelope: it.Envelope, Body: st, Trace: it.Prefix, From: &it})
+	return l.Delivery.Try(ctx, mda.Mail{Envelope: it.Envelope, Body: st, Trace: it.Prefix, Mailbox: mailbox.Role(it.Role), From: &it})
 }

@@ -7,9 +7,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"posthaste/internal/agent/mda"
 	"posthaste/internal/agent/msa"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/smtp"
+	"posthaste/internal/store/mailbox"
 	"posthaste/test/house"
 )
 
@@ -56,6 +58,24 @@ func TestRelease(t *testing.T) {
 		synctest.Wait()
 		if got := w.reports(); len(got) == 0 || !strings.Contains(got[len(got)-1], "| failed |") && !strings.Contains(strings.Join(got, " "), "failed") {
 			t.Errorf("at the end: %q", got)
+		}
+	})
+}
+
+// What is for the junk mailbox goes there also by way of the queue.
+func TestReleaseToJunk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.run(w.agent)
+		env := mail.Envelope{Trace: mail.NewTraceID(time.Now()), Sender: house.Address("x@b.example"), Recipients: []mail.Recipient{{Address: house.Address("ada@a.example")}}}
+		m := mda.Mail{Envelope: env, Body: w.Stage(text), Mailbox: mailbox.JunkRole, Release: time.Now().Add(time.Minute)}
+		if err := w.Delivery.Deliver(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if n, in := len(w.Box("ada@a.example", "Junk")), len(w.Inbox("ada@a.example")); n != 1 || in != 0 {
+			t.Errorf("%d in Junk, %d in INBOX", n, in)
 		}
 	})
 }

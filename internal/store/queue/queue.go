@@ -71,6 +71,9 @@ type Item struct {
 	Body     body.Ref
 	Prefix   []byte // trace fields in front of the body
 	Queued   time.Time
+	// Role is that of the mailbox that it goes to at people here, as the mailbox
+	// store numbers them; 0 is the inbox.
+	Role byte
 	State
 }
 

@@ -121,6 +121,7 @@ func TestRow(t *testing.T) {
 		it.Envelope.Recipients[1].Notify, it.Envelope.Recipients[1].ORCPT = mail.NotifySuccess|mail.NotifyDelay, "rfc822;first@c.example"
 		it.Envelope.Return, it.Envelope.EnvelopeID = mail.ReturnFull, "QQ314159"
 		it.Prefix = []byte("Received: x\r\n")
+		it.Role = 5
 		it.Body = body.Ref{Inline: []byte("body"), Size: 17}
 		it.State = State{Attempts: 3, Next: time.Now().Add(time.Hour).Truncate(time.Millisecond), Warned: true, Text: "later", Remote: "mx", Status: mail.Status{Class: 4, Subject: 2, Detail: 1}}
 		it.ID = b.put(it)

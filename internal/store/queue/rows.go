@@ -46,6 +46,7 @@ const (
 	wishReturn     = 2
 	wishNotify     = 3 // a byte for each recipient
 	wishOriginals  = 4 // a string for each recipient
+	wishRole       = 5
 )
 
 // appendWishes writes what the sender asked for.
@@ -59,6 +60,9 @@ func (it *Item) appendWishes(b []byte) []byte {
 	}
 	if e.Return != mail.ReturnUnsaid {
 		wish(wishReturn, string([]byte{byte(e.Return)}))
+	}
+	if it.Role != 0 {
+		wish(wishRole, string([]byte{it.Role}))
 	}
 	var notify, originals []byte
 	asked, named := false, false
@@ -87,6 +91,8 @@ func (it *Item) decodeWishes(d *kv.Decoder, rcpts []mail.Recipient) {
 			it.Envelope.EnvelopeID = string(value)
 		case kind == wishReturn && len(value) == 1:
 			it.Envelope.Return = mail.Return(value[0])
+		case kind == wishRole && len(value) == 1:
+			it.Role = value[0]
 		case kind == wishNotify && len(value) == len(rcpts):
 			for i := range rcpts {
 				rcpts[i].Notify = mail.Notify(value[i])
