@@ -40,6 +40,9 @@ type filtering struct {
 	conn net.Conn
 	s    *milter.Session
 	junk string // why it is junk; empty if it is not
+	// over: there is nothing more to ask; failed is what the client hears then.
+	over   bool
+	failed error
 }
 
 // filter asks the filters about a recipient; before the first, about who brings the
@@ -74,19 +77,18 @@ func (t *transaction) filter(ctx context.Context, to mail.Address) error {
 // run asks a filter, if there still is something to ask, and gives what the client
 // hears of it.
 func (x *filtering) run(a *Agent, ask func() (milter.Verdict, error)) error {
-	if x.f.Dial == nil {
-		return nil
+	if x.over {
+		return x.failed
 	}
 	v, err := ask()
 	switch {
 	case err != nil:
 		a.Log.Warn("a filter fails", "filter", x.f.Address, "error", err)
 		x.close()
-		x.f.Dial = nil
-		if x.f.Optional {
-			return nil
+		if x.over = true; !x.f.Optional {
+			x.failed = errFilter
 		}
-		return errFilter
+		return x.failed
 	case v.Refusal != nil:
 		return v.Refusal
 	case v.Decision == milter.Discard:

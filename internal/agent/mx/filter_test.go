@@ -162,6 +162,28 @@ func TestFilter(t *testing.T) {
 
 const filterText = "From: x@y.example\r\nSubject: hello\r\nX-Two: 1\r\nx-two: 2\r\n\r\nHello.\r\n"
 
+// A filter that has failed at one recipient is not passed over at the next.
+func TestFilterStaysFailed(t *testing.T) {
+	for _, c := range []struct {
+		optional bool
+		want     string
+	}{{false, "4.7.1"}, {true, ""}} {
+		h, _ := newHouse(t)
+		h.MX.Log = slog.New(slog.DiscardHandler)
+		h.MX.Filters = []mx.Filter{{Dial: milter{'R': frame('z', "")}.dial(nil), Optional: c.optional}}
+		tx, err := h.MX.Begin(t.Context(), peer, house.Address("x@y.example"), smtp.MailParams{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, to := range []string{"ada@a.example", "bob@a.example", "ada@a.example"} {
+			if err := tx.Rcpt(t.Context(), house.Address(to), smtp.RcptParams{}); status(err) != c.want {
+				t.Errorf("optional %v: recipient %d: %v, want %q", c.optional, i+1, err, c.want)
+			}
+		}
+		tx.Reset(t.Context())
+	}
+}
+
 // TestFilterHears: each stage, with what belongs to it.
 func TestFilterHears(t *testing.T) {
 	h, _ := newHouse(t)
