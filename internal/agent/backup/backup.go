@@ -4,6 +4,7 @@
 // # The folder
 //
 //	FORMAT                "1"
+//	LOCK                  held by who writes or prunes
 //	data/ab/ab12…         a piece of a file, named by the SHA-256 of its bytes
 //	generations/TIME      what a generation consists of, JSON: see Manifest
 //	generations/TIME.use  the names of its pieces, a line each
@@ -30,6 +31,8 @@ import (
 	"time"
 
 	"filippo.io/age"
+
+	"posthaste/internal/engine/dir"
 )
 
 // pieceSize is what a piece has at most: large files are cut, so that of a pack
@@ -106,6 +109,11 @@ func (r *Repository) Create(ctx context.Context, now time.Time, version string, 
 	if err := r.begin(); err != nil {
 		return w, err
 	}
+	lock, err := r.hold()
+	if err != nil {
+		return w, err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
 	m := Manifest{Created: now.UTC().Truncate(time.Second), Version: version}
 	next := Cache{}
 	for _, f := range files {
@@ -122,6 +130,18 @@ func (r *Repository) Create(ctx context.Context, now time.Time, version string, 
 	w.Files, w.Bytes = len(m.Files), m.Bytes()
 	w.Generation, err = r.commit(&m)
 	return w, err
+}
+
+// ErrBusy says that somebody else writes to the repository, or prunes it: what one
+// has just written and not yet named in a generation, the other would let go.
+var ErrBusy = errors.New("backup: another backup or prune is at work there; try again when it is done")
+
+func (r *Repository) hold() (io.Closer, error) {
+	lock, err := dir.Hold(filepath.Join(r.Dir, "LOCK"))
+	if err == nil && lock == nil {
+		err = ErrBusy
+	}
+	return lock, err
 }
 
 // begin makes the folder, or looks whether it is ours.
@@ -319,6 +339,14 @@ func Time(generation string) (time.Time, error) { return time.Parse(timeForm, ge
 
 // Prune forgets all generations but the last keep, and what only they used.
 func (r *Repository) Prune(keep int) (forgotten int, freed int64, err error) {
+	if _, err := r.Generations(); err != nil {
+		return 0, 0, err
+	}
+	lock, err := r.hold()
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
 	all, err := r.Generations()
 	if err != nil {
 		return 0, 0, err

@@ -154,6 +154,58 @@ func TestNotOurs(t *testing.T) {
 	}
 }
 
+// TestBusy: nobody prunes what another is writing, or writes beside him.
+func TestBusy(t *testing.T) {
+	r := &Repository{Dir: t.TempDir() + "/b"}
+	f := file(t, t.TempDir()+"/x", "text")
+	if _, err := r.Create(t.Context(), time.Now(), "v", []File{f}, Cache{}); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := r.hold()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Create(t.Context(), time.Now(), "v", []File{f}, Cache{}); !errors.Is(err, ErrBusy) {
+		t.Errorf("a second writer: %v", err)
+	}
+	if _, _, err := r.Prune(1); !errors.Is(err, ErrBusy) {
+		t.Errorf("prune: %v", err)
+	}
+	lock.Close()
+	if _, _, err := r.Prune(1); err != nil {
+		t.Error(err)
+	}
+	if _, err := r.Create(t.Context(), time.Now(), "v", []File{f}, Cache{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestWrongClock: a generation that is dated later than now does not make backups
+// come one after the other without end.
+func TestWrongClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &Repository{Dir: t.TempDir() + "/b"}
+		if _, err := r.Create(t.Context(), time.Now().Add(365*24*time.Hour), "v", nil, Cache{}); err != nil {
+			t.Fatal(err)
+		}
+		var made atomic.Int32
+		s := &Schedule{Repository: r, Every: 24 * time.Hour, Log: slog.New(slog.DiscardHandler), Make: func(ctx context.Context, r *Repository) (Written, error) {
+			if made.Add(1) > 100 {
+				<-ctx.Done()
+			}
+			return r.Create(ctx, time.Now(), "v", nil, Cache{})
+		}}
+		ctx, cancel := context.WithCancel(t.Context())
+		go s.Run(ctx)
+		time.Sleep(3*24*time.Hour + time.Hour)
+		if n := made.Load(); n != 4 {
+			t.Errorf("%d backups in three days", n)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
 // TestSchedule: one a day, what fails is tried again soon, and told.
 func TestSchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

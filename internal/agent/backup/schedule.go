@@ -55,6 +55,8 @@ func (s *Schedule) Run(ctx context.Context) error {
 			if err := s.once(ctx); err != nil && ctx.Err() == nil {
 				s.Log.Error("backup", "directory", s.Repository.Dir, "error", err)
 				wait = min(s.Every, retry)
+			} else {
+				wait = s.Every // also if a clock that was wrong has dated the last one later
 			}
 		}
 		t := time.NewTimer(wait)

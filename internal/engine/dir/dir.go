@@ -71,6 +71,23 @@ func Open(path string) (*Dir, error) {
 	return d, nil
 }
 
+// Hold takes the lock on a file, which is made if it does not exist, for as long
+// as it is not closed. It gives nil if another has it.
+func Hold(path string) (io.Closer, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	ok, err := flock(f)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
+	}
+	if !ok {
+		return nil, f.Close()
+	}
+	return f, nil
+}
+
 // Path gives the folder, or what stands in it by this name.
 func (d *Dir) Path(elem ...string) string {
 	return filepath.Join(append([]string{d.path}, elem...)...)
