@@ -57,7 +57,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	r.out = p[:0]
+	r.out = p[:0:len(p)] // room looks at the capacity
 	for len(r.out) < len(p) && r.err == nil {
 		err := r.step(r)
 		if err == errMore {

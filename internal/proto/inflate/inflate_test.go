@@ -154,3 +154,17 @@ func BenchmarkInflate(b *testing.B) {
 		io.Copy(io.Discard, NewReader(bytes.NewReader(data)))
 	}
 }
+
+// TestReadsNoMore: what lies behind a slice is not the Reader's.
+func TestReadsNoMore(t *testing.T) {
+	var packed bytes.Buffer
+	w, _ := flate.NewWriter(&packed, 9)
+	w.Write(bytes.Repeat([]byte("0123456789"), 100))
+	w.Close()
+	r := NewReader(&packed)
+	buf := make([]byte, 100)
+	n, err := r.Read(buf[:7])
+	if n > 7 || err != nil || !bytes.Equal(buf[7:], make([]byte, 93)) {
+		t.Errorf("%d bytes into 7, %q, %v", n, buf, err)
+	}
+}
