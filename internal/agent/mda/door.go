@@ -20,7 +20,7 @@ type Door struct {
 
 // Begin opens a mail transaction.
 func (d *Door) Begin(_ context.Context, peer mail.Peer, from mail.Address, p smtp.MailParams) (smtp.Transaction, error) {
-	env := mail.Envelope{Trace: mail.NewTraceID(time.Now()), Sender: from, UTF8: p.UTF8, EightBit: p.EightBit, Return: p.Return, EnvelopeID: p.EnvelopeID}
+	env := p.Envelope(mail.NewTraceID(time.Now()), from)
 	return &doorTransaction{d: d, peer: peer, env: env}, nil
 }
 

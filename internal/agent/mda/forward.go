@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"posthaste/internal/base/mail"
@@ -140,6 +141,10 @@ func (a *Agent) leaving(ctx context.Context, m Mail, remote []away) ([]queue.Ite
 	if len(remote) == 0 {
 		return nil, nil
 	}
+	var err error
+	if m.Envelope.AnyTLS, err = m.anyTLS(); err != nil {
+		return nil, err
+	}
 	if m.Sign != nil {
 		fields, err := m.Sign(ctx)
 		if err != nil {
@@ -176,6 +181,19 @@ func (a *Agent) leaving(ctx context.Context, m Mail, remote []away) ([]queue.Ite
 		out = append(out, items(on, by[via])...)
 	}
 	return out, nil
+}
+
+// anyTLS tells whether the author says that it need not travel protected. RFC 8689 §3
+func (m *Mail) anyTLS() (bool, error) {
+	if m.Envelope.RequireTLS {
+		return false, nil
+	}
+	header, err := Header(m.Body)
+	if err != nil {
+		return false, fmt.Errorf("mda: %v: read the header: %w", m.Envelope.Trace, err)
+	}
+	f, ok := message.Find(header, "tls-required")
+	return ok && strings.EqualFold(f.Text(), "no"), nil
 }
 
 // again makes the items for steps that are tried later.

@@ -45,6 +45,9 @@ func (rp *Reporter) Report(ctx context.Context, ab About, now time.Time) (queue.
 		EnvelopeID: ab.Envelope.EnvelopeID, Trace: ab.Envelope.Trace, Arrival: ab.Envelope.Trace.Time(), UTF8: ab.Envelope.UTF8,
 		Recipients: ab.Recipients, Original: ab.Original, Size: ab.Size, Return: ab.Envelope.Return,
 	}
+	if ab.Envelope.RequireTLS { // no more of it than must be. RFC 8689 §5
+		r.Return = mail.ReturnHeader
+	}
 	text, err := r.Bytes()
 	if err != nil && r.Original != nil {
 		// A message that cannot be read any more must not keep its sender from
@@ -65,7 +68,7 @@ func (rp *Reporter) Report(ctx context.Context, ab About, now time.Time) (queue.
 	if err != nil {
 		return queue.Item{}, fmt.Errorf("mda: report: %w", err)
 	}
-	env := mail.Envelope{Trace: id, Recipients: []mail.Recipient{{Address: ab.Envelope.Sender}}, UTF8: r.NeedsUTF8()}
+	env := mail.Envelope{Trace: id, Recipients: []mail.Recipient{{Address: ab.Envelope.Sender}}, UTF8: r.NeedsUTF8(), RequireTLS: ab.Envelope.RequireTLS}
 	return queue.Item{Envelope: env, Domain: ab.Envelope.Sender.Domain, Body: ref}, nil
 }
 

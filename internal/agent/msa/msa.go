@@ -48,7 +48,7 @@ type Agent struct {
 // Begin opens a mail transaction for somebody who has logged in.
 func (a *Agent) Begin(ctx context.Context, peer mail.Peer, from mail.Address, p smtp.MailParams) (smtp.Transaction, error) {
 	t := &transaction{a: a, peer: peer}
-	t.env = mail.Envelope{Trace: mail.NewTraceID(time.Now()), Sender: from, UTF8: p.UTF8, EightBit: p.EightBit, Return: p.Return, EnvelopeID: p.EnvelopeID}
+	t.env = p.Envelope(mail.NewTraceID(time.Now()), from)
 	if peer.Account == 0 {
 		return nil, mail.Refuse("5.7.0", "log in first", "")
 	}

@@ -23,7 +23,11 @@ type protection struct {
 	kind tlsrpt.Kind // what asks for it; "" is nobody
 	// testing: whatever is wrong is only told of. RFC 8461 §5
 	testing bool
-	sts     mtasts.Policy
+	// lax: the same, as the message asks for no protection; wrong is what is known
+	// to be wrong before there is a session. RFC 8689 §4.2.2
+	lax   bool
+	wrong error
+	sts   mtasts.Policy
 	// records describe the host's certificate; without any, nobody looks at it.
 	records []dns.TLSA
 	// base is the name that they stand under, which the host hears in the
@@ -36,7 +40,7 @@ type protection struct {
 }
 
 // must tells whether nothing may be sent without it.
-func (p *protection) must() bool { return p.kind != "" && !p.testing }
+func (p *protection) must() bool { return p.kind != "" && !p.testing && !p.lax }
 
 // label begins what is said of a host that lacks the protection.
 func (p *protection) label() string {
@@ -134,7 +138,7 @@ func (r *Remote) secure(ctx context.Context, s *session) error {
 	cfg.InsecureSkipVerify = true // it is verified here
 	var why error
 	cfg.VerifyConnection = func(cs tls.ConnectionState) error {
-		if why = p.verify(cs.PeerCertificates, r.TLS.RootCAs, time.Now()); p.testing {
+		if why = p.verify(cs.PeerCertificates, r.TLS.RootCAs, time.Now()); !p.must() {
 			return nil
 		}
 		return why
@@ -155,9 +159,11 @@ func (r *Remote) secure(ctx context.Context, s *session) error {
 // doubt gives what is wrong with a host that is used nevertheless.
 func (p *protection) doubt(why error) error {
 	switch {
-	case !p.testing:
+	case p.must():
 		return nil
-	case !p.sts.Allows(mail.Domain(p.base)):
+	case p.wrong != nil:
+		return p.wrong
+	case p.kind == tlsrpt.STS && !p.sts.Allows(mail.Domain(p.base)):
 		return &insecure{result: tlsrpt.Validation, label: p.label(), err: errNotNamed}
 	case why != nil:
 		return &insecure{result: resultOf(why), label: p.label(), err: why}

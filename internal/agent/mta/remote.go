@@ -79,6 +79,8 @@ type target struct {
 	ip   netip.Addr
 	port string
 	need *protection // nil: as the route says
+	// sure: nobody can have put the name there but who runs the domain.
+	sure bool
 }
 
 func (t target) String() string { return t.name + " [" + t.ip.String() + "]" }
@@ -90,13 +92,21 @@ func (r *Remote) Carry(ctx context.Context, it queue.Item, b *body.Reader) ([]ma
 	if r.Fixed != nil {
 		key = ""
 	}
+	ask := demandOf(it.Envelope)
+	if ask == lax {
+		key += " lax" // what may be sent over such a session does not go over others
+	}
 	if s := r.pool.take(key); s != nil {
-		if s.fresh(time.Now()) && s.client.Reset() == nil {
+		switch {
+		case !s.fresh(time.Now()) || s.client.Reset() != nil:
+			s.close()
+		case ask == strict && r.unfit(s) != nil:
+			go quit(s)
+		default:
 			return r.send(ctx, s, key, it, b)
 		}
-		s.close()
 	}
-	s, err := r.connect(ctx, it.Domain)
+	s, err := r.connect(ctx, it.Domain, ask)
 	if err != nil {
 		return nil, err
 	}
@@ -119,9 +129,10 @@ func (r *Remote) send(ctx context.Context, s *session, key string, it queue.Item
 	return outcomes, nil
 }
 
-// connect opens a session with the first host that will speak to us.
-func (r *Remote) connect(ctx context.Context, d mail.Domain) (*session, error) {
-	targets, err := r.targets(ctx, d)
+// connect opens a session with the first host that will speak to us, as safely as
+// is asked.
+func (r *Remote) connect(ctx context.Context, d mail.Domain, ask demand) (*session, error) {
+	targets, err := r.targets(ctx, d, ask)
 	if err != nil {
 		return nil, err
 	}
@@ -133,24 +144,35 @@ func (r *Remote) connect(ctx context.Context, d mail.Domain) (*session, error) {
 		return nil, why
 	}
 	closed := r.Fixed == nil // all say that they take no mail at all
+	never := true            // all were reached, and none may have it
 	for i, t := range r.atlas.order(targets, time.Now()) {
 		if i == maxAddresses {
 			break
 		}
 		s, err := r.open(ctx, t)
 		r.tell(d, t, s, err)
+		if err == nil && ask == strict {
+			if err = r.unfit(s); err != nil {
+				go quit(s)
+			}
+		}
 		if err == nil {
 			return s, nil
 		}
 		r.Log.Debug("no session", "domain", string(d), "remote", t.String(), "error", err)
 		last = fmt.Errorf("%s: %w", t, err)
 		closed = closed && takesNone(err)
+		_, unfit := errors.AsType[*unfit](err)
+		never = never && unfit
 		if ctx.Err() != nil {
 			break
 		}
 	}
 	if closed {
 		return nil, &mail.Refusal{Status: mail.Status{Class: 5, Subject: 3, Detail: 2}, Text: "no host takes mail; the last one: " + last.Error()}
+	}
+	if never {
+		return nil, &mail.Refusal{Status: requireTLS, Text: "no host can be trusted with a message that must travel protected (REQUIRETLS); the last one: " + last.Error()}
 	}
 	return nil, unreachable(last)
 }
@@ -165,6 +187,9 @@ func takesNone(err error) bool {
 func unreachable(err error) error {
 	if _, ok := errors.AsType[*insecure](err); ok {
 		return &mail.Refusal{Status: mail.Status{Class: 4, Subject: 7, Detail: 5}, Text: "no host could be spoken to safely; the last one: " + err.Error()}
+	}
+	if _, ok := errors.AsType[*unfit](err); ok {
+		return &mail.Refusal{Status: mail.Status{Class: 4, Subject: 7, Detail: 5}, Text: "not all hosts could be asked for protection (REQUIRETLS); the last one: " + err.Error()}
 	}
 	if re, ok := errors.AsType[*smtp.ReplyError](err); ok {
 		return &mail.Refusal{Status: mail.Status{Class: 4, Subject: 4, Detail: 2}, Text: "no host would speak to us; the last one: " + re.Error()}
@@ -187,12 +212,12 @@ func plain(err error) string {
 }
 
 // targets gives the addresses to try, in order. RFC 5321 §5.1
-func (r *Remote) targets(ctx context.Context, d mail.Domain) ([]target, error) {
+func (r *Remote) targets(ctx context.Context, d mail.Domain, ask demand) ([]target, error) {
 	if r.Fixed != nil {
 		return r.fixed(ctx)
 	}
 	if ip, ok := d.IP(); ok {
-		return []target{{name: string(d), ip: ip, port: "25"}}, nil
+		return []target{{name: string(d), ip: ip, port: "25", sure: true}}, nil
 	}
 	hosts, err := r.hosts(ctx, d)
 	if err != nil {
@@ -210,6 +235,9 @@ func (r *Remote) targets(ctx context.Context, d mail.Domain) ([]target, error) {
 			continue
 		}
 		need, err := r.protect(ctx, d, h, hosts, ans, sts)
+		if need != nil && ask == lax {
+			need.lax, need.wrong, err = true, err, nil
+		}
 		if err != nil {
 			t := target{name: string(h), ip: ans.Records[0], need: need}
 			r.tell(d, t, nil, err)
@@ -217,7 +245,7 @@ func (r *Remote) targets(ctx context.Context, d mail.Domain) ([]target, error) {
 			continue
 		}
 		for _, ip := range ans.Records {
-			out = append(out, target{name: string(h), ip: ip, port: "25", need: need})
+			out = append(out, target{name: string(h), ip: ip, port: "25", need: need, sure: hosts.Secure})
 		}
 	}
 	if len(out) > 0 {
@@ -234,7 +262,7 @@ func (r *Remote) targets(ctx context.Context, d mail.Domain) ([]target, error) {
 
 func (r *Remote) fixed(ctx context.Context) ([]target, error) {
 	if ip, err := netip.ParseAddr(r.Fixed.Name); err == nil {
-		return []target{{name: r.Fixed.Name, ip: ip, port: r.Fixed.Port}}, nil
+		return []target{{name: r.Fixed.Name, ip: ip, port: r.Fixed.Port, sure: true}}, nil
 	}
 	d, err := mail.ParseDomain(r.Fixed.Name)
 	if err != nil {
@@ -246,7 +274,7 @@ func (r *Remote) fixed(ctx context.Context) ([]target, error) {
 	}
 	var out []target
 	for _, ip := range ans.Records {
-		out = append(out, target{name: r.Fixed.Name, ip: ip, port: r.Fixed.Port})
+		out = append(out, target{name: r.Fixed.Name, ip: ip, port: r.Fixed.Port, sure: true})
 	}
 	return out, nil
 }

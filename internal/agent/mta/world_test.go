@@ -1,7 +1,9 @@
 package mta_test
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -141,6 +143,48 @@ func (w *world) host(domain string, preference uint16, name, ip string) *host {
 	return h
 }
 
+// bare puts a server at an address that offers STARTTLS, if it can, and what it is
+// told to, and takes everything. It gives what it was told.
+func (w *world) bare(ip string, cfg *tls.Config, offers ...string) (said func() []string) {
+	var mu sync.Mutex
+	var all []string
+	w.net.Listen(netip.AddrPortFrom(netip.MustParseAddr(ip), 25), func(c net.Conn) {
+		defer func() { c.Close() }()
+		fmt.Fprint(c, "220 bare\r\n")
+		in := false
+		for s := bufio.NewScanner(c); s.Scan(); {
+			line, answer := s.Text(), "250 OK"
+			mu.Lock()
+			all = append(all, line)
+			mu.Unlock()
+			switch {
+			case in && line != ".":
+				continue
+			case strings.HasPrefix(line, "EHLO"):
+				answer = "250-" + strings.Join(append([]string{"bare", "STARTTLS"}, offers...), "\r\n250-") + "\r\n250 HELP"
+				if cfg == nil {
+					answer = strings.Replace(answer, "STARTTLS", "NOOP", 1)
+				}
+			case line == "STARTTLS":
+				fmt.Fprint(c, "220 go\r\n")
+				c = tls.Server(c, cfg)
+				s = bufio.NewScanner(c)
+				continue
+			case line == "DATA":
+				in, answer = true, "354 go"
+			default:
+				in = false
+			}
+			fmt.Fprint(c, answer+"\r\n")
+		}
+	})
+	return func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(all)
+	}
+}
+
 func (h *host) serve(c net.Conn) {
 	h.mu.Lock()
 	h.conns++
@@ -155,7 +199,11 @@ func (h *host) serve(c net.Conn) {
 func (h *host) Begin(_ context.Context, _ mail.Peer, _ mail.Address, p smtp.MailParams) (smtp.Transaction, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.asked = append(h.asked, fmt.Sprintf("ENVID=%s RET=%d", p.EnvelopeID, p.Return))
+	asked := fmt.Sprintf("ENVID=%s RET=%d", p.EnvelopeID, p.Return)
+	if p.RequireTLS {
+		asked += " REQUIRETLS"
+	}
+	h.asked = append(h.asked, asked)
 	return &hostTx{h: h}, nil
 }
 

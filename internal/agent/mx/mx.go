@@ -66,7 +66,7 @@ type Agent struct {
 // Begin opens a mail transaction.
 func (a *Agent) Begin(_ context.Context, peer mail.Peer, from mail.Address, p smtp.MailParams) (smtp.Transaction, error) {
 	t := &transaction{a: a, peer: peer}
-	t.env = mail.Envelope{Trace: mail.NewTraceID(time.Now()), Sender: from, UTF8: p.UTF8, EightBit: p.EightBit, Return: p.Return, EnvelopeID: p.EnvelopeID}
+	t.env = p.Envelope(mail.NewTraceID(time.Now()), from)
 	return t, nil
 }
 

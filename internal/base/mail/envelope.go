@@ -13,6 +13,12 @@ type Envelope struct {
 	// of it, and the sender's own name for it. RFC 3461 §4.3, §4.4
 	Return     Return
 	EnvelopeID string
+	// RequireTLS: it goes only to hosts that encrypt, prove who they are, and ask the
+	// same of the next. RFC 8689 §2
+	RequireTLS bool
+	// AnyTLS: its header says "TLS-Required: No", and RequireTLS is not set. How
+	// safely others ask to be spoken to does not hold it up. RFC 8689 §3
+	AnyTLS bool
 }
 
 // A Recipient is one address that a message is for.

@@ -2,6 +2,7 @@ package remedy
 
 // What we found out without an answer, or say ourselves.
 var ours = []rule{
+	{"requiretls", Crypto, Sender, "", "!&requiretls", "The sender asked that the message travel only between servers that encrypt, prove who they are and promise the same of the next (REQUIRETLS), and no server of the recipient's does. Nothing was sent.", "Send it without that condition, or reach the recipient another way."},
 	{"dane-unknown", Crypto, Theirs, "", "!&dane: what certificate", "The recipient's domain says in the DNS what certificate its server has (DANE), and that cannot be found out just now, or is not properly signed.", "It is tried again. If it goes on, the domain's administrator has to mend his DNSSEC and TLSA records."},
 	{"dane-no-tls", Crypto, Theirs, "", "!&dane: starttls is not offered", "The recipient's domain says that its server can encrypt (DANE), and it did not offer to: somebody may sit in between. Nothing was sent.", "It is tried again. If it goes on, the administrator of that server has to look at it."},
 	{"dane-mismatch", Crypto, Theirs, "", "!&dane:", "The recipient's server has another certificate than its domain says in the DNS (DANE): it may not be the right server. Nothing was sent.", "It is tried again. If it goes on, the administrator of that server has to mend his TLSA records."},
@@ -19,7 +20,7 @@ var ours = []rule{
 	{"no-route", Unreachable, Postmaster, "", "!&no route to host|!&network is unreachable|!&host is down|!&cannot assign requested address", "There is no way in the network from this server to the recipient's.", "It is tried again. If it happens for many domains, look at the network of this machine (IPv6 too)."},
 	{"reset", Unreachable, Nobody, "", "!&reset by peer|!&broken pipe|!&eof", "The recipient's server hung up.", "It is tried again; there is nothing to do."},
 	{"certificate", Crypto, Theirs, "", "!&certificate|!&x509", "The next server's certificate is not valid, and the way to it must be secure.", "It is tried again. If it goes on, the administrator of that server has to renew it."},
-	{"no-starttls", Crypto, Theirs, "", "!&starttls is not offered|!&requiretls", "The next server cannot do what was asked for: the message must travel protected.", "Send it without that condition, or ask the administrator of the other server."},
+	{"no-starttls", Crypto, Theirs, "", "!&starttls is not offered", "The next server cannot do what was asked for: the message must travel protected.", "Send it without that condition, or ask the administrator of the other server."},
 	{"tls-failed", Crypto, Theirs, "", "!&tls:", "No secure connection with the next server came about.", "It is tried again. If it goes on, its administrator should be told."},
 	{"full-here", Full, Recipient, "", "!&mailbox full", "The recipient's mailbox on this server is full.", "The recipient must delete something, or the administrator gives more room."},
 	{"nobody-here", NoUser, Sender, "", "!&nobody called", "There is no such address on this server.", "Look whether the address is written as it should be."},

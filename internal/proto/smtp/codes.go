@@ -11,6 +11,7 @@ import (
 var (
 	ErrAuthRequired = mail.Refuse("5.7.0", "log in first", "")
 	ErrTLSRequired  = mail.Refuse("5.7.0", "send STARTTLS first", "")
+	ErrRequireTLS   = mail.Refuse("5.7.10", "REQUIRETLS is only for sessions within TLS", "")
 	ErrNotOffered   = mail.Refuse("5.5.1", "not offered here", "")
 	ErrMechanism    = mail.Refuse("5.5.4", "mechanism not offered here", "")
 	ErrAuthFailed   = mail.Refuse("5.7.8", "authentication failed", "")
@@ -31,7 +32,7 @@ func ownCode(r *mail.Refusal) int {
 	switch r {
 	case ErrParameter:
 		return 555
-	case ErrAuthRequired, ErrTLSRequired:
+	case ErrAuthRequired, ErrTLSRequired, ErrRequireTLS:
 		return 530
 	case ErrAuthAborted:
 		return 501

@@ -55,6 +55,8 @@ func TestParseCommand(t *testing.T) {
 		{"MAIL FROM:<bob@example.org> RET=HDRS ENVID=a+20b+2B+3D", Command{Verb: MAIL, Path: bob, Mail: MailParams{Return: mail.ReturnHeader, EnvelopeID: "a b+="}}, nil},
 		{"MAIL FROM:<bob@example.org> HOLDFOR=86400", Command{Verb: MAIL, Path: bob, Mail: MailParams{HoldFor: 24 * time.Hour}}, nil},
 		{"MAIL FROM:<bob@example.org> HOLDUNTIL=2026-12-24T18:00:00+01:00", Command{Verb: MAIL, Path: bob, Mail: MailParams{HoldUntil: time.Date(2026, 12, 24, 18, 0, 0, 0, time.FixedZone("", 3600))}}, nil},
+		{"MAIL FROM:<bob@example.org> requiretls", Command{Verb: MAIL, Path: bob, Mail: MailParams{RequireTLS: true}}, nil},
+		{"MAIL FROM:<bob@example.org> REQUIRETLS=", Command{Verb: MAIL, Path: bob, Mail: MailParams{RequireTLS: true}}, ErrSyntax},
 		{"MAIL FROM:<bob@example.org> HOLDFOR=0", Command{Verb: MAIL, Path: bob}, ErrSyntax},
 		{"MAIL FROM:<bob@example.org> HOLDFOR=1234567890", Command{Verb: MAIL, Path: bob}, ErrSyntax},
 		{"MAIL FROM:<bob@example.org> HOLDUNTIL=tomorrow", Command{Verb: MAIL, Path: bob}, ErrSyntax},
@@ -192,13 +194,14 @@ func FuzzCommand(f *testing.F) {
 			return
 		}
 		// What the client's side writes of it is read as the same.
-		s := sending{c: &Client{ext: Extensions{UTF8: true, DSN: true}}, env: mail.Envelope{Sender: c.Path, UTF8: true, Return: c.Mail.Return, EnvelopeID: c.Mail.EnvelopeID}}
+		s := sending{c: &Client{ext: Extensions{UTF8: true, DSN: true, RequireTLS: true}}, env: c.Mail.Envelope(mail.TraceID{}, c.Path)}
+		s.env.UTF8 = true
 		print := s.appendMail(nil, 0)
 		if c.Verb == RCPT {
 			print = s.appendRcpt(nil, mail.Recipient{Address: c.Path, Notify: c.Rcpt.Notify, ORCPT: c.Rcpt.Original})
 		}
 		d, err := ParseCommand(bytes.TrimSuffix(print, crlf))
-		if err != nil || d.Path != c.Path || d.Mail.Return != c.Mail.Return || d.Rcpt.Notify != c.Rcpt.Notify ||
+		if err != nil || d.Path != c.Path || d.Mail.Return != c.Mail.Return || d.Mail.RequireTLS != c.Mail.RequireTLS || d.Rcpt.Notify != c.Rcpt.Notify ||
 			d.Mail.EnvelopeID != c.Mail.EnvelopeID && d.Mail.EnvelopeID != "" || d.Rcpt.Original != c.Rcpt.Original && d.Rcpt.Original != "" {
 			t.Fatalf("%q reads as %+v, which is %q, which reads as %+v, %v", line, c, print, d, err)
 		}

@@ -15,6 +15,7 @@ type Extensions struct {
 	Chunking   bool  // RFC 3030
 	Enhanced   bool  // RFC 2034
 	DSN        bool  // RFC 3461
+	RequireTLS bool  // RFC 8689
 	Sized      bool  // RFC 1870
 	Size       int64 // the largest message, 0 if it does not say
 	RcptMax    int   // RFC 9422: recipients per transaction, 0 if it does not say
@@ -49,6 +50,8 @@ func ParseExtensions(text string) Extensions {
 			x.Enhanced = true
 		case "DSN":
 			x.DSN = true
+		case "REQUIRETLS":
+			x.RequireTLS = true
 		case "SIZE":
 			x.Sized = true
 			if n, ok := parseSize(strings.TrimSpace(args)); ok {
@@ -109,6 +112,7 @@ func (x Extensions) Text(greeting string) string {
 	line(x.RcptMax > 0, "LIMITS RCPTMAX="+strings.TrimSpace(number(int64(x.RcptMax))))
 	line(x.HoldMax > 0, "FUTURERELEASE"+number(int64(x.HoldMax/time.Second))+" "+x.HoldUntil.UTC().Format(time.RFC3339))
 	line(x.StartTLS, "STARTTLS")
+	line(x.RequireTLS, "REQUIRETLS")
 	line(len(x.Auth) > 0, "AUTH "+strings.Join(x.Auth, " "))
 	return b.String()
 }

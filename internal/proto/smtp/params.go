@@ -77,6 +77,12 @@ func (c *Command) parseMailParams(s string) error {
 				err = ErrSyntax
 			}
 			return 6, err
+		case "REQUIRETLS": // RFC 8689 §2
+			m.RequireTLS = true
+			if hasValue {
+				return 0, ErrSyntax
+			}
+			return 7, nil
 		}
 		return 0, ErrParameter
 	})

@@ -54,6 +54,16 @@ type MailParams struct {
 	// At most one is set. RFC 4865 §5
 	HoldFor   time.Duration
 	HoldUntil time.Time
+	// RequireTLS is REQUIRETLS: it goes on protected, or not at all. RFC 8689 §2
+	RequireTLS bool
+}
+
+// Envelope makes the envelope of a transaction for the path of MAIL FROM. It has no
+// recipients yet.
+func (p MailParams) Envelope(id mail.TraceID, from mail.Address) mail.Envelope {
+	return mail.Envelope{
+		Trace: id, Sender: from, UTF8: p.UTF8, EightBit: p.EightBit, Return: p.Return, EnvelopeID: p.EnvelopeID, RequireTLS: p.RequireTLS,
+	}
 }
 
 // RcptParams are the parameters of RCPT that we announce.

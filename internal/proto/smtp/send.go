@@ -82,6 +82,9 @@ func (c *Client) fits(env mail.Envelope, prefix []byte, body mail.Body) *mail.Re
 	if !clean {
 		return mail.Refuse("5.1.3", "an address has a control character", "")
 	}
+	if env.RequireTLS && !c.ext.RequireTLS && !env.Sender.IsZero() {
+		return mail.Refuse("5.7.30", "message must travel protected to its end (REQUIRETLS), which the next host does not promise", "")
+	}
 	if !c.ext.UTF8 && (!addresses || env.UTF8 && hasNonASCII(prefix) || env.UTF8 && has8bit(body, headerOnly)) {
 		return mail.Refuse("5.6.7", "message needs SMTPUTF8, which the next host does not speak", "")
 	}
@@ -275,6 +278,9 @@ func (s *sending) appendMail(b []byte, size int64) []byte {
 	}
 	if x.UTF8 && s.env.UTF8 {
 		b = append(b, " SMTPUTF8"...)
+	}
+	if x.RequireTLS && s.env.RequireTLS {
+		b = append(b, " REQUIRETLS"...)
 	}
 	if !x.DSN {
 		return append(b, '\r', '\n')

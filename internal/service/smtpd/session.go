@@ -288,6 +288,8 @@ func (ses *session) offers() smtp.Extensions {
 		Chunking: ses.s.Policy.Dialect == smtp.SMTP,
 		RcptMax:  ses.s.limits.Recipients,
 		StartTLS: ses.s.TLS != nil && ses.peer.TLS == nil,
+		// RFC 8689 §2: only here does it mean anything.
+		RequireTLS: ses.peer.TLS != nil,
 	}
 	if ses.s.Policy.HoldMax > 0 {
 		x.HoldMax, x.HoldUntil = ses.s.Policy.HoldMax, time.Now().Add(ses.s.Policy.HoldMax)

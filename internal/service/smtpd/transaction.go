@@ -24,8 +24,8 @@ func (ses *session) mail(ctx context.Context, c smtp.Command) {
 		}
 		wait.Stop()
 	}
-	if (c.Mail.HoldFor > 0 || !c.Mail.HoldUntil.IsZero()) && ses.s.Policy.HoldMax == 0 {
-		ses.refuse(smtp.ErrParameter)
+	if err := ses.wishes(c.Mail); err != nil {
+		ses.refuse(err)
 		return
 	}
 	tx, err := ses.s.Receiver.Begin(ctx, ses.peer, c.Path, c.Mail)
@@ -37,6 +37,17 @@ func (ses *session) mail(ctx context.Context, c smtp.Command) {
 		ses.refuse(err)
 	}
 	ses.machine.Done(c, err)
+}
+
+// wishes refuses parameters of MAIL that are not on offer in this session.
+func (ses *session) wishes(p smtp.MailParams) error {
+	switch {
+	case (p.HoldFor > 0 || !p.HoldUntil.IsZero()) && ses.s.Policy.HoldMax == 0:
+		return smtp.ErrParameter
+	case p.RequireTLS && ses.peer.TLS == nil:
+		return smtp.ErrRequireTLS
+	}
+	return nil
 }
 
 func (ses *session) rcpt(ctx context.Context, c smtp.Command) {

@@ -11,22 +11,17 @@ import (
 )
 
 const (
-	envelopeUTF8     = 1
-	envelopeEightBit = 2
+	envelopeUTF8 = 1 << iota
+	envelopeEightBit
+	envelopeRequireTLS
+	envelopeAnyTLS
 )
 
 // row is what does not change: a recipient is named by its place in it.
 func (it *Item) row() []byte {
 	b := append([]byte(nil), it.Envelope.Trace[:]...)
 	b = appendAddress(b, it.Envelope.Sender)
-	flags := byte(0)
-	if it.Envelope.UTF8 {
-		flags |= envelopeUTF8
-	}
-	if it.Envelope.EightBit {
-		flags |= envelopeEightBit
-	}
-	b = append(b, flags)
+	b = append(b, it.flags())
 	b = kv.AppendBytes(b, string(it.Domain))
 	b = binary.AppendVarint(b, it.Queued.UnixMilli())
 	b = kv.AppendBytes(b, it.Prefix)
@@ -37,6 +32,17 @@ func (it *Item) row() []byte {
 		b = appendAddress(b, r.Original)
 	}
 	return it.appendWishes(b)
+}
+
+// flags gives what the envelope says yes to.
+func (it *Item) flags() (b byte) {
+	e := &it.Envelope
+	for i, set := range [...]bool{e.UTF8, e.EightBit, e.RequireTLS, e.AnyTLS} {
+		if set {
+			b |= 1 << i
+		}
+	}
+	return b
 }
 
 // What a fixed row may have behind the recipients: a number for what it is, and
@@ -162,6 +168,7 @@ func decodeItem(id mail.QueueID, fixed, state []byte) (Item, error) {
 	it.Envelope.Sender = decodeAddress(d)
 	flags := d.Byte()
 	it.Envelope.UTF8, it.Envelope.EightBit = flags&envelopeUTF8 != 0, flags&envelopeEightBit != 0
+	it.Envelope.RequireTLS, it.Envelope.AnyTLS = flags&envelopeRequireTLS != 0, flags&envelopeAnyTLS != 0
 	it.Domain = mail.Domain(d.String())
 	it.Queued = time.UnixMilli(d.Varint())
 	it.Prefix = d.Bytes()
