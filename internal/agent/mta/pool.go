@@ -13,8 +13,13 @@ import (
 
 const (
 	maxIdle     = 20 * time.Second // how long a session waits for the next message
-	maxIdleKept = 10               // sessions that wait for one destination
-	maxMessages = 100              // sent over one session
+	maxIdleKept = 10               // sessions that wait so long for one destination
+	// Those beyond wait between two handfuls of messages, which end together.
+	briefIdle      = time.Second
+	maxBrieflyKept = 100
+	// sureFor is how long a host that was there need not be asked whether it is.
+	sureFor     = 2 * time.Second
+	maxMessages = 100 // sent over one session
 )
 
 // A session is an open connection to a host that has greeted us.
@@ -27,6 +32,7 @@ type session struct {
 	proof  string // how the host has shown that it is the right one
 	doubt  error  // what is wrong with it, if that only matters to who asks
 	sent   int
+	used   time.Time // when the last message was sent
 	timer  *time.Timer
 }
 
@@ -35,6 +41,9 @@ type session struct {
 func (s *session) fresh(now time.Time) bool {
 	return s.target.need == nil || now.Before(s.target.need.good)
 }
+
+// sure tells whether the host was there so lately that it need not be asked.
+func (s *session) sure(now time.Time) bool { return now.Sub(s.used) < sureFor }
 
 func (s *session) startTLS(ctx context.Context, cfg *tls.Config, name string) error {
 	stop := context.AfterFunc(ctx, func() { s.conn.Close() })
@@ -74,12 +83,17 @@ func (p *pool) take(key string) *session {
 // put keeps a session for a while, if it has sent less than most messages.
 func (p *pool) put(key string, s *session, most int) {
 	s.sent++
+	s.used = time.Now()
 	if n := s.client.Extensions().MailMax; n > 0 { // RFC 9422 §4.1
 		most = min(most, n)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if s.sent >= most || len(p.idle[key]) >= maxIdleKept {
+	wait := maxIdle
+	if len(p.idle[key]) >= maxIdleKept {
+		wait = briefIdle
+	}
+	if s.sent >= most || len(p.idle[key]) >= maxBrieflyKept {
 		go quit(s)
 		return
 	}
@@ -87,7 +101,7 @@ func (p *pool) put(key string, s *session, most int) {
 		p.idle = map[string][]*session{}
 	}
 	p.idle[key] = append(p.idle[key], s)
-	s.timer = time.AfterFunc(maxIdle, func() {
+	s.timer = time.AfterFunc(wait, func() {
 		p.mu.Lock()
 		mine := p.remove(key, s)
 		p.mu.Unlock()

@@ -97,22 +97,29 @@ func (r *Remote) Carry(ctx context.Context, it queue.Item, b *body.Reader) ([]ma
 		key += " lax" // what may be sent over such a session does not go over others
 	}
 	if s := r.pool.take(key); s != nil {
+		now := time.Now()
 		switch {
-		case !s.fresh(time.Now()) || s.client.Reset() != nil:
+		case !s.fresh(now) || !s.sure(now) && s.client.Reset() != nil:
 			s.close()
 		case ask == strict && r.unfit(s) != nil:
 			go quit(s)
 		default:
-			return r.send(ctx, s, key, it, b)
+			out, err := r.send(ctx, s, key, it, b)
+			if !errors.Is(err, smtp.ErrUnheard) || ctx.Err() != nil {
+				return out, nil
+			}
 		}
 	}
 	s, err := r.connect(ctx, it.Domain, ask)
 	if err != nil {
 		return nil, err
 	}
-	return r.send(ctx, s, key, it, b)
+	out, _ := r.send(ctx, s, key, it, b) // what became of each is known, also of those it broke off for
+	return out, nil
 }
 
+// send sends over a session, which is kept or closed. Its error is that of the
+// session.
 func (r *Remote) send(ctx context.Context, s *session, key string, it queue.Item, b *body.Reader) ([]mail.Outcome, error) {
 	stop := context.AfterFunc(ctx, func() { s.conn.Close() })
 	outcomes, err := s.client.Send(it.Envelope, nil, b)
@@ -123,7 +130,7 @@ func (r *Remote) send(ctx context.Context, s *session, key string, it queue.Item
 	}
 	if !stop() || err != nil {
 		s.close()
-		return outcomes, nil // what became of each is known, also of those it broke off for
+		return outcomes, err
 	}
 	r.pool.put(key, s, r.Shape.perConnection(it.Domain))
 	return outcomes, nil

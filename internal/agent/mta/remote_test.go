@@ -1,6 +1,7 @@
 package mta_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -15,6 +16,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -221,7 +223,8 @@ func TestPool(t *testing.T) {
 		if _, open := h.sessions(); open != 0 {
 			t.Errorf("%d connections are open after 21 seconds", open)
 		}
-		// Together: not more than ten wait afterwards.
+		// Together: all wait for what may come next, and ten of them for longer.
+		h.data = func() error { time.Sleep(time.Second); return nil }
 		done := make(chan error)
 		for range 30 {
 			go func() {
@@ -234,6 +237,26 @@ func TestPool(t *testing.T) {
 				t.Error(err)
 			}
 		}
+		synctest.Wait()
+		conns, together := h.sessions()
+		if together <= 10 {
+			t.Errorf("%d connections wait", together)
+		}
+		for range 30 {
+			go func() {
+				_, err := w.carry("b.example")
+				done <- err
+			}()
+		}
+		for range 30 {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+		if now, _ := h.sessions(); now > conns+30-together {
+			t.Errorf("%d connections were opened while %d waited", now-conns, together)
+		}
+		time.Sleep(1100 * time.Millisecond)
 		synctest.Wait()
 		if _, open := h.sessions(); open > 10 {
 			t.Errorf("%d connections wait", open)
@@ -265,6 +288,52 @@ func TestStale(t *testing.T) {
 		}
 		w.remote.Close()
 	})
+}
+
+// TestGoodbye: a host that takes one message a session, and says so when the next
+// begins, gets that one over another session at once.
+func TestGoodbye(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.zone.MXHost("b.example", 10, "mx.b.example")
+		w.zone.Address("mx.b.example", "198.51.100.1")
+		var said atomic.Int32
+		w.net.Listen(netip.MustParseAddrPort("198.51.100.1:25"), func(c net.Conn) {
+			defer c.Close()
+			said.Add(oneMessage(c))
+		})
+		for range 3 {
+			if got, err := w.carry("b.example"); err != nil || got != "2.0.0 from mx.b.example [198.51.100.1]" {
+				t.Errorf("%s, %v", got, err)
+			}
+		}
+		w.remote.Close()
+		synctest.Wait()
+		if n := said.Load(); n != 2 {
+			t.Errorf("421 was said %d times", n)
+		}
+	})
+}
+
+// oneMessage takes one message, and gives how often it then said 421.
+func oneMessage(c net.Conn) (goodbyes int32) {
+	io.WriteString(c, "220 hello\r\n")
+	taken := false
+	for r := bufio.NewScanner(c); r.Scan(); {
+		answer := "250 OK"
+		switch line := r.Text(); {
+		case strings.HasPrefix(line, "MAIL") && taken:
+			io.WriteString(c, "421 4.7.0 that was enough\r\n")
+			return 1
+		case line == "DATA":
+			io.WriteString(c, "354 go on\r\n")
+			for r.Scan() && r.Text() != "." {
+			}
+			taken = true
+		}
+		io.WriteString(c, answer+"\r\n")
+	}
+	return 0
 }
 
 // TestCut: wherever the connection is lost, there is an outcome, and the message

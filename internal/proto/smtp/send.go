@@ -18,9 +18,13 @@ const maxPipelined = 100
 // RFC 5321 §3.8
 var ErrClosing = errors.New("the peer is closing the session")
 
+// ErrUnheard tells that the other side said nothing to the transaction but that
+// it is closing the session: it was gone before, and has seen no message.
+var ErrUnheard = errors.New("the peer was gone already")
+
 // Send sends prefix and then body to the recipients of env, and gives what became
 // of each, in their order. It does so even if there is an error, which means that
-// the session is at its end. It takes one transaction, or as many as the other
+// the session is at its end, or ErrUnheard. It takes one transaction, or as many as the other
 // side's limit of recipients makes necessary. RFC 9422 §4.2
 func (c *Client) Send(env mail.Envelope, prefix []byte, body mail.Body) (outs []mail.Outcome, err error) {
 	rcpts := env.Recipients
@@ -65,6 +69,9 @@ func (c *Client) transaction(env mail.Envelope, prefix []byte, body mail.Body) (
 	err := s.run(prefix, body)
 	if err != nil {
 		s.settleAll(mail.Status{Class: 4, Subject: 4, Detail: 2}, "session ended "+s.during)
+		if !s.heard {
+			err = errors.Join(ErrUnheard, err)
+		}
 	}
 	return s.outs, err
 }
@@ -161,6 +168,7 @@ type sending struct {
 	state  []state
 	taken  int
 	during string
+	heard  bool // it has said something to this
 }
 
 func (s *sending) settle(i int, st mail.Status, text, remote string) {
@@ -213,8 +221,11 @@ func (s *sending) run(prefix []byte, body mail.Body) error {
 func (s *sending) reply(during string) (Reply, error) {
 	s.during = during
 	rep, err := ReadReply(s.c.r)
-	if err == nil && rep.Code == 421 {
+	switch {
+	case err == nil && rep.Code == 421:
 		err = ErrClosing
+	case err == nil:
+		s.heard = true
 	}
 	return rep, err
 }

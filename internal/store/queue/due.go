@@ -47,8 +47,12 @@ const (
 	// is claimed nevertheless, so that whoever has it can tell its sender.
 	maxLate = time.Hour
 	// lookBack is how much earlier than the first row that was seen a new one
-	// may be due: commits take their time, and clocks differ.
-	lookBack = 2 * time.Second
+	// may be due: commits take their time, and clocks differ. So far back are the
+	// rows of all that has gone since, which cost as much as others: while there
+	// is enough to do, a look goes back by glance only, and every glanceTime by all.
+	lookBack   = 2 * time.Second
+	glance     = 50 * time.Millisecond
+	glanceTime = 250 * time.Millisecond
 	// lookAll is how often everything is looked at nevertheless.
 	lookAll = 30 * time.Second
 )
@@ -65,6 +69,15 @@ func (q *Queue) due(ctx context.Context, n int, pick Pick) (out []found, err err
 	if err != nil {
 		return nil, err
 	}
+	back := q.looks.back()
+	if out, err = q.look(ctx, n, pick, now, back); err == nil && len(out) == 0 && back < lookBack {
+		out, err = q.look(ctx, n, pick, now, lookBack)
+	}
+	return out, err
+}
+
+// look is due for rows that are at most so much earlier than what is known.
+func (q *Queue) look(ctx context.Context, n int, pick Pick, now time.Time, back time.Duration) (out []found, err error) {
 	// Each time another shard is first, or the last ones would wait as long as
 	// there is enough to do in others.
 	first := mathrand.Uint64N(shards)
@@ -74,7 +87,7 @@ func (q *Queue) due(ctx context.Context, n int, pick Pick) (out []found, err err
 		seen = q.looks.known()
 		left := n
 		for i := uint64(0); i < shards && left > 0; i++ {
-			l := look{r: r, lock: kv.Lock{Class: 'Q', ID: (first + i) % shards}, pick: pick, now: now, left: left}
+			l := look{r: r, lock: kv.Lock{Class: 'Q', ID: (first + i) % shards}, pick: pick, now: now, left: left, back: back}
 			old := seen[l.lock.ID]
 			if err := l.over(old); err != nil {
 				return err
@@ -125,6 +138,18 @@ type looks struct {
 	mu   sync.Mutex
 	seen [shards]shelf
 	all  time.Time // when everything was looked at
+	far  time.Time // and when by lookBack
+}
+
+// back gives how far the next look goes back.
+func (l *looks) back() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if time.Since(l.far) < glanceTime {
+		return glance
+	}
+	l.far = time.Now()
+	return lookBack
 }
 
 // known gives the shelves; they are empty when it is time to look at all.
@@ -158,6 +183,7 @@ type look struct {
 	pick Pick
 	now  time.Time
 	left int // items to find
+	back time.Duration
 
 	ids    []mail.QueueID
 	passed int
@@ -170,7 +196,7 @@ func (l *look) over(old shelf) error {
 	l.shelf.begins = old.begins
 	from := old.begins
 	if from.due > 0 {
-		from = place{due: from.due - lookBack.Milliseconds()}
+		from = place{due: from.due - l.back.Milliseconds()}
 	}
 	for i, st := range old.stretches {
 		if l.left == 0 || l.passed >= scanLimit {
