@@ -42,7 +42,7 @@ func (rp *Reporter) Report(ctx context.Context, ab About, now time.Time) (queue.
 	r := dsn.Report{
 		Host: string(rp.Hostname), From: mail.Address{Local: postmaster, Domain: rp.Hostname}, To: ab.Envelope.Sender, Date: now,
 		MessageID: "<" + id.String() + "@" + string(rp.Hostname) + ">", Boundary: boundary(),
-		EnvelopeID: ab.Envelope.EnvelopeID, Trace: ab.Envelope.Trace, Arrival: ab.Envelope.Trace.Time(), UTF8: ab.Envelope.UTF8,
+		EnvelopeID: ab.Envelope.EnvelopeID, Trace: ab.Envelope.Trace, Arrival: ab.Envelope.Trace.Time(), DeliverBy: ab.Envelope.By.Time, UTF8: ab.Envelope.UTF8,
 		Recipients: ab.Recipients, Original: ab.Original, Size: ab.Size, Return: ab.Envelope.Return,
 	}
 	if ab.Envelope.RequireTLS { // no more of it than must be. RFC 8689 §5

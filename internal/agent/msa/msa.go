@@ -56,6 +56,9 @@ func (a *Agent) Begin(ctx context.Context, peer mail.Peer, from mail.Address, p 
 	if t.release, err = release(p, time.Now()); err != nil {
 		return nil, err
 	}
+	if t.env.By.Return && t.release.After(t.env.By.Time) {
+		return nil, mail.Refuse("5.5.4", "the message would be held back for longer than it has to be delivered in", "")
+	}
 	if from.IsZero() { // reports that a mail program makes itself, RFC 8098 §3
 		return t, nil
 	}

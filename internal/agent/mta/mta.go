@@ -189,7 +189,10 @@ func (a *Agent) attempt(ctx context.Context, c queue.Claim, p *passage) {
 			a.Log.Error("panic in an attempt", "id", c.Envelope.Trace.String(), "panic", p)
 		}
 	}()
-	err := a.shaper().held(p, time.Now())
+	err := late(c, time.Now())
+	if err == nil {
+		err = a.shaper().held(p, time.Now())
+	}
 	var outcomes []mail.Outcome
 	if err == nil {
 		tctx, cancel := context.WithTimeout(ctx, attemptTime)
@@ -304,11 +307,15 @@ func (a *Agent) settle(ctx context.Context, c queue.Claim, outcomes []mail.Outco
 			e.Kind = trace.Delivered
 			if o.Remote == "" {
 				e.Kind = 0 // the mda has told of it
-			} else if !o.Reports {
+			} else {
 				ta.relayed = append(ta.relayed, *o)
 			}
 		case o.Status.Class == 5:
 			e.Kind = trace.Failed
+			ta.failed = append(ta.failed, *o)
+		case c.Envelope.By.Over(now):
+			o.Status, o.Text, o.Remote = expired, lateText(c)+given(o.Text), ""
+			e.Kind, e.Status, e.Text, e.Remote = trace.Failed, o.Status, o.Text, ""
 			ta.failed = append(ta.failed, *o)
 		case age >= or(a.GiveUp, 5*24*time.Hour):
 			o.Status.Class = 5

@@ -405,7 +405,7 @@ func (r *Remote) greet(ctx context.Context, t target) (*session, error) {
 	defer stop()
 	s.client = smtp.NewClient(stream, smtp.ClientOptions{
 		Dialect: dialect, Hello: r.Hostname, Remote: t.String(), Buffers: r.Buffers,
-		Wait: func(d time.Duration) { conn.SetDeadline(time.Now().Add(d)) },
+		Wait: func(d time.Duration) { conn.SetDeadline(time.Now().Add(d)) }, Now: time.Now,
 	})
 	if err := s.client.Greet(); err != nil {
 		s.close()

@@ -3,6 +3,7 @@ package mta
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +28,11 @@ func (a *Agent) reports(ctx context.Context, c *queue.Claim, ta tally, now, next
 	if c.Envelope.Sender.IsZero() {
 		return nil, nil
 	}
-	if c.Warned || next.Sub(c.Queued) <= or(a.WarnAfter, 4*time.Hour) {
+	ta.relayed = slices.DeleteFunc(ta.relayed, func(o mail.Outcome) bool { return !hears(c.Envelope.By, o) })
+	if isLate(c, now) && len(ta.delayed) > 0 {
+		ta.delayed = asLate(c, ta.delayed)
+		c.Late = true
+	} else if c.Warned || next.Sub(c.Queued) <= or(a.WarnAfter, 4*time.Hour) {
 		ta.delayed = nil
 	}
 	var out []queue.Item
@@ -38,7 +43,7 @@ func (a *Agent) reports(ctx context.Context, c *queue.Claim, ta tally, now, next
 	}{{dsn.Failed, mail.NotifyFailure, ta.failed}, {dsn.Delayed, mail.NotifyDelay, ta.delayed}, {dsn.Relayed, mail.NotifySuccess, ta.relayed}} {
 		var told []dsn.Recipient
 		for _, o := range r.outcomes {
-			if o.Recipient.Notify.Wants(r.wish) {
+			if o.Recipient.Notify.Wants(r.wish) || r.action == dsn.Relayed {
 				told = append(told, a.told(c, r.action, o, now))
 			}
 		}
@@ -58,7 +63,11 @@ func (a *Agent) reports(ctx context.Context, c *queue.Claim, ta tally, now, next
 // told gives what a report says of a recipient.
 func (a *Agent) told(c *queue.Claim, action dsn.Action, o mail.Outcome, now time.Time) dsn.Recipient {
 	o.Remote, _, _ = strings.Cut(o.Remote, " ") // the name alone, without the address
-	return dsn.Recipient{Outcome: o, Action: action, ORCPT: o.Recipient.ORCPT, LastAttempt: now, RetryUntil: c.Queued.Add(or(a.GiveUp, 5*24*time.Hour))}
+	until := c.Queued.Add(or(a.GiveUp, 5*24*time.Hour))
+	if by := c.Envelope.By; by.Return && by.Time.Before(until) {
+		until = by.Time
+	}
+	return dsn.Recipient{Outcome: o, Action: action, ORCPT: o.Recipient.ORCPT, LastAttempt: now, RetryUntil: until}
 }
 
 func (a *Agent) report(ctx context.Context, c *queue.Claim, told []dsn.Recipient, now time.Time) (queue.Item, error) {

@@ -203,6 +203,9 @@ func (h *host) Begin(_ context.Context, _ mail.Peer, _ mail.Address, p smtp.Mail
 	if p.RequireTLS {
 		asked += " REQUIRETLS"
 	}
+	if p.By.Asked {
+		asked += fmt.Sprintf(" BY=%v,%v,%v", p.By.Within, p.By.Return, p.By.Trace)
+	}
 	h.asked = append(h.asked, asked)
 	return &hostTx{h: h}, nil
 }

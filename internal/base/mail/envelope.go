@@ -1,6 +1,9 @@
 package mail
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // An Envelope is what SMTP said about a message, without the message.
 type Envelope struct {
@@ -19,7 +22,22 @@ type Envelope struct {
 	// AnyTLS: its header says "TLS-Required: No", and RequireTLS is not set. How
 	// safely others ask to be spoken to does not hold it up. RFC 8689 §3
 	AnyTLS bool
+	By     DeliverBy
 }
+
+// A DeliverBy is until when a message is to be delivered; the zero DeliverBy is that
+// nobody says. RFC 2852
+type DeliverBy struct {
+	Time   time.Time
+	Return bool // it comes back then, by-mode R; else its sender is told, by-mode N
+	Trace  bool // the sender is told of each host that passes it on
+}
+
+// Asked tells whether somebody says until when.
+func (b DeliverBy) Asked() bool { return !b.Time.IsZero() }
+
+// Over tells that it may not be delivered any more.
+func (b DeliverBy) Over(now time.Time) bool { return b.Return && !now.Before(b.Time) }
 
 // A Recipient is one address that a message is for.
 type Recipient struct {
@@ -84,6 +102,9 @@ type Outcome struct {
 	// Reports tells that the remote host will report to the sender: what it took
 	// is its affair. RFC 3461 §5.2.1
 	Reports bool
+	// Timed tells that the remote host has taken the time by which the message is to
+	// be delivered. RFC 2852
+	Timed bool
 }
 
 // Done tells that there is nothing left to do for the recipient.

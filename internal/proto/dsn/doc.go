@@ -72,6 +72,7 @@ type Report struct {
 	EnvelopeID string       // as in MAIL, decoded; empty if there was none. RFC 3461 §4.4
 	Trace      mail.TraceID // under which our log has the message
 	Arrival    time.Time    // when the message came
+	DeliverBy  time.Time    // when it was to be delivered by; zero if nobody said. RFC 2852 §6
 	Recipients []Recipient
 
 	// Original is the message, of Size bytes.

@@ -88,6 +88,9 @@ func (r *Report) status() []byte {
 	if !r.Arrival.IsZero() {
 		s = appendDate(s, "Arrival-Date", r.Arrival)
 	}
+	if !r.DeliverBy.IsZero() {
+		s = appendDate(s, "Deliver-By-Date", r.DeliverBy)
+	}
 	if !r.Trace.IsZero() {
 		s = appendField(s, "X-Posthaste-Trace", r.Trace.String())
 	}

@@ -24,6 +24,7 @@ type ClientOptions struct {
 	Remote  string              // the host at the other end, as outcomes name it
 	Buffers *Buffers            // shared by all clients; may be nil
 	Wait    func(time.Duration) // sets how long reads and writes may take from now; may be nil
+	Now     func() time.Time    // for messages that are to be delivered by a time; nil: those are not sent
 }
 
 // A Client is the client's side of a session over a stream that somebody else

@@ -14,6 +14,7 @@ var (
 	ErrRequireTLS   = mail.Refuse("5.7.10", "REQUIRETLS is only for sessions within TLS", "")
 	ErrNotOffered   = mail.Refuse("5.5.1", "not offered here", "")
 	ErrMechanism    = mail.Refuse("5.5.4", "mechanism not offered here", "")
+	ErrTooSoon      = mail.Refuse("5.4.7", "no message can be promised to be delivered so soon", "")
 	ErrAuthFailed   = mail.Refuse("5.7.8", "authentication failed", "")
 	ErrAuthAborted  = mail.Refuse("5.7.0", "authentication aborted", "")
 	ErrManyRcpts    = mail.Refuse("4.5.3", "too many recipients, send the rest in another transaction", "")

@@ -55,6 +55,15 @@ func TestParseCommand(t *testing.T) {
 		{"MAIL FROM:<bob@example.org> RET=HDRS ENVID=a+20b+2B+3D", Command{Verb: MAIL, Path: bob, Mail: MailParams{Return: mail.ReturnHeader, EnvelopeID: "a b+="}}, nil},
 		{"MAIL FROM:<bob@example.org> HOLDFOR=86400", Command{Verb: MAIL, Path: bob, Mail: MailParams{HoldFor: 24 * time.Hour}}, nil},
 		{"MAIL FROM:<bob@example.org> HOLDUNTIL=2026-12-24T18:00:00+01:00", Command{Verb: MAIL, Path: bob, Mail: MailParams{HoldUntil: time.Date(2026, 12, 24, 18, 0, 0, 0, time.FixedZone("", 3600))}}, nil},
+		{"MAIL FROM:<bob@example.org> BY=120;r", Command{Verb: MAIL, Path: bob, Mail: MailParams{By: By{Asked: true, Within: 2 * time.Minute, Return: true}}}, nil},
+		{"MAIL FROM:<bob@example.org> BY=+999999999;RT", Command{Verb: MAIL, Path: bob, Mail: MailParams{By: By{Asked: true, Within: 999999999 * time.Second, Return: true, Trace: true}}}, nil},
+		{"MAIL FROM:<bob@example.org> BY=-1;NT", Command{Verb: MAIL, Path: bob, Mail: MailParams{By: By{Asked: true, Within: -time.Second, Trace: true}}}, nil},
+		{"MAIL FROM:<bob@example.org> BY=0;N", Command{Verb: MAIL, Path: bob, Mail: MailParams{By: By{Asked: true}}}, nil},
+		{"MAIL FROM:<bob@example.org> BY=0;R", Command{Verb: MAIL, Path: bob}, ErrSyntax},
+		{"MAIL FROM:<bob@example.org> BY=1000000000;R", Command{Verb: MAIL, Path: bob}, ErrSyntax},
+		{"MAIL FROM:<bob@example.org> BY=1;X", Command{Verb: MAIL, Path: bob}, ErrSyntax},
+		{"MAIL FROM:<bob@example.org> BY=1", Command{Verb: MAIL, Path: bob}, ErrSyntax},
+		{"MAIL FROM:<bob@example.org> BY=", Command{Verb: MAIL, Path: bob}, ErrSyntax},
 		{"MAIL FROM:<bob@example.org> requiretls", Command{Verb: MAIL, Path: bob, Mail: MailParams{RequireTLS: true}}, nil},
 		{"MAIL FROM:<bob@example.org> REQUIRETLS=", Command{Verb: MAIL, Path: bob, Mail: MailParams{RequireTLS: true}}, ErrSyntax},
 		{"MAIL FROM:<bob@example.org> HOLDFOR=0", Command{Verb: MAIL, Path: bob}, ErrSyntax},
@@ -179,7 +188,7 @@ func TestRelayForms(t *testing.T) {
 }
 
 func FuzzCommand(f *testing.F) {
-	for _, s := range []string{"MAIL FROM:<a@b> SIZE=1", "MAIL FROM:<a@b> RET=FULL ENVID=a+2Bb", "RCPT TO:<a@b> NOTIFY=SUCCESS,DELAY ORCPT=utf-8;\\x{FC}", "RCPT TO:<@a:\"x y\"@c>", "BDAT 1 LAST", "AUTH PLAIN AGEAYg==", "EHLO x"} {
+	for _, s := range []string{"MAIL FROM:<a@b> SIZE=1", "MAIL FROM:<a@b> RET=FULL ENVID=a+2Bb", "MAIL FROM:<a@b> REQUIRETLS BY=-7;NT", "RCPT TO:<a@b> NOTIFY=SUCCESS,DELAY ORCPT=utf-8;\\x{FC}", "RCPT TO:<@a:\"x y\"@c>", "BDAT 1 LAST", "AUTH PLAIN AGEAYg==", "EHLO x"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
@@ -194,14 +203,14 @@ func FuzzCommand(f *testing.F) {
 			return
 		}
 		// What the client's side writes of it is read as the same.
-		s := sending{c: &Client{ext: Extensions{UTF8: true, DSN: true, RequireTLS: true}}, env: c.Mail.Envelope(mail.TraceID{}, c.Path)}
+		s := sending{c: &Client{ext: Extensions{UTF8: true, DSN: true, RequireTLS: true, DeliverBy: true}, o: ClientOptions{Now: func() time.Time { return mail.TraceID{}.Time() }}}, env: c.Mail.Envelope(mail.TraceID{}, c.Path)}
 		s.env.UTF8 = true
 		print := s.appendMail(nil, 0)
 		if c.Verb == RCPT {
 			print = s.appendRcpt(nil, mail.Recipient{Address: c.Path, Notify: c.Rcpt.Notify, ORCPT: c.Rcpt.Original})
 		}
 		d, err := ParseCommand(bytes.TrimSuffix(print, crlf))
-		if err != nil || d.Path != c.Path || d.Mail.Return != c.Mail.Return || d.Mail.RequireTLS != c.Mail.RequireTLS || d.Rcpt.Notify != c.Rcpt.Notify ||
+		if err != nil || d.Path != c.Path || d.Mail.Return != c.Mail.Return || d.Mail.RequireTLS != c.Mail.RequireTLS || d.Mail.By != c.Mail.By || d.Rcpt.Notify != c.Rcpt.Notify ||
 			d.Mail.EnvelopeID != c.Mail.EnvelopeID && d.Mail.EnvelopeID != "" || d.Rcpt.Original != c.Rcpt.Original && d.Rcpt.Original != "" {
 			t.Fatalf("%q reads as %+v, which is %q, which reads as %+v, %v", line, c, print, d, err)
 		}

@@ -24,6 +24,10 @@ type Extensions struct {
 	// FUTURERELEASE, RFC 4865 §4. 0 if it is not offered.
 	HoldMax   time.Duration
 	HoldUntil time.Time
+	// DeliverBy is RFC 2852, MinBy the least that a message may be given to be
+	// delivered in, 0 if there is none.
+	DeliverBy bool
+	MinBy     time.Duration
 	Auth      []string // RFC 4954: mechanisms in upper case
 }
 
@@ -59,6 +63,11 @@ func ParseExtensions(text string) Extensions {
 			}
 		case "AUTH":
 			x.Auth = strings.Fields(strings.ToUpper(args))
+		case "DELIVERBY":
+			x.DeliverBy = true
+			if d, err := parseHoldFor(strings.TrimSpace(args)); err == nil {
+				x.MinBy = d
+			}
 		case "FUTURERELEASE":
 			x.HoldMax, x.HoldUntil = parseFutureRelease(args)
 		case "LIMITS":
@@ -111,6 +120,7 @@ func (x Extensions) Text(greeting string) string {
 	line(x.Chunking, "CHUNKING")
 	line(x.RcptMax > 0, "LIMITS RCPTMAX="+strings.TrimSpace(number(int64(x.RcptMax))))
 	line(x.HoldMax > 0, "FUTURERELEASE"+number(int64(x.HoldMax/time.Second))+" "+x.HoldUntil.UTC().Format(time.RFC3339))
+	line(x.DeliverBy, "DELIVERBY"+number(int64(x.MinBy/time.Second)))
 	line(x.StartTLS, "STARTTLS")
 	line(x.RequireTLS, "REQUIRETLS")
 	line(len(x.Auth) > 0, "AUTH "+strings.Join(x.Auth, " "))

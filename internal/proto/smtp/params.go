@@ -83,6 +83,9 @@ func (c *Command) parseMailParams(s string) error {
 				return 0, ErrSyntax
 			}
 			return 7, nil
+		case "BY":
+			m.By, err = parseBy(value)
+			return 8, err
 		}
 		return 0, ErrParameter
 	})
@@ -95,6 +98,52 @@ func parseHoldFor(s string) (time.Duration, error) {
 		return 0, ErrSyntax
 	}
 	return time.Duration(n) * time.Second, nil
+}
+
+// parseBy reads seconds, nine digits at most, how they are meant, and whether the way
+// is to be told. RFC 2852 §4
+func parseBy(s string) (b By, err error) {
+	digits, mode, ok := strings.Cut(s, ";")
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || !ok || len(strings.TrimLeft(digits, "+-")) > 9 {
+		return By{}, ErrSyntax
+	}
+	b = By{Asked: true, Within: time.Duration(n) * time.Second}
+	switch strings.ToUpper(mode) {
+	case "N":
+	case "NT":
+		b.Trace = true
+	case "R":
+		b.Return = true
+	case "RT":
+		b.Return, b.Trace = true, true
+	default:
+		return By{}, ErrSyntax
+	}
+	if b.Return && n <= 0 {
+		return By{}, ErrSyntax
+	}
+	return b, nil
+}
+
+// appendBy writes what parseBy reads, for a message that is to be delivered within
+// a time; the seconds are rounded down.
+func appendBy(b []byte, by mail.DeliverBy, within time.Duration) []byte {
+	const most = 999_999_999
+	n := int64(within / time.Second)
+	if within < 0 && within%time.Second != 0 {
+		n--
+	}
+	b = append(strconv.AppendInt(b, max(min(n, most), -most), 10), ';')
+	if by.Return {
+		b = append(b, 'R')
+	} else {
+		b = append(b, 'N')
+	}
+	if by.Trace {
+		b = append(b, 'T')
+	}
+	return b
 }
 
 // parseRcptParams reads the parameters of RCPT.

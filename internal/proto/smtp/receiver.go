@@ -56,14 +56,26 @@ type MailParams struct {
 	HoldUntil time.Time
 	// RequireTLS is REQUIRETLS: it goes on protected, or not at all. RFC 8689 §2
 	RequireTLS bool
+	By         By // BY=. RFC 2852
+}
+
+// A By says within what time a message is to be delivered, if Asked. RFC 2852 §4
+type By struct {
+	Asked         bool
+	Within        time.Duration
+	Return, Trace bool // as in mail.DeliverBy
 }
 
 // Envelope makes the envelope of a transaction for the path of MAIL FROM. It has no
 // recipients yet.
 func (p MailParams) Envelope(id mail.TraceID, from mail.Address) mail.Envelope {
-	return mail.Envelope{
+	env := mail.Envelope{
 		Trace: id, Sender: from, UTF8: p.UTF8, EightBit: p.EightBit, Return: p.Return, EnvelopeID: p.EnvelopeID, RequireTLS: p.RequireTLS,
 	}
+	if p.By.Asked { // from when the transaction began
+		env.By = mail.DeliverBy{Time: id.Time().Add(p.By.Within), Return: p.By.Return, Trace: p.By.Trace}
+	}
+	return env
 }
 
 // RcptParams are the parameters of RCPT that we announce.

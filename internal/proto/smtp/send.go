@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"time"
 
 	"posthaste/internal/base/mail"
 )
@@ -92,11 +93,28 @@ func (c *Client) fits(env mail.Envelope, prefix []byte, body mail.Body) *mail.Re
 	if env.RequireTLS && !c.ext.RequireTLS && !env.Sender.IsZero() {
 		return mail.Refuse("5.7.30", "message must travel protected to its end (REQUIRETLS), which the next host does not promise", "")
 	}
+	if no := c.inTime(env.By); no != nil {
+		return no
+	}
 	if !c.ext.UTF8 && (!addresses || env.UTF8 && hasNonASCII(prefix) || env.UTF8 && has8bit(body, headerOnly)) {
 		return mail.Refuse("5.6.7", "message needs SMTPUTF8, which the next host does not speak", "")
 	}
 	if !c.ext.EightBit && (hasNonASCII(prefix) || has8bit(body, wholeBody)) {
 		return mail.Refuse("5.6.3", "message needs 8BITMIME, which the next host does not speak", "")
+	}
+	return nil
+}
+
+// inTime tells whether a message that must be delivered by a time, or come back, can
+// be given to the other side. RFC 2852 §4.1.4
+func (c *Client) inTime(by mail.DeliverBy) *mail.Refusal {
+	switch {
+	case !by.Return:
+		return nil
+	case !c.ext.DeliverBy || c.o.Now == nil:
+		return mail.Refuse("5.4.7", "message must be delivered by a time or come back (DELIVERBY), which the next host does not promise", "")
+	case by.Over(c.o.Now()), by.Time.Sub(c.o.Now()) < max(c.ext.MinBy, time.Second):
+		return mail.Refuse("5.4.7", "message must be delivered by a time (DELIVERBY), and the next host needs more than is left", "")
 	}
 	return nil
 }
@@ -178,6 +196,7 @@ func (s *sending) settle(i int, st mail.Status, text, remote string) {
 	o := &s.outs[i]
 	o.Status, o.Text, o.Remote = st, text, remote
 	o.Reports = st.Class == 2 && s.c.ext.DSN
+	o.Timed = st.Class == 2 && s.timed()
 	s.state[i] = settled
 }
 
@@ -293,6 +312,9 @@ func (s *sending) appendMail(b []byte, size int64) []byte {
 	if x.RequireTLS && s.env.RequireTLS {
 		b = append(b, " REQUIRETLS"...)
 	}
+	if s.timed() {
+		b = appendBy(append(b, " BY="...), s.env.By, s.env.By.Time.Sub(s.c.o.Now()))
+	}
 	if !x.DSN {
 		return append(b, '\r', '\n')
 	}
@@ -310,6 +332,11 @@ func (s *sending) appendMail(b []byte, size int64) []byte {
 		}
 	}
 	return append(b, '\r', '\n')
+}
+
+// timed tells whether the other side is told by when the message is to be delivered.
+func (s *sending) timed() bool {
+	return s.c.ext.DeliverBy && s.env.By.Asked() && s.c.o.Now != nil
 }
 
 func (s *sending) appendRcpt(b []byte, r mail.Recipient) []byte {

@@ -14,6 +14,10 @@ import (
 // nameWait is how long MAIL waits for the name of the client.
 const nameWait = 5 * time.Second
 
+// minBy is the least time in which a message may be asked to be delivered or to come
+// back: one attempt may take that long. RFC 2852 §3
+const minBy = time.Minute
+
 func (ses *session) mail(ctx context.Context, c smtp.Command) {
 	if ses.name != nil {
 		wait := time.NewTimer(nameWait)
@@ -46,6 +50,8 @@ func (ses *session) wishes(p smtp.MailParams) error {
 		return smtp.ErrParameter
 	case p.RequireTLS && ses.peer.TLS == nil:
 		return smtp.ErrRequireTLS
+	case p.By.Return && p.By.Within < minBy:
+		return smtp.ErrTooSoon
 	}
 	return nil
 }

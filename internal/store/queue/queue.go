@@ -83,6 +83,7 @@ type State struct {
 	Next     time.Time // when it is due
 	Warned   bool      // the sender has been told of the delay
 	Held     bool      // an operator holds it back
+	Late     bool      // the sender has been told that it is later than he asked for
 	Text     string    // what the last attempt heard
 	Remote   string    // from whom
 	Status   mail.Status
@@ -132,6 +133,7 @@ func (*Queue) Put(tx kv.Tx, it Item) (mail.QueueID, error) {
 	if it.Next.IsZero() {
 		it.Next = it.Queued
 	}
+	it.punctual(it.Queued)
 	row := it.row()
 	if len(row) > kv.MaxValue {
 		return 0, fmt.Errorf("queue: too many recipients in one domain: %w", mail.ErrLimit)
@@ -140,6 +142,14 @@ func (*Queue) Put(tx kv.Tx, it Item) (mail.QueueID, error) {
 	body.Hold(tx, it.Body, it.holder())
 	it.write(tx, l)
 	return it.ID, nil
+}
+
+// punctual has an item due, at the latest, when it is to be delivered by: then it is
+// tried once more, or its sender hears of it. RFC 2852
+func (it *Item) punctual(now time.Time) {
+	if by := it.Envelope.By.Time; by.After(now) && by.Before(it.Next) {
+		it.Next = by
+	}
 }
 
 // write writes the state and the schedule.
@@ -251,7 +261,8 @@ func (*Queue) Settle(tx kv.Tx, c Claim, outcomes []mail.Outcome, next time.Time)
 		it.erase(tx, l)
 		return nil
 	}
-	it.token, it.Next, it.Warned = 0, next, c.Warned
+	it.token, it.Next, it.Warned, it.Late = 0, next, c.Warned, c.Late
+	it.punctual(tx.Now())
 	it.Attempts++
 	it.write(tx, l)
 	return nil

@@ -117,6 +117,7 @@ func TestRow(t *testing.T) {
 		b := newBench(t)
 		it := b.item("b.example", "x", "y z")
 		it.Envelope.UTF8, it.Envelope.EightBit, it.Envelope.RequireTLS = true, true, true
+		it.Envelope.By = mail.DeliverBy{Time: time.Now().Add(time.Hour), Return: true, Trace: true}
 		it.Envelope.Recipients[1].Original = mail.Address{Local: "alias", Domain: "c.example"}
 		it.Envelope.Recipients[1].Notify, it.Envelope.Recipients[1].ORCPT = mail.NotifySuccess|mail.NotifyDelay, "rfc822;first@c.example"
 		it.Envelope.Return, it.Envelope.EnvelopeID = mail.ReturnFull, "QQ314159"

@@ -53,6 +53,7 @@ const (
 	wishNotify     = 3 // a byte for each recipient
 	wishOriginals  = 4 // a string for each recipient
 	wishRole       = 5
+	wishBy         = 6 // milliseconds, and a byte of flags
 )
 
 // appendWishes writes what the sender asked for.
@@ -69,6 +70,9 @@ func (it *Item) appendWishes(b []byte) []byte {
 	}
 	if it.Role != 0 {
 		wish(wishRole, string([]byte{it.Role}))
+	}
+	if e.By.Asked() {
+		wish(wishBy, string(appendBy(e.By)))
 	}
 	var notify, originals []byte
 	asked, named := false, false
@@ -99,6 +103,8 @@ func (it *Item) decodeWishes(d *kv.Decoder, rcpts []mail.Recipient) {
 			it.Envelope.Return = mail.Return(value[0])
 		case kind == wishRole && len(value) == 1:
 			it.Role = value[0]
+		case kind == wishBy:
+			it.Envelope.By = decodeBy(value)
 		case kind == wishNotify && len(value) == len(rcpts):
 			for i := range rcpts {
 				rcpts[i].Notify = mail.Notify(value[i])
@@ -131,10 +137,50 @@ func (it *Item) stateRow() []byte {
 	for _, r := range it.Envelope.Recipients {
 		b = kv.AppendBytes(b, r.Address.Local)
 	}
-	if it.Held { // rows of older versions have no such byte
-		b = append(b, 1)
+	flags := byte(0)
+	if it.Held {
+		flags |= stateHeld
+	}
+	if it.Late {
+		flags |= stateLate
+	}
+	if flags != 0 { // rows of older versions have no such byte
+		b = append(b, flags)
 	}
 	return b
+}
+
+// What the last byte of a state says.
+const (
+	stateHeld = 1 << iota
+	stateLate
+)
+
+const (
+	byReturn = 1 << iota
+	byTrace
+)
+
+func appendBy(by mail.DeliverBy) []byte {
+	flags := byte(0)
+	if by.Return {
+		flags |= byReturn
+	}
+	if by.Trace {
+		flags |= byTrace
+	}
+	return append(binary.AppendVarint(nil, by.Time.UnixMilli()), flags)
+}
+
+func decodeBy(b []byte) mail.DeliverBy {
+	d := kv.Decode(b)
+	by := mail.DeliverBy{Time: time.UnixMilli(d.Varint())}
+	flags := d.Byte()
+	by.Return, by.Trace = flags&byReturn != 0, flags&byTrace != 0
+	if d.Err() != nil {
+		return mail.DeliverBy{}
+	}
+	return by
 }
 
 func appendAddress(b []byte, a mail.Address) []byte {
@@ -191,7 +237,8 @@ func decodeItem(id mail.QueueID, fixed, state []byte) (Item, error) {
 	it.Status = mail.Status{Class: uint16(s.Uvarint()), Subject: uint16(s.Uvarint()), Detail: uint16(s.Uvarint())}
 	it.Envelope.Recipients = left(rcpts, s)
 	if s.More() {
-		it.Held = s.Byte() != 0
+		flags := s.Byte()
+		it.Held, it.Late = flags&stateHeld != 0, flags&stateLate != 0
 	}
 	return it, s.Err()
 }
