@@ -24,6 +24,7 @@ var floor = map[string]int{"base": 0, "proto": 1, "engine": 1, "store": 2, "agen
 var siblings = map[string][]string{
 	"base/dns":             {"base/mail"},
 	"base/dns/zone":        {"base/dns", "base/mail"},
+	"base/fetch":           {"base/dns", "base/mail"},
 	"base/remedy":          {"base/mail"},
 	"base/trace":           {"base/mail", "base/remedy"},
 	"proto/dkim":           {"proto/message"},

@@ -32,6 +32,7 @@ import (
 	"posthaste/internal/agent/reporter"
 	"posthaste/internal/agent/sts"
 	"posthaste/internal/base/dns"
+	"posthaste/internal/base/fetch"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/engine/blob"
 	"posthaste/internal/engine/kv"
@@ -133,10 +134,13 @@ func Build(c config.Config, o Outside) (*House, error) {
 	h.mx.Filters = filters(c.Milters)
 	h.msa = &msa.Agent{Hostname: c.Hostname, Delivery: deliver, Directory: h.directory, Bodies: bodies, Journal: h.journal, Log: o.Log, Signers: keys.Signers, Allowance: &allowance.Store{DB: o.DB}, PerDay: c.Limits.RecipientsPerDay, Suppression: dead}
 	h.auth = &auth.Agent{Directory: h.directory, Trusted: c.Limits.TrustedNetworks}
+	web := &fetch.Web{DNS: o.DNS, Dial: o.Dial, Roots: o.Roots}
+	if len(c.Auth.Issuers) > 0 {
+		h.auth.Tokens = issuers(c.Auth.Issuers, web.Client(), o.Log).Whose
+	}
 	h.shape = shaper(c)
 	said := &policies.Store{DB: o.DB}
-	web := &sts.Web{DNS: o.DNS, Dial: o.Dial, Roots: o.Roots}
-	h.sts = &sts.Agent{Store: said, DNS: o.DNS, Fetch: web.Policy, Log: o.Log}
+	h.sts = &sts.Agent{Store: said, DNS: o.DNS, Fetch: sts.Policies(web.Client()), Log: o.Log}
 	route, err := h.routes(&mta.Local{Delivery: deliver, Bodies: bodies})
 	if err != nil {
 		return nil, err
@@ -384,10 +388,7 @@ func (h *House) service(l config.Listener) (service, error) {
 	}
 	opens := map[string]directory.Protocols{"submission": directory.Submission, "imap": directory.IMAP, "pop3": directory.POP3}[l.Protocol]
 	verify := func(p mail.Peer) sasl.Verifier { return h.auth.For(p.Addr.Addr(), opens) }
-	offer := sasl.Unbound
-	if h.c.Auth.OfferChannelBinding {
-		offer = sasl.Bound
-	}
+	offer := h.offer()
 	implicit := l.TLS == "implicit"
 	size := int64(h.c.Limits.MessageSize)
 	switch l.Protocol {

@@ -61,6 +61,9 @@ type Agent struct {
 	Domain mail.Domain
 	// Trusted are networks from where guessing is not slowed down.
 	Trusted []netip.Prefix
+	// Tokens tells which name an access token is of; a *sasl.TokenError is a no. nil:
+	// there are no tokens.
+	Tokens func(ctx context.Context, token string) (string, error)
 
 	once     sync.Once
 	key      [32]byte // of what is cached; of this process only

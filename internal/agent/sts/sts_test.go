@@ -24,6 +24,7 @@ import (
 	"posthaste/internal/agent/sts"
 	"posthaste/internal/base/dns"
 	"posthaste/internal/base/dns/zone"
+	"posthaste/internal/base/fetch"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/engine/kv"
 	"posthaste/internal/engine/kv/memkv"
@@ -234,14 +235,14 @@ func TestWeb(t *testing.T) {
 				done := make(chan struct{})
 				go func() { defer close(done); srv.ServeTLS(ln, "", "") }()
 				var dial func(context.Context, string, string) (net.Conn, error) = net0.From(netip.MustParseAddr("192.0.2.1"))
-				web := &sts.Web{DNS: &z, Dial: dial, Roots: roots}
+				policy := sts.Policies((&fetch.Web{DNS: &z, Dial: dial, Roots: roots}).Client())
 				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-				got, err := web.Policy(ctx, "mta-sts.b.example")
+				got, err := policy(ctx, "mta-sts.b.example")
 				cancel()
 				if c.want == "" && (err != nil || string(got) != enforce) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 					t.Errorf("%q, %v", got, err)
 				}
-				_, wrong := (&sts.Agent{Store: &policies.Store{DB: memkv.New()}, DNS: z.Text("_mta-sts.b.example", "v=STSv1; id=1"), Fetch: web.Policy, Log: slog.New(slog.DiscardHandler)}).Policy(t.Context(), mail.Domain("b.example"))
+				_, wrong := (&sts.Agent{Store: &policies.Store{DB: memkv.New()}, DNS: z.Text("_mta-sts.b.example", "v=STSv1; id=1"), Fetch: policy, Log: slog.New(slog.DiscardHandler)}).Policy(t.Context(), mail.Domain("b.example"))
 				want := map[string]tlsrpt.Result{"": "", "certificate is valid for b.example": tlsrpt.STSWebPKI}[c.want]
 				if c.want != "" && want == "" {
 					want = tlsrpt.STSFetch

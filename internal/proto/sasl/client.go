@@ -26,12 +26,14 @@ type Client interface {
 type Credentials struct {
 	Authzid  string // whom to act as; "" for oneself
 	User     string
-	Password string
+	Password string // of OAUTHBEARER and XOAUTH2: the access token
 }
 
 // NewClient begins an exchange as the client. The error is ErrMechanism.
 func NewClient(mech string, c Credentials, cb ChannelBinding) (Client, error) {
-	switch strings.ToUpper(mech) {
+	switch mech = strings.ToUpper(mech); mech {
+	case OAuthBearer, XOAuth2:
+		return &tokenClient{mech: mech, c: c}, nil
 	case Plain:
 		return &plainClient{c}, nil
 	case Login:
@@ -50,13 +52,18 @@ func NewClient(mech string, c Credentials, cb ChannelBinding) (Client, error) {
 	return nil, ErrMechanism
 }
 
-// Best gives the best mechanism of those offered that a client here knows; ""
-// if there is none.
+// Best gives the best mechanism of those offered that a client here knows, and
+// that goes with a password; "" if there is none.
 func Best(offered []string, cb ChannelBinding) string {
 	known := []string{ScramPlus, Scram, Plain, Login}
 	if cb.IsZero() {
 		known = known[1:]
 	}
+	return first(known, offered)
+}
+
+// first gives the first of known that is offered.
+func first(known, offered []string) string {
 	for _, m := range known {
 		for _, o := range offered {
 			if strings.EqualFold(m, o) {

@@ -1,6 +1,7 @@
 // Package sasl is how people show who they are: the mechanisms PLAIN (RFC
-// 4616), LOGIN, SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677), both
-// sides, as state machines over decoded messages.
+// 4616), LOGIN, SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677), and
+// OAUTHBEARER (RFC 7628) and XOAUTH2 for those who have a token, both sides, as
+// state machines over decoded messages.
 //
 // How a protocol carries the messages, base64 and "*" and "=" included, is the
 // protocol's affair. Who somebody is and what proves it is the Verifier's. All
@@ -23,6 +24,9 @@ const (
 	Login     = "LOGIN"
 	Scram     = "SCRAM-SHA-256"
 	ScramPlus = "SCRAM-SHA-256-PLUS"
+
+	OAuthBearer = "OAUTHBEARER"
+	XOAuth2     = "XOAUTH2"
 )
 
 // Limits of what a peer may send.
@@ -97,23 +101,31 @@ type ChannelBinding struct {
 // IsZero tells whether there is nothing to tie to.
 func (cb ChannelBinding) IsZero() bool { return len(cb.Exporter) == 0 && len(cb.EndPoint) == 0 }
 
-// An Offer is which mechanisms are announced.
+// An Offer is which mechanisms are announced, beside SCRAM-SHA-256, PLAIN and
+// LOGIN: a sum of the following.
 type Offer byte
 
-// The offers. SCRAM-SHA-256-PLUS is taken in both from who asks for it: programs
-// that use GNU SASL without giving it the channel binding (mutt) choose it where
-// it is announced, fail, and try no other.
+// What can be offered. SCRAM-SHA-256-PLUS is taken in any case from who asks for
+// it: programs that use GNU SASL without giving it the channel binding (mutt)
+// choose it where it is announced, fail, and try no other.
 const (
-	Unbound Offer = iota // not SCRAM-SHA-256-PLUS
-	Bound                // SCRAM-SHA-256-PLUS too, where there is something to tie to
+	Bound  Offer = 1 << iota // SCRAM-SHA-256-PLUS, where there is something to tie to
+	Tokens                   // OAUTHBEARER and XOAUTH2
+
+	Unbound Offer = 0
 )
 
 // Mechanisms gives the mechanisms to announce on a connection, the best first.
 func (o Offer) Mechanisms(cb ChannelBinding) []string {
-	if o == Bound && !cb.IsZero() {
-		return []string{ScramPlus, Scram, Plain, Login}
+	var list []string
+	if o&Bound != 0 && !cb.IsZero() {
+		list = append(list, ScramPlus)
 	}
-	return []string{Scram, Plain, Login}
+	list = append(list, Scram, Plain, Login)
+	if o&Tokens != 0 {
+		list = append(list, OAuthBearer, XOAuth2)
+	}
+	return list
 }
 
 // NewServer is Offer.NewServer where SCRAM-SHA-256-PLUS is not announced.
@@ -124,16 +136,20 @@ func NewServer(mech string, v Verifier, cb ChannelBinding) (Server, error) {
 // NewServer begins an exchange as the server; mech may be in any case. The
 // error is ErrMechanism.
 func (o Offer) NewServer(mech string, v Verifier, cb ChannelBinding) (Server, error) {
-	switch strings.ToUpper(mech) {
+	switch mech = strings.ToUpper(mech); mech {
 	case Plain:
 		return &plainServer{v: v}, nil
 	case Login:
 		return &loginServer{v: v}, nil
 	case Scram:
-		return &scramServer{v: v, bindable: o == Bound && !cb.IsZero()}, nil
+		return &scramServer{v: v, bindable: o&Bound != 0 && !cb.IsZero()}, nil
 	case ScramPlus:
 		if !cb.IsZero() {
 			return &scramServer{v: v, cb: cb, plus: true}, nil
+		}
+	case OAuthBearer, XOAuth2:
+		if o&Tokens != 0 {
+			return newTokenServer(v, mech)
 		}
 	}
 	return nil, ErrMechanism

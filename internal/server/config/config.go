@@ -94,6 +94,8 @@ type Listener struct {
 type Auth struct {
 	// OfferChannelBinding announces SCRAM-SHA-256-PLUS.
 	OfferChannelBinding bool `toml:"offer_channel_binding"`
+	// Issuers give tokens that people log in with: OAUTHBEARER and XOAUTH2.
+	Issuers []Issuer `toml:"issuer"`
 }
 
 // A Route sends a domain, or everything ("*"), to a given host.
@@ -369,6 +371,9 @@ func (c *Config) resolve(dir string) {
 	for i := range c.Routes {
 		abs(&c.Routes[i].PasswordFile)
 	}
+	for i := range c.Auth.Issuers {
+		abs(&c.Auth.Issuers[i].SecretFile)
+	}
 }
 
 // check says in a sentence what cannot be.
@@ -402,6 +407,11 @@ func (c *Config) check() error {
 	}
 	for i := range c.Routes {
 		if err := checkRoute(&c.Routes[i]); err != nil {
+			return err
+		}
+	}
+	for i := range c.Auth.Issuers {
+		if err := c.Auth.Issuers[i].check(); err != nil {
 			return err
 		}
 	}

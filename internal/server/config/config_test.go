@@ -105,7 +105,16 @@ func TestRefusals(t *testing.T) {
 		"[queue]\nfirst_retry = \"soon\"":                           "no time span",
 		"[queue]\nfirst_retry = \"9h\"":                             "no longer than",
 		"[[route]]\ndomain = \"x y\"":                               "no domain name",
-		"[[route]]\ndomain = \"*\"":                                 "host:port",
+		"[[auth.issuer]]\naudience = [\"a\"]":                       "needs a url",
+		"[[auth.issuer]]\nurl = \"http://id.example\"":              "only https",
+		"[[auth.issuer]]\nurl = \"https://id.example?x\"":           "no query",
+		"[[auth.issuer]]\nurl = \"https://id.example\"":             "as audience",
+		"[[auth.issuer]]\nurl = \"https://id.example\"\nintrospect = true\nclient_id = \"x\"":         "belong together",
+		"[[auth.issuer]]\nurl = \"https://id.example\"\naudience = [\"a\"]\nclient_id = \"x\"":        "belong together",
+		"[[auth.issuer]]\nurl = \"https://id.example\"\naudience = [\"a\"]\nalgorithms = [\"HS256\"]": "algorithms are",
+		"[[auth.issuer]]\nurl = \"https://id.example\"\naudience = [\"a\"]\nalgorithms = [\"none\"]":  "algorithms are",
+		"[[auth.issuer]]\nurl = \"https://id.example\"\naudience = [\"a\"]\ndomains = [\"x y\"]":      "no domain name",
+		"[[route]]\ndomain = \"*\"": "host:port",
 		"[[listener]]\naddress = \":25\"\nprotocol = \"smtp\"\ntls = \"maybe\"":              "tls is",
 		"[[route]]\ndomain = \"*\"\nhost = \"a:1\"\nusername = \"u\"":                        "belong together",
 		"[[route]]\ndomain = \"*\"\nhost = \"a:1\"\nusername = \"u\"\npassword_file = \"p\"": "required or implicit",
@@ -140,7 +149,7 @@ func TestExample(t *testing.T) {
 		bare := strings.TrimPrefix(line, "# ")
 		switch {
 		case strings.HasPrefix(bare, "[["):
-			skip = strings.HasPrefix(bare, "[[tls]]") || strings.HasPrefix(bare, "[[route]]") || strings.HasPrefix(bare, "[[destination]]") || strings.HasPrefix(bare, "[[receive.list]]") || strings.HasPrefix(bare, "[[milter]]")
+			skip = strings.HasPrefix(bare, "[[tls]]") || strings.HasPrefix(bare, "[[route]]") || strings.HasPrefix(bare, "[[destination]]") || strings.HasPrefix(bare, "[[receive.list]]") || strings.HasPrefix(bare, "[[milter]]") || strings.HasPrefix(bare, "[[auth.issuer]]")
 		case strings.HasPrefix(bare, "["):
 			skip = false
 		case bare != line && !strings.Contains(bare, " = "):

@@ -85,6 +85,21 @@ hostname = "mail.example.org"
 #                                  # sits between. Some programs (mutt) choose it, cannot do it, and
 #                                  # then cannot log in. Those that ask for it get it in any case
 
+# Who gives tokens that people log in with (OAUTHBEARER, XOAUTH2), in place of a
+# password: Keycloak, Authentik, Entra ID and the like. Accounts must exist here.
+# A session goes on when its token ends.
+# [[auth.issuer]]
+# url = "https://id.example.org/realms/mail"   # as in its tokens (iss), to the letter
+# audience = ["posthaste"]         # whom they are for (aud): one of these
+# claim = "email"                  # what names the account; email counts only if it was verified
+# domains = []                     # that it speaks for; none: all. The first is put behind a name
+#                                  # without one, as in claim = "preferred_username"
+# scopes = []                      # that a token must all have
+# algorithms = ["RS256", "PS256", "ES256", "EdDSA"]
+# introspect = false               # tokens are not signed: ask the issuer about each (RFC 7662), as
+# client_id = ""                   # this client
+# client_secret_file = ""
+
 # How much a destination is sent at a time. Posthaste knows what the great
 # providers bear, and slows down by itself for who says that it is too much.
 # [[destination]]

@@ -395,6 +395,7 @@ func (s *session) complete(ctx context.Context, c *imap.Command, r rule, err err
 		}
 		s.enc.Status(c.Tag, f.condition, f.code, f.text)
 		if f.code == imap.CodeAuthenticationFailed {
+			s.log.Info("refused", "in", "auth", "reason", err.Error())
 			if s.failed++; s.failed >= maxFailed {
 				return &ending{"", "too many failed attempts to log in"}
 			}

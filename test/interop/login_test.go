@@ -1,0 +1,218 @@
+//go:build interop
+
+package interop
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+)
+
+// gate is a server that is configured for other ways to log in than passwords.
+type gate struct {
+	*house
+	person // who has an account
+}
+
+// newGate starts a server with the listeners of all three protocols, each with
+// more in its part of the configuration.
+func newGate(t *testing.T, conf, listener string) *gate {
+	t.Helper()
+	dir := t.TempDir()
+	w := world{Submission: freePort(t), Submissions: freePort(t), IMAP: freePort(t), IMAPS: freePort(t), POP3: freePort(t), POP3S: freePort(t), Data: filepath.Join(dir, "data")}
+	w.CA = filepath.Join(w.Data, "tls", "ca.pem")
+	conf = "hostname = \"mail.hill.example\"\ndata = \"data\"\n" + conf
+	for _, l := range [][3]string{
+		{w.Submission, "submission", "starttls"},
+		{w.Submissions, "submission", "implicit"},
+		{w.IMAP, "imap", "starttls"},
+		{w.IMAPS, "imap", "implicit"},
+		{w.POP3, "pop3", "starttls"},
+		{w.POP3S, "pop3", "implicit"},
+	} {
+		conf += fmt.Sprintf("[[listener]]\naddress = %q\nprotocol = %q\ntls = %q\n%s\n", l[0], l[1], l[2], listener)
+	}
+	h, err := start(filepath.Join(dir, "log"), nil, io.Discard, "serve", "--config", write(t, filepath.Join(dir, "posthaste.toml"), conf))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.world = w
+	t.Cleanup(func() {
+		log, _ := os.ReadFile(h.log)
+		if err := h.end(); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Logf("log:\n%s", log)
+		}
+	})
+	eventually(t, func() error {
+		log, err := os.ReadFile(h.log)
+		if err == nil && !strings.Contains(string(log), "msg=ready") {
+			err = fmt.Errorf("the server is not ready:\n%s", log)
+		}
+		return err
+	})
+	g := &gate{house: h, person: person{h: h, address: "ada@hill.example", password: "a long password"}}
+	g.do(t, "", "domain", "add", "hill.example")
+	g.do(t, g.password, "account", "add", g.address, "--password-stdin")
+	return g
+}
+
+// do runs one of our commands.
+func (g *gate) do(t *testing.T, in string, args ...string) string {
+	t.Helper()
+	out, err := g.toolWith(in, args...)
+	if err != nil {
+		t.Fatalf("%v: %v\n%s", args, err, out)
+	}
+	return out
+}
+
+// newIssuer serves an issuer of tokens, and gives its URL and what makes tokens.
+func newIssuer(t *testing.T) (url string, token func(email string, life time.Duration) string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/.well-known/openid-configuration":
+			json.NewEncoder(w).Encode(map[string]string{"issuer": url, "jwks_uri": url + "/keys"})
+		case "/keys":
+			json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: &key.PublicKey, KeyID: "k"}}})
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	t.Cleanup(s.Close)
+	url = s.URL
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: key, KeyID: "k"}}, (&jose.SignerOptions{}).WithType("at+jwt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return url, func(email string, life time.Duration) string {
+		out, err := jwt.Signed(signer).Claims(map[string]any{"iss": url, "aud": "mail", "exp": time.Now().Add(life).Unix(), "email": email, "email_verified": true}).Serialize()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+}
+
+// TestTokens: curl, msmtp, mpop, mbsync and Python log in with a token, over all protocols.
+func TestTokens(t *testing.T) {
+	t.Parallel()
+	url, token := newIssuer(t)
+	g := newGate(t, fmt.Sprintf("[[auth.issuer]]\nurl = %q\naudience = [\"mail\"]\n", url), "")
+	letter := "From: <ada@hill.example>\r\nTo: <ada@hill.example>\r\nSubject: by token\r\n\r\nhello\r\n"
+	file := write(t, filepath.Join(t.TempDir(), "m"), letter)
+	good, old, other := token(g.address, time.Hour), token(g.address, -time.Hour), token("bob@hill.example", time.Hour)
+	curl := func(tok string, args ...string) (string, int) {
+		return job{name: "curl", args: append([]string{"-sSv", "--ssl-reqd", "--cacert", g.CA, "-u", g.address + ":", "--oauth2-bearer", tok}, args...)}.run(t)
+	}
+	for _, c := range [][]string{
+		{local("imap", g.IMAP, "/")},
+		{local("imaps", g.IMAPS, "/")},
+		{local("pop3", g.POP3, "/")},
+		{local("pop3s", g.POP3S, "/")},
+		{local("smtp", g.Submission, "/x"), "--mail-from", g.address, "--mail-rcpt", g.address, "-T", file},
+		{local("smtps", g.Submissions, "/x"), "--mail-from", g.address, "--mail-rcpt", g.address, "-T", file},
+	} {
+		if out, code := curl(good, c...); code != 0 || !regexp.MustCompile(`> .*AUTH.* OAUTHBEARER`).MatchString(out) {
+			t.Errorf("%s: curl ended with %d\n%s", c[0], code, out)
+		}
+		for _, bad := range []string{old, other, "x"} {
+			if out, code := curl(bad, c...); code != 67 {
+				t.Errorf("%s with a bad token: curl ended with %d, not 67\n%s", c[0], code, out)
+			}
+		}
+	}
+	for _, mech := range []string{"oauthbearer", "xoauth2"} {
+		rc := fmt.Sprintf("defaults\ntls on\ntls_starttls on\ntls_trust_file %s\naccount a\nhost localhost\nauth %s\nuser %s\n", g.CA, mech, g.address)
+		home := t.TempDir()
+		send := func(tok string) (string, int) {
+			file := write(t, filepath.Join(home, "msmtprc"), rc+fmt.Sprintf("port %s\nfrom %s\npassword %s\n", port(g.Submission), g.address, tok))
+			return job{name: "msmtp", home: home, in: letter, args: []string{"-C", file, "-a", "a", g.address}}.run(t)
+		}
+		if out, code := send(good); code != 0 {
+			t.Errorf("msmtp with %s ended with %d\n%s", mech, code, out)
+		}
+		if out, code := send(old); code != 77 {
+			t.Errorf("msmtp with %s and an old token ended with %d, not 77\n%s", mech, code, out)
+		}
+		into := filepath.Join(home, "in")
+		for _, d := range []string{"cur", "new", "tmp"} {
+			if err := os.MkdirAll(filepath.Join(into, d), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		conf := write(t, filepath.Join(home, "mpoprc"), rc+fmt.Sprintf("port %s\npassword %s\nkeep on\nuidls_file %s/uidls\ndelivery maildir %s\n", port(g.POP3), good, home, into))
+		job{name: "mpop", home: home, args: []string{"-C", conf, "a"}}.ok(t)
+		if got, err := filepath.Glob(filepath.Join(into, "new", "*")); err != nil || len(got) < 3 {
+			t.Errorf("mpop with %s brought %d messages, %v", mech, len(got), err)
+		}
+	}
+	home := t.TempDir()
+	rc := write(t, filepath.Join(home, "mbsyncrc"), fmt.Sprintf(`IMAPAccount a
+Host localhost
+Port %s
+User %s
+Pass %s
+SSLType IMAPS
+CertificateFile %s
+AuthMechs XOAUTH2
+
+IMAPStore far
+Account a
+
+MaildirStore near
+Path %s/m/
+Inbox %s/m/INBOX
+
+Channel c
+Far :far:
+Near :near:
+Create Near
+Patterns INBOX
+`, port(g.IMAPS), g.address, good, g.CA, home, home))
+	if err := os.Mkdir(filepath.Join(home, "m"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	job{name: "mbsync", home: home, args: []string{"-c", rc, "c"}}.ok(t)
+	if got, err := filepath.Glob(filepath.Join(home, "m", "INBOX", "*", "*")); err != nil || len(got) != 4 {
+		t.Errorf("mbsync brought %d messages, not those 4 that curl and msmtp sent, %v", len(got), err)
+	}
+	script := fmt.Sprintf(`import imaplib, poplib, ssl, base64
+c = ssl.create_default_context(cafile=%q)
+m = imaplib.IMAP4_SSL("localhost", %s, ssl_context=c)
+heard = []
+def say(challenge):
+    heard.append(challenge)
+    return b"\x01" if len(heard) > 1 else b"n,a=ada@hill.example,\x01auth=Bearer %s\x01\x01"
+try:
+    m.authenticate("OAUTHBEARER", say)
+    raise SystemExit("an old token is good")
+except imaplib.IMAP4.error as e:
+    assert "AUTHENTICATIONFAILED" in str(e), e
+assert b'"status":"invalid_token"' in heard[1] and b"openid-configuration" in heard[1], heard
+m.authenticate("XOAUTH2", lambda _: b"user=ada@hill.example\x01auth=Bearer %s\x01\x01")
+assert m.select()[1] == [b"4"]
+`, g.CA, port(g.IMAPS), old, good)
+	job{name: "python3", args: []string{write(t, filepath.Join(home, "t.py"), script)}}.ok(t)
+}
