@@ -1,6 +1,7 @@
 package mda
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -49,6 +50,9 @@ func Received(host string, base string, peer mail.Peer, env mail.Envelope, now t
 	if len(env.Recipients) == 1 {
 		b = append(b, "\r\n\tfor "...)
 		b = append(b, env.Recipients[0].Address.Path()...)
+	}
+	if env.Priority != 0 { // RFC 6710 §4.4
+		b = strconv.AppendInt(append(b, "\r\n\tpriority "...), int64(env.Priority), 10)
 	}
 	b = append(b, ";\r\n\t"...)
 	b = message.AppendDate(b, now)

@@ -49,6 +49,7 @@ type Agent struct {
 func (a *Agent) Begin(ctx context.Context, peer mail.Peer, from mail.Address, p smtp.MailParams) (smtp.Transaction, error) {
 	t := &transaction{a: a, peer: peer}
 	t.env = p.Envelope(mail.NewTraceID(time.Now()), from)
+	t.env.Priority = min(t.env.Priority, MaxPriority)
 	if peer.Account == 0 {
 		return nil, mail.Refuse("5.7.0", "log in first", "")
 	}
@@ -89,6 +90,10 @@ func (t *transaction) may(ctx context.Context, from mail.Address) error {
 	return mail.Refuse("5.7.1", "you are logged in as "+t.peer.Login.String()+" and may not send as "+from.String(), "")
 }
 
+// MaxPriority is the highest priority that people may give their messages: "urgent",
+// as MIXER has it. RFC 6710 appendix B
+const MaxPriority = 4
+
 // MaxHold is how long a message may be held back. RFC 4865
 const MaxHold = 90 * 24 * time.Hour
 
@@ -117,6 +122,9 @@ type transaction struct {
 
 // ID is what the client, the log and the Received field call it.
 func (t *transaction) ID() mail.TraceID { return t.env.Trace }
+
+// Priority is that by which the message is taken.
+func (t *transaction) Priority() int8 { return t.env.Priority }
 
 // Rcpt takes recipients anywhere; of people here it knows at once whether they
 // exist.

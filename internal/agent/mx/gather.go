@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -64,13 +65,13 @@ func (a *Agent) judges(peer mail.Peer) bool {
 	if a.DNS == nil || !peer.Addr.IsValid() {
 		return false
 	}
+	return !a.trusts(peer)
+}
+
+// trusts tells whether the peer is in a network whose mail is not judged.
+func (a *Agent) trusts(peer mail.Peer) bool {
 	ip := peer.Addr.Addr().Unmap()
-	for _, p := range a.Trusted {
-		if p.Contains(ip) {
-			return false
-		}
-	}
-	return true
+	return slices.ContainsFunc(a.Trusted, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
 // spf asks the sender's domain, or for reports the domain of HELO, whether the

@@ -67,6 +67,9 @@ type Agent struct {
 func (a *Agent) Begin(_ context.Context, peer mail.Peer, from mail.Address, p smtp.MailParams) (smtp.Transaction, error) {
 	t := &transaction{a: a, peer: peer}
 	t.env = p.Envelope(mail.NewTraceID(time.Now()), from)
+	if !a.trusts(peer) { // anybody may say that it is not urgent. RFC 6710 §5
+		t.env.Priority = min(t.env.Priority, 0)
+	}
 	return t, nil
 }
 
@@ -83,6 +86,9 @@ type transaction struct {
 
 // ID is what the client, the log and the Received field call it.
 func (t *transaction) ID() mail.TraceID { return t.env.Trace }
+
+// Priority is that by which the message is taken.
+func (t *transaction) Priority() int8 { return t.env.Priority }
 
 // Rcpt takes a recipient that Delivery accepts.
 func (t *transaction) Rcpt(ctx context.Context, to mail.Address, p smtp.RcptParams) error {

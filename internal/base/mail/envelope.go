@@ -23,6 +23,8 @@ type Envelope struct {
 	// safely others ask to be spoken to does not hold it up. RFC 8689 §3
 	AnyTLS bool
 	By     DeliverBy
+	// Priority is from -9 to 9; 0 is that of usual mail. RFC 6710
+	Priority int8
 }
 
 // A DeliverBy is until when a message is to be delivered; the zero DeliverBy is that

@@ -64,6 +64,12 @@ func TestParseCommand(t *testing.T) {
 		{"MAIL FROM:<bob@example.org> BY=1;X", Command{Verb: MAIL, Path: bob}, ErrSyntax},
 		{"MAIL FROM:<bob@example.org> BY=1", Command{Verb: MAIL, Path: bob}, ErrSyntax},
 		{"MAIL FROM:<bob@example.org> BY=", Command{Verb: MAIL, Path: bob}, ErrSyntax},
+		{"MAIL FROM:<bob@example.org> MT-PRIORITY=-9", Command{Verb: MAIL, Path: bob, Mail: MailParams{Priority: -9}}, nil},
+		{"MAIL FROM:<bob@example.org> mt-priority=4", Command{Verb: MAIL, Path: bob, Mail: MailParams{Priority: 4}}, nil},
+		{"MAIL FROM:<bob@example.org> MT-PRIORITY=10", Command{Verb: MAIL, Path: bob}, ErrSyntax},
+		{"MAIL FROM:<bob@example.org> MT-PRIORITY=-0", Command{Verb: MAIL, Path: bob}, ErrSyntax},
+		{"MAIL FROM:<bob@example.org> MT-PRIORITY=+1", Command{Verb: MAIL, Path: bob}, ErrSyntax},
+		{"MAIL FROM:<bob@example.org> MT-PRIORITY=", Command{Verb: MAIL, Path: bob}, ErrSyntax},
 		{"MAIL FROM:<bob@example.org> requiretls", Command{Verb: MAIL, Path: bob, Mail: MailParams{RequireTLS: true}}, nil},
 		{"MAIL FROM:<bob@example.org> REQUIRETLS=", Command{Verb: MAIL, Path: bob, Mail: MailParams{RequireTLS: true}}, ErrSyntax},
 		{"MAIL FROM:<bob@example.org> HOLDFOR=0", Command{Verb: MAIL, Path: bob}, ErrSyntax},
@@ -188,7 +194,7 @@ func TestRelayForms(t *testing.T) {
 }
 
 func FuzzCommand(f *testing.F) {
-	for _, s := range []string{"MAIL FROM:<a@b> SIZE=1", "MAIL FROM:<a@b> RET=FULL ENVID=a+2Bb", "MAIL FROM:<a@b> REQUIRETLS BY=-7;NT", "RCPT TO:<a@b> NOTIFY=SUCCESS,DELAY ORCPT=utf-8;\\x{FC}", "RCPT TO:<@a:\"x y\"@c>", "BDAT 1 LAST", "AUTH PLAIN AGEAYg==", "EHLO x"} {
+	for _, s := range []string{"MAIL FROM:<a@b> SIZE=1", "MAIL FROM:<a@b> RET=FULL ENVID=a+2Bb", "MAIL FROM:<a@b> REQUIRETLS BY=-7;NT MT-PRIORITY=-3", "RCPT TO:<a@b> NOTIFY=SUCCESS,DELAY ORCPT=utf-8;\\x{FC}", "RCPT TO:<@a:\"x y\"@c>", "BDAT 1 LAST", "AUTH PLAIN AGEAYg==", "EHLO x"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
@@ -203,14 +209,14 @@ func FuzzCommand(f *testing.F) {
 			return
 		}
 		// What the client's side writes of it is read as the same.
-		s := sending{c: &Client{ext: Extensions{UTF8: true, DSN: true, RequireTLS: true, DeliverBy: true}, o: ClientOptions{Now: func() time.Time { return mail.TraceID{}.Time() }}}, env: c.Mail.Envelope(mail.TraceID{}, c.Path)}
+		s := sending{c: &Client{ext: Extensions{UTF8: true, DSN: true, RequireTLS: true, DeliverBy: true, Priority: true}, o: ClientOptions{Now: func() time.Time { return mail.TraceID{}.Time() }}}, env: c.Mail.Envelope(mail.TraceID{}, c.Path)}
 		s.env.UTF8 = true
 		print := s.appendMail(nil, 0)
 		if c.Verb == RCPT {
 			print = s.appendRcpt(nil, mail.Recipient{Address: c.Path, Notify: c.Rcpt.Notify, ORCPT: c.Rcpt.Original})
 		}
 		d, err := ParseCommand(bytes.TrimSuffix(print, crlf))
-		if err != nil || d.Path != c.Path || d.Mail.Return != c.Mail.Return || d.Mail.RequireTLS != c.Mail.RequireTLS || d.Mail.By != c.Mail.By || d.Rcpt.Notify != c.Rcpt.Notify ||
+		if err != nil || d.Path != c.Path || d.Mail.Return != c.Mail.Return || d.Mail.RequireTLS != c.Mail.RequireTLS || d.Mail.By != c.Mail.By || d.Mail.Priority != c.Mail.Priority || d.Rcpt.Notify != c.Rcpt.Notify ||
 			d.Mail.EnvelopeID != c.Mail.EnvelopeID && d.Mail.EnvelopeID != "" || d.Rcpt.Original != c.Rcpt.Original && d.Rcpt.Original != "" {
 			t.Fatalf("%q reads as %+v, which is %q, which reads as %+v, %v", line, c, print, d, err)
 		}

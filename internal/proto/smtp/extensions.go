@@ -16,6 +16,7 @@ type Extensions struct {
 	Enhanced   bool  // RFC 2034
 	DSN        bool  // RFC 3461
 	RequireTLS bool  // RFC 8689
+	Priority   bool  // RFC 6710
 	Sized      bool  // RFC 1870
 	Size       int64 // the largest message, 0 if it does not say
 	RcptMax    int   // RFC 9422: recipients per transaction, 0 if it does not say
@@ -63,6 +64,8 @@ func ParseExtensions(text string) Extensions {
 			}
 		case "AUTH":
 			x.Auth = strings.Fields(strings.ToUpper(args))
+		case "MT-PRIORITY":
+			x.Priority = true
 		case "DELIVERBY":
 			x.DeliverBy = true
 			if d, err := parseHoldFor(strings.TrimSpace(args)); err == nil {
@@ -121,6 +124,7 @@ func (x Extensions) Text(greeting string) string {
 	line(x.RcptMax > 0, "LIMITS RCPTMAX="+strings.TrimSpace(number(int64(x.RcptMax))))
 	line(x.HoldMax > 0, "FUTURERELEASE"+number(int64(x.HoldMax/time.Second))+" "+x.HoldUntil.UTC().Format(time.RFC3339))
 	line(x.DeliverBy, "DELIVERBY"+number(int64(x.MinBy/time.Second)))
+	line(x.Priority, "MT-PRIORITY MIXER")
 	line(x.StartTLS, "STARTTLS")
 	line(x.RequireTLS, "REQUIRETLS")
 	line(len(x.Auth) > 0, "AUTH "+strings.Join(x.Auth, " "))

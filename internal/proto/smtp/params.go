@@ -86,6 +86,9 @@ func (c *Command) parseMailParams(s string) error {
 		case "BY":
 			m.By, err = parseBy(value)
 			return 8, err
+		case "MT-PRIORITY":
+			m.Priority, err = parsePriority(value)
+			return 9, err
 		}
 		return 0, ErrParameter
 	})
@@ -144,6 +147,19 @@ func appendBy(b []byte, by mail.DeliverBy, within time.Duration) []byte {
 		b = append(b, 'T')
 	}
 	return b
+}
+
+// parsePriority reads a digit, with a minus before it or not. RFC 6710 §6
+func parsePriority(s string) (int8, error) {
+	digit := strings.TrimPrefix(s, "-")
+	if len(digit) != 1 || digit[0] < '0' || digit[0] > '9' || s == "-0" {
+		return 0, ErrSyntax
+	}
+	n := int8(digit[0] - '0')
+	if digit != s {
+		n = -n
+	}
+	return n, nil
 }
 
 // parseRcptParams reads the parameters of RCPT.

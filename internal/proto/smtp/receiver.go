@@ -41,6 +41,13 @@ type LMTPTransaction interface {
 	DataEach(ctx context.Context, body io.Reader) ([]mail.Outcome, error)
 }
 
+// A Prioritized transaction tells by which priority it takes the message: not always
+// by the one that was asked for. RFC 6710 §4.1
+type Prioritized interface {
+	Transaction
+	Priority() int8
+}
+
 // MailParams are the parameters of MAIL that we announce.
 type MailParams struct {
 	Size     int64  // SIZE=, 0 if not given. RFC 1870
@@ -57,6 +64,8 @@ type MailParams struct {
 	// RequireTLS is REQUIRETLS: it goes on protected, or not at all. RFC 8689 §2
 	RequireTLS bool
 	By         By // BY=. RFC 2852
+	// Priority is MT-PRIORITY=, from -9 to 9; 0 also if it was not given. RFC 6710
+	Priority int8
 }
 
 // A By says within what time a message is to be delivered, if Asked. RFC 2852 §4
@@ -70,7 +79,7 @@ type By struct {
 // recipients yet.
 func (p MailParams) Envelope(id mail.TraceID, from mail.Address) mail.Envelope {
 	env := mail.Envelope{
-		Trace: id, Sender: from, UTF8: p.UTF8, EightBit: p.EightBit, Return: p.Return, EnvelopeID: p.EnvelopeID, RequireTLS: p.RequireTLS,
+		Trace: id, Sender: from, UTF8: p.UTF8, EightBit: p.EightBit, Return: p.Return, EnvelopeID: p.EnvelopeID, RequireTLS: p.RequireTLS, Priority: p.Priority,
 	}
 	if p.By.Asked { // from when the transaction began
 		env.By = mail.DeliverBy{Time: id.Time().Add(p.By.Within), Return: p.By.Return, Trace: p.By.Trace}

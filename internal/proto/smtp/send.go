@@ -312,6 +312,9 @@ func (s *sending) appendMail(b []byte, size int64) []byte {
 	if x.RequireTLS && s.env.RequireTLS {
 		b = append(b, " REQUIRETLS"...)
 	}
+	if x.Priority && s.env.Priority != 0 {
+		b = strconv.AppendInt(append(b, " MT-PRIORITY="...), int64(s.env.Priority), 10)
+	}
 	if s.timed() {
 		b = appendBy(append(b, " BY="...), s.env.By, s.env.By.Time.Sub(s.c.o.Now()))
 	}

@@ -30,6 +30,7 @@ type session struct {
 	name    chan string // gives Peer.Name once; nil afterwards
 	binding sasl.ChannelBinding
 	tx      smtp.Transaction
+	changed *int8         // the priority that the message has instead of the one asked for
 	pending *smtp.Command // came while a message in chunks was read, and ended it
 
 	errors, refusals, authTries int
@@ -290,7 +291,7 @@ func (ses *session) offers() smtp.Extensions {
 		StartTLS: ses.s.TLS != nil && ses.peer.TLS == nil,
 		// RFC 8689 §2: only here does it mean anything.
 		RequireTLS: ses.peer.TLS != nil,
-		DeliverBy:  true, MinBy: minBy,
+		DeliverBy:  true, MinBy: minBy, Priority: true,
 	}
 	if ses.s.Policy.HoldMax > 0 {
 		x.HoldMax, x.HoldUntil = ses.s.Policy.HoldMax, time.Now().Add(ses.s.Policy.HoldMax)

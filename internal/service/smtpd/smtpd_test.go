@@ -75,7 +75,7 @@ func (d *desk) Begin(_ context.Context, p mail.Peer, from mail.Address, mp smtp.
 	if err := answerTo(from); err != nil {
 		return nil, err
 	}
-	tx := &deskTx{desk: d}
+	tx := &deskTx{desk: d, priority: min(mp.Priority, 3)}
 	if d.lmtp {
 		return lmtpTx{tx}, nil
 	}
@@ -83,11 +83,13 @@ func (d *desk) Begin(_ context.Context, p mail.Peer, from mail.Address, mp smtp.
 }
 
 type deskTx struct {
-	desk  *desk
-	rcpts []mail.Address
+	desk     *desk
+	rcpts    []mail.Address
+	priority int8
 }
 
 func (t *deskTx) ID() mail.TraceID { return testID }
+func (t *deskTx) Priority() int8   { return t.priority }
 
 func (t *deskTx) Rcpt(_ context.Context, to mail.Address, _ smtp.RcptParams) error {
 	if err := answerTo(to); err != nil {

@@ -34,7 +34,11 @@ func (ses *session) mail(ctx context.Context, c smtp.Command) {
 	}
 	tx, err := ses.s.Receiver.Begin(ctx, ses.peer, c.Path, c.Mail)
 	if err == nil {
-		ses.tx = tx
+		ses.tx, ses.changed = tx, nil
+		if p, ok := tx.(smtp.Prioritized); ok && p.Priority() != c.Mail.Priority {
+			n := p.Priority()
+			ses.changed = &n
+		}
 		ses.reply(smtp.Reply{Code: 250, Status: mail.Status{Class: 2, Subject: 1}, Text: "OK"})
 	} else {
 		ses.failed(err, "begin", mail.TraceID{})
@@ -188,6 +192,10 @@ func worst(outs []mail.Outcome) error {
 func (ses *session) verdict(id mail.TraceID, err error) {
 	if err != nil {
 		ses.refused(err, id)
+		return
+	}
+	if ses.changed != nil { // RFC 6710 §4.1
+		ses.reply(smtp.Reply{Code: 250, Status: mail.Status{Class: 2, Subject: 3, Detail: 6}, Text: "OK, id " + id.String() + "; " + strconv.Itoa(int(*ses.changed)) + " is the new priority assigned to the message"})
 		return
 	}
 	ses.ok("OK, id " + id.String())

@@ -81,18 +81,19 @@ func (q *Queue) look(ctx context.Context, n int, pick Pick, now time.Time, back 
 	// Each time another shard is first, or the last ones would wait as long as
 	// there is enough to do in others.
 	first := mathrand.Uint64N(shards)
-	var seen [shards]shelf
+	order := turns(mathrand.Uint64())
+	var seen shelves
 	err = q.DB.View(ctx, func(r kv.Reader) error {
 		out = out[:0]
 		seen = q.looks.known()
 		left := n
-		for i := uint64(0); i < shards && left > 0; i++ {
-			l := look{r: r, lock: kv.Lock{Class: 'Q', ID: (first + i) % shards}, pick: pick, now: now, left: left, back: back}
-			old := seen[l.lock.ID]
-			if err := l.over(old); err != nil {
+		for i := uint64(0); i < shards*uint64(lanes) && left > 0; i++ {
+			l := look{r: r, lane: order[i/shards], lock: kv.Lock{Class: 'Q', ID: (first + i) % shards}, pick: pick, now: now, left: left, back: back}
+			sh := &seen[l.lane][l.lock.ID]
+			if err := l.over(*sh); err != nil {
 				return err
 			}
-			seen[l.lock.ID] = l.shelf
+			*sh = l.shelf
 			if left = l.left; len(l.ids) > 0 {
 				out = append(out, found{l.lock, l.ids})
 			}
@@ -133,10 +134,13 @@ type shelf struct {
 	stretches []stretch
 }
 
+// shelves are those of all lanes and shards.
+type shelves [lanes][shards]shelf
+
 // looks remembers the shelves.
 type looks struct {
 	mu   sync.Mutex
-	seen [shards]shelf
+	seen shelves
 	all  time.Time // when everything was looked at
 	far  time.Time // and when by lookBack
 }
@@ -153,24 +157,24 @@ func (l *looks) back() time.Duration {
 }
 
 // known gives the shelves; they are empty when it is time to look at all.
-func (l *looks) known() [shards]shelf {
+func (l *looks) known() shelves {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if time.Since(l.all) > lookAll {
 		l.all = time.Now()
-		l.seen = [shards]shelf{}
+		l.seen = shelves{}
 	}
 	return l.seen
 }
 
-// begins gives where the shard's schedule begins.
-func (l *looks) begins(shard uint64) place {
+// begins gives where a lane of the shard's schedule begins.
+func (l *looks) begins(n lane, shard uint64) place {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.seen[shard].begins
+	return l.seen[n][shard].begins
 }
 
-func (l *looks) note(seen [shards]shelf) {
+func (l *looks) note(seen shelves) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.seen = seen
@@ -179,6 +183,7 @@ func (l *looks) note(seen [shards]shelf) {
 // A look is one look at a shard. It builds the shelf anew.
 type look struct {
 	r    kv.Reader
+	lane lane
 	lock kv.Lock
 	pick Pick
 	now  time.Time
@@ -296,7 +301,7 @@ func (l *look) scan(from, to place, first bool) error {
 }
 
 func (l *look) key(p place) []byte {
-	b := binary.BigEndian.AppendUint64(append(l.lock.Prefix(), kindSchedule), uint64(p.due))
+	b := binary.BigEndian.AppendUint64(append(l.lock.Prefix(), l.lane.kind()), uint64(p.due))
 	return binary.BigEndian.AppendUint64(b, uint64(p.id))
 }
 
@@ -364,11 +369,11 @@ func (q *Queue) Wait(ctx context.Context, knock <-chan struct{}) error {
 func (q *Queue) next(ctx context.Context) (first time.Time, err error) {
 	err = q.DB.View(ctx, func(r kv.Reader) error {
 		first = time.Time{}
-		for shard := uint64(0); shard < shards; shard++ {
-			l := look{lock: kv.Lock{Class: 'Q', ID: shard}}
-			p := append(l.lock.Prefix(), kindSchedule)
+		for i := range shards * uint64(lanes) {
+			l := look{lane: lane(i / shards), lock: kv.Lock{Class: 'Q', ID: i % shards}}
+			p := append(l.lock.Prefix(), l.lane.kind())
 			rows := kv.Range{Low: p, High: kv.Next(p), Limit: 1}
-			if b := q.looks.begins(shard); b.due > 0 {
+			if b := q.looks.begins(l.lane, l.lock.ID); b.due > 0 {
 				rows.Low = l.key(place{due: b.due - lookBack.Milliseconds()})
 			}
 			for row, err := range r.Scan(rows) {

@@ -110,7 +110,7 @@ func due(tx kv.Tx, id mail.QueueID, change func(*Item)) (Item, error) {
 	if err != nil {
 		return Item{}, err
 	}
-	tx.Delete(scheduleKey(l, it.Next, id))
+	tx.Delete(it.scheduleKey(l))
 	change(&it)
 	it.write(tx, l)
 	return it, nil
@@ -141,7 +141,7 @@ func (q *Queue) Drop(tx kv.Tx, id mail.QueueID) (Item, error) {
 	if err != nil {
 		return Item{}, err
 	}
-	tx.Delete(scheduleKey(l, it.Next, id))
+	tx.Delete(it.scheduleKey(l))
 	it.erase(tx, l)
 	return it, nil
 }
@@ -173,16 +173,22 @@ func (q *Queue) Check(ctx context.Context) (wrong []string, err error) {
 }
 
 func check(r kv.Reader, l kv.Lock) (wrong []string, err error) {
-	scheduled := map[mail.QueueID]time.Time{}
-	for row, err := range r.Scan(kv.Prefix(append(l.Prefix(), kindSchedule))) {
-		if err != nil {
-			return nil, err
+	type when struct {
+		lane lane
+		due  time.Time
+	}
+	scheduled := map[mail.QueueID]when{}
+	for n := range lanes {
+		for row, err := range r.Scan(kv.Prefix(append(l.Prefix(), n.kind()))) {
+			if err != nil {
+				return nil, err
+			}
+			due, id := parseSchedule(row.Key)
+			if _, twice := scheduled[id]; twice {
+				wrong = append(wrong, fmt.Sprintf("queue: item %d is scheduled twice", id))
+			}
+			scheduled[id] = when{n, due}
 		}
-		due, id := parseSchedule(row.Key)
-		if _, twice := scheduled[id]; twice {
-			wrong = append(wrong, fmt.Sprintf("queue: item %d is scheduled twice", id))
-		}
-		scheduled[id] = due
 	}
 	for row, err := range r.Scan(kv.Prefix(append(l.Prefix(), kindItem))) {
 		if err != nil {
@@ -190,10 +196,10 @@ func check(r kv.Reader, l kv.Lock) (wrong []string, err error) {
 		}
 		id := mail.QueueID(binary.BigEndian.Uint64(row.Key[kv.PrefixLen+1:]))
 		it, err := read(r, l, id)
-		switch due, ok := scheduled[id]; {
+		switch at, ok := scheduled[id]; {
 		case err != nil:
 			wrong = append(wrong, fmt.Sprintf("queue: item %d: %v", id, err))
-		case !ok || !due.Equal(it.Next.Truncate(time.Millisecond)):
+		case !ok || at.lane != laneOf(it.Envelope.Priority) || !at.due.Equal(it.Next.Truncate(time.Millisecond)):
 			wrong = append(wrong, fmt.Sprintf("queue: item %d is not scheduled when it says", id))
 		case len(it.Envelope.Recipients) == 0 && !it.Claimed():
 			wrong = append(wrong, fmt.Sprintf("queue: item %d has nobody left to reach", id))
@@ -217,7 +223,7 @@ func (q *Queue) Revoke(ctx context.Context, id mail.QueueID) error {
 		if err != nil {
 			return err
 		}
-		tx.Delete(scheduleKey(l, it.Next, id))
+		tx.Delete(it.scheduleKey(l))
 		if len(it.Envelope.Recipients) == 0 { // all were reached, and that was not settled
 			it.erase(tx, l)
 			return nil

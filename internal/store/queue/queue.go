@@ -7,6 +7,7 @@
 //	00              next id of the shard
 //	01 due id       domain: the schedule. While an item is claimed, due is the
 //	                end of the claim
+//	04, 05 due id   domain: the same, for what is urgent and for what is not
 //	02 id           what does not change: envelope, body
 //	03 id           what does: attempts, due, claim, recipients to reach
 //
@@ -49,6 +50,8 @@ const (
 	kindSchedule = 0x01
 	kindItem     = 0x02
 	kindState    = 0x03
+	kindUrgent   = 0x04
+	kindLow      = 0x05
 )
 
 // Topic is woken when something may be due sooner than it was.
@@ -107,8 +110,13 @@ func key(l kv.Lock, kind byte, id mail.QueueID) []byte {
 	return binary.BigEndian.AppendUint64(append(l.Prefix(), kind), uint64(id))
 }
 
-func scheduleKey(l kv.Lock, due time.Time, id mail.QueueID) []byte {
-	b := binary.BigEndian.AppendUint64(append(l.Prefix(), kindSchedule), uint64(due.UnixMilli()))
+// scheduleKey is where the item stands in the schedule of its lane.
+func (it *Item) scheduleKey(l kv.Lock) []byte {
+	return scheduleKey(l, laneOf(it.Envelope.Priority), it.Next, it.ID)
+}
+
+func scheduleKey(l kv.Lock, n lane, due time.Time, id mail.QueueID) []byte {
+	b := binary.BigEndian.AppendUint64(append(l.Prefix(), n.kind()), uint64(due.UnixMilli()))
 	return binary.BigEndian.AppendUint64(b, uint64(id))
 }
 
@@ -155,7 +163,7 @@ func (it *Item) punctual(now time.Time) {
 // write writes the state and the schedule.
 func (it *Item) write(tx kv.Tx, l kv.Lock) {
 	tx.Set(key(l, kindState, it.ID), it.stateRow())
-	tx.Set(scheduleKey(l, it.Next, it.ID), []byte(it.Domain))
+	tx.Set(it.scheduleKey(l), []byte(it.Domain))
 	tx.Wake(Topic)
 }
 
@@ -210,11 +218,11 @@ func claim(tx kv.Tx, l kv.Lock, ids []mail.QueueID, hold time.Duration) ([]Claim
 		if it.Next.After(now) {
 			continue // somebody else was quicker
 		}
-		tx.Delete(scheduleKey(l, it.Next, id))
+		tx.Delete(it.scheduleKey(l))
 		it.Next = now.Add(hold)
 		it.token = newToken()
 		tx.Set(key(l, kindState, id), it.stateRow())
-		tx.Set(scheduleKey(l, it.Next, id), []byte(it.Domain))
+		tx.Set(it.scheduleKey(l), []byte(it.Domain))
 		out = append(out, Claim{Item: it, Until: it.Next})
 	}
 	return out, nil
@@ -256,7 +264,7 @@ func (*Queue) Settle(tx kv.Tx, c Claim, outcomes []mail.Outcome, next time.Time)
 		}
 	}
 	it.Envelope.Recipients = left
-	tx.Delete(scheduleKey(l, it.Next, c.ID))
+	tx.Delete(it.scheduleKey(l))
 	if len(left) == 0 {
 		it.erase(tx, l)
 		return nil
@@ -297,7 +305,7 @@ func (*Queue) Release(tx kv.Tx, c Claim, next time.Time) error {
 	if it.token != c.token {
 		return nil
 	}
-	tx.Delete(scheduleKey(l, it.Next, c.ID))
+	tx.Delete(it.scheduleKey(l))
 	it.token, it.Next = 0, next
 	it.write(tx, l)
 	return nil

@@ -117,6 +117,7 @@ func TestRow(t *testing.T) {
 		b := newBench(t)
 		it := b.item("b.example", "x", "y z")
 		it.Envelope.UTF8, it.Envelope.EightBit, it.Envelope.RequireTLS = true, true, true
+		it.Envelope.Priority = -9
 		it.Envelope.By = mail.DeliverBy{Time: time.Now().Add(time.Hour), Return: true, Trace: true}
 		it.Envelope.Recipients[1].Original = mail.Address{Local: "alias", Domain: "c.example"}
 		it.Envelope.Recipients[1].Notify, it.Envelope.Recipients[1].ORCPT = mail.NotifySuccess|mail.NotifyDelay, "rfc822;first@c.example"
@@ -492,8 +493,8 @@ func TestTooMany(t *testing.T) {
 func TestCheckSees(t *testing.T) {
 	for what, spoil := range map[string]func(tx kv.Tx, it Item, l kv.Lock){
 		"is scheduled and does not exist": func(tx kv.Tx, it Item, l kv.Lock) { tx.Delete(key(l, kindItem, it.ID)) },
-		"is not scheduled when it says":   func(tx kv.Tx, it Item, l kv.Lock) { tx.Delete(scheduleKey(l, it.Next, it.ID)) },
-		"is scheduled twice":              func(tx kv.Tx, it Item, l kv.Lock) { tx.Set(scheduleKey(l, it.Next.Add(time.Hour), it.ID), nil) },
+		"is not scheduled when it says":   func(tx kv.Tx, it Item, l kv.Lock) { tx.Delete(it.scheduleKey(l)) },
+		"is scheduled twice":              func(tx kv.Tx, it Item, l kv.Lock) { tx.Set(scheduleKey(l, normal, it.Next.Add(time.Hour), it.ID), nil) },
 		"has nobody left to reach": func(tx kv.Tx, it Item, l kv.Lock) {
 			it.Envelope.Recipients = nil
 			tx.Set(key(l, kindState, it.ID), it.stateRow())

@@ -54,6 +54,7 @@ const (
 	wishOriginals  = 4 // a string for each recipient
 	wishRole       = 5
 	wishBy         = 6 // milliseconds, and a byte of flags
+	wishPriority   = 7
 )
 
 // appendWishes writes what the sender asked for.
@@ -73,6 +74,9 @@ func (it *Item) appendWishes(b []byte) []byte {
 	}
 	if e.By.Asked() {
 		wish(wishBy, string(appendBy(e.By)))
+	}
+	if e.Priority != 0 {
+		wish(wishPriority, string([]byte{byte(e.Priority)}))
 	}
 	var notify, originals []byte
 	asked, named := false, false
@@ -103,6 +107,8 @@ func (it *Item) decodeWishes(d *kv.Decoder, rcpts []mail.Recipient) {
 			it.Envelope.Return = mail.Return(value[0])
 		case kind == wishRole && len(value) == 1:
 			it.Role = value[0]
+		case kind == wishPriority && len(value) == 1:
+			it.Envelope.Priority = int8(value[0])
 		case kind == wishBy:
 			it.Envelope.By = decodeBy(value)
 		case kind == wishNotify && len(value) == len(rcpts):
