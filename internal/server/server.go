@@ -14,8 +14,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -103,6 +103,8 @@ type House struct {
 	msa       *msa.Agent
 	lmtp      *mda.Door
 	auth      *auth.Agent
+	keys      *keyring.Keyring
+	web       *http.Client     // to ask others over HTTPS
 	backups   *backup.Schedule // nil: none
 	drops     *pop3d.Maildrops
 }
@@ -135,12 +137,13 @@ func Build(c config.Config, o Outside) (*House, error) {
 	h.msa = &msa.Agent{Hostname: c.Hostname, Delivery: deliver, Directory: h.directory, Bodies: bodies, Journal: h.journal, Log: o.Log, Signers: keys.Signers, Allowance: &allowance.Store{DB: o.DB}, PerDay: c.Limits.RecipientsPerDay, Suppression: dead}
 	h.auth = &auth.Agent{Directory: h.directory, Trusted: c.Limits.TrustedNetworks}
 	web := &fetch.Web{DNS: o.DNS, Dial: o.Dial, Roots: o.Roots}
+	h.keys, h.web = keys, web.Client()
 	if len(c.Auth.Issuers) > 0 {
-		h.auth.Tokens = issuers(c.Auth.Issuers, web.Client(), o.Log).Whose
+		h.auth.Tokens = issuers(c.Auth.Issuers, h.web, o.Log).Whose
 	}
 	h.shape = shaper(c)
 	said := &policies.Store{DB: o.DB}
-	h.sts = &sts.Agent{Store: said, DNS: o.DNS, Fetch: sts.Policies(web.Client()), Log: o.Log}
+	h.sts = &sts.Agent{Store: said, DNS: o.DNS, Fetch: sts.Policies(h.web), Log: o.Log}
 	route, err := h.routes(&mta.Local{Delivery: deliver, Bodies: bodies})
 	if err != nil {
 		return nil, err
@@ -151,7 +154,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 		GiveUp: time.Duration(c.Queue.GiveUp), WarnAfter: time.Duration(c.Queue.WarnAfter),
 		FirstRetry: time.Duration(c.Queue.FirstRetry), LastRetry: time.Duration(c.Queue.LastRetry),
 	}
-	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Bodies: bodies, Queue: q, Journal: h.journal, Policies: said, Reports: h.reports, Suppression: dead, Log: o.Log, KeepDead: time.Duration(c.Deleted.Keep), MaxDead: int64(c.Deleted.Limit)}
+	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Bodies: bodies, Queue: q, Journal: h.journal, Policies: said, Reports: h.reports, Suppression: dead, Keys: keys, Log: o.Log, KeepDead: time.Duration(c.Deleted.Keep), MaxDead: int64(c.Deleted.Limit)}
 	h.reporter = &reporter.Agent{Hostname: c.Hostname, DB: o.DB, DNS: o.DNS, Directory: h.directory, Bodies: bodies, Queue: q, Reports: h.reports, Signers: keys.Signers, Log: o.Log}
 	if h.backups, err = h.scheduled(c, o); err != nil {
 		return nil, err
@@ -262,25 +265,9 @@ func (h *House) fixed(r config.Route) (mta.Transport, error) {
 		cfg, to.RequireTLS, to.ImplicitTLS = &tls.Config{RootCAs: h.o.Roots}, true, true
 	}
 	if r.Username != "" {
-		to.Login = login(r)
+		to.Login = h.login(r)
 	}
 	return h.remote(to, cfg), nil
-}
-
-// login proves who we are by the strongest mechanism that the host offers. The
-// password is read anew each time: it may have been changed.
-func login(r config.Route) func([]string) (smtp.Authenticator, error) {
-	return func(offered []string) (smtp.Authenticator, error) {
-		b, err := os.ReadFile(r.PasswordFile)
-		if err != nil {
-			return nil, fmt.Errorf("server: password of the route to %s: %w", r.Host, err)
-		}
-		who := sasl.Credentials{User: r.Username, Password: strings.TrimRight(string(b), "\r\n")}
-		if mech := sasl.Best(offered, sasl.ChannelBinding{}); mech != "" {
-			return sasl.NewClient(mech, who, sasl.ChannelBinding{})
-		}
-		return nil, fmt.Errorf("server: %s offers no way to log in that we know, only %v", r.Host, offered)
-	}
 }
 
 // Run listens, serves and transfers until ctx ends, or one of its parts fails.

@@ -30,7 +30,7 @@ type gate struct {
 
 // newGate starts a server with the listeners of all three protocols, each with
 // more in its part of the configuration.
-func newGate(t *testing.T, conf, listener string) *gate {
+func newGate(t *testing.T, conf, listener string, env ...string) *gate {
 	t.Helper()
 	dir := t.TempDir()
 	w := world{Submission: freePort(t), Submissions: freePort(t), IMAP: freePort(t), IMAPS: freePort(t), POP3: freePort(t), POP3S: freePort(t), Data: filepath.Join(dir, "data")}
@@ -46,7 +46,7 @@ func newGate(t *testing.T, conf, listener string) *gate {
 	} {
 		conf += fmt.Sprintf("[[listener]]\naddress = %q\nprotocol = %q\ntls = %q\n%s\n", l[0], l[1], l[2], listener)
 	}
-	h, err := start(filepath.Join(dir, "log"), nil, io.Discard, "serve", "--config", write(t, filepath.Join(dir, "posthaste.toml"), conf))
+	h, err := start(filepath.Join(dir, "log"), env, io.Discard, "serve", "--config", write(t, filepath.Join(dir, "posthaste.toml"), conf))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,8 +90,17 @@ func newIssuer(t *testing.T) (url string, token func(email string, life time.Dur
 	if err != nil {
 		t.Fatal(err)
 	}
+	refresh := 0 // "refresh N" is good, once
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
+		case "/token":
+			if r.PostFormValue("refresh_token") != fmt.Sprint("refresh ", refresh) || r.PostFormValue("client_id") != "c" {
+				w.WriteHeader(http.StatusBadRequest)
+				io.WriteString(w, `{"error":"invalid_grant"}`)
+				return
+			}
+			refresh++
+			json.NewEncoder(w).Encode(map[string]any{"access_token": token("ada@hill.example", time.Hour), "token_type": "Bearer", "expires_in": 2, "refresh_token": fmt.Sprint("refresh ", refresh)})
 		case "/.well-known/openid-configuration":
 			json.NewEncoder(w).Encode(map[string]string{"issuer": url, "jwks_uri": url + "/keys"})
 		case "/keys":
@@ -215,4 +224,34 @@ m.authenticate("XOAUTH2", lambda _: b"user=ada@hill.example\x01auth=Bearer %s\x0
 assert m.select()[1] == [b"4"]
 `, g.CA, port(g.IMAPS), old, good)
 	job{name: "python3", args: []string{write(t, filepath.Join(home, "t.py"), script)}}.ok(t)
+}
+
+// TestTokenSmarthost: one server of ours sends through another with tokens, whose
+// refresh tokens change each time, also over a start.
+func TestTokenSmarthost(t *testing.T) {
+	t.Parallel()
+	url, _ := newIssuer(t)
+	far := newGate(t, fmt.Sprintf("[[auth.issuer]]\nurl = %q\naudience = [\"mail\"]\n", url), "")
+	far.do(t, "", "domain", "add", "vale.example")
+	bob := person{h: far.house, address: "bob@vale.example", password: "a long password"}
+	far.do(t, bob.password, "account", "add", bob.address, "--password-stdin")
+	first := write(t, filepath.Join(t.TempDir(), "refresh"), "refresh 0\n")
+	near := newGate(t, fmt.Sprintf(`[[route]]
+domain = "vale.example"
+host = "localhost:%s"
+tls = "required"
+username = "ada@hill.example"
+oauth2 = { token_url = %q, client_id = "c", refresh_token_file = %q }
+`, port(far.Submission), url+"/token", first), "", "SSL_CERT_FILE="+far.CA)
+	rc := write(t, filepath.Join(t.TempDir(), "msmtprc"), fmt.Sprintf("account a\nhost localhost\nport %s\ntls on\ntls_starttls on\ntls_trust_file %s\nauth on\nuser %s\npassword %s\nfrom %s\n", port(near.Submission), near.CA, near.address, near.password, near.address))
+	for i := range 3 {
+		job{name: "msmtp", in: fmt.Sprintf("From: ada@hill.example\r\nTo: bob@vale.example\r\nSubject: %d\r\n\r\nhello\r\n", i), args: []string{"-C", rc, "-a", "a", bob.address}}.ok(t)
+		eventually(t, func() error {
+			if n := len(bob.judge(t).letters("INBOX")); n != i+1 {
+				return fmt.Errorf("%d messages have arrived", n)
+			}
+			return nil
+		})
+		time.Sleep(1100 * time.Millisecond) // the token ends
+	}
 }

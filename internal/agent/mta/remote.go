@@ -70,7 +70,7 @@ type Host struct {
 	RequireTLS bool
 	// Login proves who we are, after TLS, by one of the mechanisms that the
 	// host offers; nil does not.
-	Login func(offered []string) (smtp.Authenticator, error)
+	Login func(ctx context.Context, offered []string) (smtp.Authenticator, error)
 }
 
 // A target is one host to try, by name and address.
@@ -360,7 +360,7 @@ func (r *Remote) open(ctx context.Context, t target) (*session, error) {
 	}
 	s.tls = tlsWords(s)
 	if r.Fixed != nil && r.Fixed.Login != nil {
-		if err := r.login(s); err != nil {
+		if err := r.login(ctx, s); err != nil {
 			s.close()
 			return nil, err
 		}
@@ -368,8 +368,8 @@ func (r *Remote) open(ctx context.Context, t target) (*session, error) {
 	return s, nil
 }
 
-func (r *Remote) login(s *session) error {
-	auth, err := r.Fixed.Login(s.client.Extensions().Auth)
+func (r *Remote) login(ctx context.Context, s *session) error {
+	auth, err := r.Fixed.Login(ctx, s.client.Extensions().Auth)
 	if err != nil {
 		return err
 	}

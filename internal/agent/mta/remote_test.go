@@ -454,7 +454,7 @@ func TestSmarthost(t *testing.T) {
 				var clear []string
 				w.net.Opened = func(conn *network.Connection) { conn.Sent = func(b []byte) { clear = append(clear, string(b)) } }
 				w.remote.TLS = &tls.Config{RootCAs: roots}
-				w.remote.Fixed = &mta.Host{Name: "smart.c.example", Port: "587", RequireTLS: true, ImplicitTLS: c.implicit, Login: func(offered []string) (smtp.Authenticator, error) {
+				w.remote.Fixed = &mta.Host{Name: "smart.c.example", Port: "587", RequireTLS: true, ImplicitTLS: c.implicit, Login: func(_ context.Context, offered []string) (smtp.Authenticator, error) {
 					for _, m := range c.mechs {
 						if slices.Contains(offered, m) {
 							return sasl.NewClient(m, sasl.Credentials{User: "ada", Password: c.password}, sasl.ChannelBinding{})

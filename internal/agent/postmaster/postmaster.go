@@ -16,6 +16,7 @@ import (
 	"posthaste/internal/store/body"
 	"posthaste/internal/store/directory"
 	"posthaste/internal/store/journal"
+	"posthaste/internal/store/keyring"
 	"posthaste/internal/store/mailbox"
 	"posthaste/internal/store/maildrop"
 	"posthaste/internal/store/policies"
@@ -36,7 +37,9 @@ type Agent struct {
 	Reports   *reports.Store
 	// Suppression is swept, if it is set.
 	Suppression *suppression.List
-	Log         *slog.Logger
+	// Keys are checked, if they are set.
+	Keys *keyring.Keyring
+	Log  *slog.Logger
 
 	// Every is how often the round is made, KeepDead how long expunged mail can be
 	// restored, KeepStories how long stories are kept; 0 is an hour, 30 days and
@@ -145,7 +148,13 @@ func (a *Agent) Check(ctx context.Context, say func(string), progress func(done,
 	if err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
-	for _, w := range slices.Concat(people, wrong, more, told) {
+	var keys []string
+	if a.Keys != nil {
+		if keys, err = a.Keys.Check(ctx); err != nil {
+			return fmt.Errorf("check: %w", err)
+		}
+	}
+	for _, w := range slices.Concat(people, wrong, more, told, keys) {
 		say(w)
 	}
 	return a.queued(ctx, say)

@@ -66,3 +66,26 @@ func (i *Issuer) check() error {
 	}
 	return nil
 }
+
+// OAuth2 says how we get tokens to log in elsewhere with.
+type OAuth2 struct {
+	TokenURL   string `toml:"token_url"`
+	ClientID   string `toml:"client_id"`
+	SecretFile string `toml:"client_secret_file"`
+	// RefreshFile has the refresh token; none: the client acts for itself.
+	RefreshFile string `toml:"refresh_token_file"`
+	Scope       string `toml:"scope"`
+}
+
+func (o *OAuth2) check() error {
+	if err := fetch.CheckURL(o.TokenURL); err != nil {
+		return fmt.Errorf("token_url %w", err)
+	}
+	if o.ClientID == "" {
+		return errors.New("client_id is what the provider calls this server")
+	}
+	if o.RefreshFile == "" && o.SecretFile == "" {
+		return errors.New("name a refresh_token_file, or a client_secret_file if the server acts for itself")
+	}
+	return nil
+}

@@ -109,6 +109,8 @@ type Route struct {
 	TLS          string `toml:"tls"`
 	Username     string `toml:"username"`
 	PasswordFile string `toml:"password_file"`
+	// OAuth2 gets tokens to log in with, in place of the password.
+	OAuth2 *OAuth2 `toml:"oauth2"`
 }
 
 // A Destination says how much a destination is sent at a time; 0 is the default.
@@ -370,6 +372,10 @@ func (c *Config) resolve(dir string) {
 	}
 	for i := range c.Routes {
 		abs(&c.Routes[i].PasswordFile)
+		if o := c.Routes[i].OAuth2; o != nil {
+			abs(&o.SecretFile)
+			abs(&o.RefreshFile)
+		}
 	}
 	for i := range c.Auth.Issuers {
 		abs(&c.Auth.Issuers[i].SecretFile)
@@ -528,11 +534,16 @@ func checkRoute(r *Route) error {
 	if !oneOf(r.Protocol, "smtp", "lmtp") || !oneOf(r.TLS, "none", "opportunistic", "required", "implicit") {
 		return fmt.Errorf("[[route]] %s: protocol is smtp or lmtp; tls is none, opportunistic, required or implicit", r.Domain)
 	}
-	if (r.Username == "") != (r.PasswordFile == "") {
-		return fmt.Errorf("[[route]] %s: username and password_file belong together", r.Domain)
+	if (r.Username == "") != (r.PasswordFile == "" && r.OAuth2 == nil) || r.PasswordFile != "" && r.OAuth2 != nil {
+		return fmt.Errorf("[[route]] %s: username and password_file belong together, or username and oauth2", r.Domain)
 	}
 	if r.Username != "" && (r.TLS == "none" || r.TLS == "opportunistic") {
-		return fmt.Errorf("[[route]] %s: a password is sent only with tls required or implicit", r.Domain)
+		return fmt.Errorf("[[route]] %s: a password or a token is sent only with tls required or implicit", r.Domain)
+	}
+	if r.OAuth2 != nil {
+		if err := r.OAuth2.check(); err != nil {
+			return fmt.Errorf("[[route]] %s: oauth2: %w", r.Domain, err)
+		}
 	}
 	return nil
 }

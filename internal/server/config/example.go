@@ -79,6 +79,11 @@ hostname = "mail.example.org"
 # tls = "required"                 # none, opportunistic, required, implicit
 # username = "you"                 # only with tls required or implicit
 # password_file = "smarthost-password"
+# Where a password is not taken: access tokens, got by the refresh token that the
+# provider gave once for this server. When it gives another, that is kept in the
+# store; to start anew, put a new one in the file. Without a refresh_token_file the
+# server acts for itself (client credentials).
+# oauth2 = { token_url = "https://oauth2.googleapis.com/token", client_id = "...", client_secret_file = "oauth-secret", refresh_token_file = "oauth-refresh", scope = "https://mail.google.com/" }
 
 [auth]
 # offer_channel_binding = false    # announce SCRAM-SHA-256-PLUS: who logs in with it knows that nobody

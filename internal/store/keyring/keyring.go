@@ -1,6 +1,6 @@
 // Package keyring keeps private keys: those that sign a domain's mail, which are
-// made at first use and the same ever after, and the secrets of return addresses,
-// which are renewed.
+// made at first use and the same ever after, the secrets of return addresses,
+// which are renewed, and the tokens with which we get access elsewhere.
 package keyring
 
 import (
@@ -26,6 +26,7 @@ var lock = kv.Lock{Class: 'K'}
 const (
 	kindDKIM    = 0x01 // domain → keys
 	kindReturns = 0x02 // → secrets of return addresses, the newest first: since when, bytes
+	kindRefresh = 0x03 // name → hash of the first refresh token, the one that came in its place
 )
 
 const rsaBits = 2048 // RFC 8301 §3.2
