@@ -21,8 +21,41 @@ the configuration): what was expunged over IMAP, deleted over POP3, removed by
 a POP3 policy, or in a mailbox that was deleted. It does not count as use.`,
 	}
 	deleted.AddCommand(t.deletedList(), t.deletedRestore())
-	c.AddCommand(deleted)
+	c.AddCommand(deleted, t.mailboxSeen())
 	return c
+}
+
+// seenModes explains own and common.
+const seenModes = `Where it is "own", mail is read for each reader when they have read it; where it is
+"common", it is read for all when one has read it. It is own where nobody says
+otherwise, but common in mailboxes that were shared before there was a choice.
+From own to common, what the owner has read is read (in a shared folder, what
+anybody has read); from common to own, everybody begins with what was read.
+
+In a mail program that knows IMAP's METADATA it is the entry
+/shared/vendor/posthaste/seen; who has the right "a" may change it.`
+
+func (t *tool) mailboxSeen() *cobra.Command {
+	return &cobra.Command{
+		Use: "seen ADDRESS MAILBOX [own|common]", Short: "Whose it is that mail is read, in a mailbox that somebody shares", Args: cobra.RangeArgs(2, 3),
+		Long: "Show or say whose it is that mail is read, in a mailbox that its owner shares with\nothers.\n\n" + seenModes,
+		Example: `  posthaste mailbox seen ada@example.org INBOX
+  posthaste mailbox seen ada@example.org Projects/Bridge common`,
+		RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+			if len(args) == 2 {
+				return showSeenMode(ctx, c, args[0], args[1])
+			}
+			return c.SetSeenMode(ctx, args[0], admind.SeenMode{Mailbox: args[1], Mode: args[2]})
+		}),
+	}
+}
+
+func showSeenMode(ctx context.Context, c *admind.Client, address, mailbox string) error {
+	mode, err := c.SeenMode(ctx, address, mailbox)
+	if err == nil {
+		fmt.Println(mode)
+	}
+	return err
 }
 
 // A filter is the flags that say which deleted mail is meant.

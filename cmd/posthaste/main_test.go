@@ -180,6 +180,20 @@ func TestPeople(t *testing.T) {
 		t.Errorf("aliases are %q", out)
 	}
 	must(t, "", "alias", "remove", "info@example.org", data)
+	mustFail(t, "no shared folder", "", "shared", "seen", "ada@example.org", data)
+	mustFail(t, "own or common", "", "mailbox", "seen", "ada@example.org", "INBOX", "mine", data)
+	mustFail(t, "no empty levels", "", "mailbox", "seen", "ada@example.org", "/", data)
+	mustFail(t, "not found", "", "mailbox", "seen", "ada@example.org", "Nowhere", "own", data)
+	must(t, "", "mailbox", "seen", "ada@example.org", "inbox", "common", data)
+	if out := must(t, "", "mailbox", "seen", "ada@example.org", "INBOX", data); out != "common\n" {
+		t.Error(out)
+	}
+	must(t, "", "shared", "add", "team@example.org", data)
+	must(t, "", "shared", "seen", "team@example.org", "common", data)
+	if out := must(t, "", "shared", "seen", "team@example.org", data); out != "common\n" {
+		t.Error(out)
+	}
+	must(t, "", "account", "remove", "team@example.org", "--yes", data)
 	mustFail(t, "in use", "", "domain", "remove", "example.org", data)
 	mustFail(t, "nothing was removed", "n\n", "account", "remove", "bob@example.org", data)
 	must(t, "", "account", "remove", "bob@example.org", "--yes", data)

@@ -50,6 +50,18 @@ With - before WHO they say what is not allowed, whatever else allows it.`,
 			}),
 		},
 		&cobra.Command{
+			Use: "seen ADDRESS [own|common]", Short: "Whose it is that mail in a shared folder is read", Args: cobra.RangeArgs(1, 2),
+			Long: "Show or say whose it is that mail is read, in a shared folder and all below it.\n\n" + seenModes,
+			Example: `  posthaste shared seen team@example.org
+  posthaste shared seen support@example.org common   # what one has read, nobody else need read`,
+			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+				if len(args) == 1 {
+					return showSeenMode(ctx, c, args[0], "")
+				}
+				return c.SetSeenMode(ctx, args[0], admind.SeenMode{Mode: args[1]})
+			}),
+		},
+		&cobra.Command{
 			Use: "list", Short: "List all shared folders", Args: cobra.NoArgs,
 			RunE: t.with(func(ctx context.Context, c *admind.Client, _ []string) error {
 				list, err := c.Accounts(ctx)
@@ -70,7 +82,7 @@ func (t *tool) sharedAdd() *cobra.Command {
 	c := &cobra.Command{
 		Use: "add ADDRESS", Short: "Add a shared folder", Args: cobra.ExactArgs(1),
 		Long: `Add a shared folder. All who log in here can read it and mark what they have
-read; --post says who may send mail to it: anyone, authenticated (all who log in
+read, each for themselves ("posthaste shared seen" changes that); --post says who may send mail to it: anyone, authenticated (all who log in
 here) or nobody. An --admin has all rights, and can give them to others from a
 mail program.`,
 		Example: "  posthaste shared add team@example.org --admin ada@example.org --post authenticated",

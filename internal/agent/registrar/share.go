@@ -48,6 +48,60 @@ func (r *Registrar) Share(ctx context.Context, folder mail.Address, who, rights 
 	return nil
 }
 
+// ErrNoSeenMode: whether mail is read is each reader's own, or common.
+var ErrNoSeenMode = errors.New("whose it is that mail is read is own or common")
+
+// SetSeenMode says whether each reader has read what they have read, or what one
+// has read is read for all: in the mailbox of that name (as mailbox.ParseName gives
+// it), or if it is empty, in a shared folder and all that is below it.
+func (r *Registrar) SetSeenMode(ctx context.Context, addr mail.Address, name, mode string) error {
+	m, ok := mailbox.ParseSeenMode(mode)
+	if !ok {
+		return ErrNoSeenMode
+	}
+	list, acct, err := r.meant(ctx, addr, name)
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		if list[i].Placeholder {
+			continue
+		}
+		err := r.Mailboxes.SetSeenMode(ctx, mailbox.Box{Account: acct, Mailbox: list[i].ID}, m)
+		if err != nil && (name != "" || !errors.Is(err, mail.ErrNotFound)) { // it may have gone meanwhile
+			return err
+		}
+	}
+	return nil
+}
+
+// SeenMode tells what SetSeenMode has said; of a shared folder itself.
+func (r *Registrar) SeenMode(ctx context.Context, addr mail.Address, name string) (string, error) {
+	list, _, err := r.meant(ctx, addr, name)
+	if err != nil {
+		return "", err
+	}
+	return string(list[0].SeenMode()), nil
+}
+
+// meant gives the mailbox of that name, or if there is none, those of a shared
+// folder, of which the folder itself comes first.
+func (r *Registrar) meant(ctx context.Context, addr mail.Address, name string) ([]mailbox.Mailbox, mail.AccountID, error) {
+	a, err := r.Directory.AccountOf(ctx, addr)
+	if err != nil {
+		return nil, 0, err
+	}
+	if name == "" {
+		if !a.Shared {
+			return nil, 0, fmt.Errorf("%s: %w", addr, ErrNotShared)
+		}
+		list, _, err := r.Mailboxes.Mailboxes(ctx, a.ID)
+		return list, a.ID, err
+	}
+	m, err := r.Mailboxes.Lookup(ctx, a.ID, name)
+	return []mailbox.Mailbox{m}, a.ID, err
+}
+
 // SetAdmin says whether somebody is an administrator, who may set the limits of
 // others over IMAP.
 func (r *Registrar) SetAdmin(ctx context.Context, addr mail.Address, admin bool) error {

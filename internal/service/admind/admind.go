@@ -184,6 +184,8 @@ func (s *Server) Handler() http.Handler {
 	m.HandleFunc("POST /v1/accounts/{address}/import/here", s.answerTo(maxHere, s.moveDeletions))
 	m.HandleFunc("PUT /v1/accounts/{address}/admin", s.answer(s.setAdmin))
 	m.HandleFunc("DELETE /v1/accounts/{address}/admin", s.answer(s.unsetAdmin))
+	m.HandleFunc("GET /v1/accounts/{address}/seen", s.answer(s.seenMode))
+	m.HandleFunc("PUT /v1/accounts/{address}/seen", s.answer(s.setSeenMode))
 	m.HandleFunc("GET /v1/shared/{address}/rights", s.answer(s.rights))
 	m.HandleFunc("PUT /v1/shared/{address}/rights", s.answer(s.share))
 	m.HandleFunc("GET /v1/aliases", s.answer(s.aliases))
@@ -245,7 +247,7 @@ func problem(err error) (int, string) {
 		return http.StatusBadRequest, e.Error()
 	}
 	switch {
-	case errors.Is(err, registrar.ErrPassword), errors.Is(err, registrar.ErrShared), errors.Is(err, registrar.ErrNotShared), errors.Is(err, registrar.ErrRights):
+	case errors.Is(err, registrar.ErrPassword), errors.Is(err, registrar.ErrShared), errors.Is(err, registrar.ErrNotShared), errors.Is(err, registrar.ErrRights), errors.Is(err, registrar.ErrNoSeenMode):
 		return http.StatusBadRequest, err.Error()
 	case errors.Is(err, mail.ErrNotFound):
 		return http.StatusNotFound, err.Error()

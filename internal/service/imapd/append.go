@@ -109,7 +109,7 @@ func (s *session) incoming(ctx context.Context, tag string, owner mail.AccountID
 		if p.Size == 0 {
 			return nil, no(imap.CodeCannot, "an empty message")
 		}
-		in = append(in, mailbox.Incoming{Prepared: p, Flags: flags, Keywords: keywords, Date: m.Date})
+		in = append(in, mailbox.Incoming{Prepared: p, Flags: flags, Keywords: keywords, Date: m.Date, By: s.peer.Account})
 		bytes += p.Size
 		if m, err = s.dec.More(tag); err != nil {
 			return nil, err

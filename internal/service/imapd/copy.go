@@ -56,7 +56,7 @@ func (s *session) transfer(ctx context.Context, name string, uids mail.UIDSet, d
 	if err != nil {
 		return mailbox.Copied{}, err
 	}
-	done, err := do(ctx, mailbox.Transfer{From: s.box.Box, To: to.box(), UIDs: uids, Keep: to.rights.Flags()})
+	done, err := do(ctx, mailbox.Transfer{From: s.box.Box, To: to.box(), UIDs: uids, Keep: to.rights.Flags(), By: s.peer.Account})
 	s.made(to.box(), done.To, done.Filed)
 	return done, tryCreate(err)
 }

@@ -335,7 +335,7 @@ func (f *fetcher) markSeen(ctx context.Context, rows []*mailbox.Row) (*mailbox.S
 		return f.texts.snap, nil
 	}
 	s := f.s
-	done, err := s.srv.Mail.StoreFlags(ctx, s.box.Account, s.box.Mailbox, unseen, mailbox.FlagChange{Mode: mailbox.AddFlags, Flags: mailbox.Seen})
+	done, err := s.srv.Mail.StoreFlags(ctx, s.box.Account, s.box.Mailbox, unseen, mailbox.FlagChange{Mode: mailbox.AddFlags, Flags: mailbox.Seen, By: s.peer.Account})
 	if err != nil {
 		return nil, err
 	}

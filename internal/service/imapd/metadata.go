@@ -118,7 +118,11 @@ func (s *session) setMetadata(ctx context.Context, c *imap.Command) error {
 		if err := usable(a.Mailbox, rest, ch.Value); err != nil {
 			return err
 		}
-		if !private {
+		switch {
+		case private:
+		case rest == mailbox.SeenEntry && a.Mailbox != "":
+			need |= mailbox.RightAdmin // it is about all who have rights
+		default:
 			need |= mailbox.RightWrite
 		}
 		list[i] = mailbox.Annotation{Reader: s.reader(private), Name: rest, Value: ch.Value}
@@ -132,6 +136,8 @@ func (s *session) setMetadata(ctx context.Context, c *imap.Command) error {
 	}
 	seq, err := s.srv.Mail.SetMetadata(ctx, p.box(), list)
 	switch {
+	case errors.Is(err, mailbox.ErrNoMode):
+		return no(imap.CodeCannot, "this entry is own or common")
 	case errors.Is(err, mailbox.ErrTooLong):
 		return no(imap.CodeMetadata("MAXSIZE", mailbox.MaxAnnotation), "a value is too long")
 	case errors.Is(err, mailbox.ErrTooMany):

@@ -14,20 +14,77 @@ import (
 	"posthaste/internal/base/mail"
 )
 
-// A model is a mailbox as simple as can be: the flags of each UID.
+// A model is a mailbox as simple as can be: the flags of each UID, but for \Seen,
+// which each of two people may have of their own.
 type model struct {
 	next  int
 	flags map[int][]string
+	seen  [2]map[int]bool // of the owner, and of the other
+	own   bool
+}
+
+func newModel() *model {
+	return &model{next: 1, flags: map[int][]string{}, seen: [2]map[int]bool{{}, {}}}
 }
 
 func (m *model) uids() []int { return slices.Sorted(maps.Keys(m.flags)) }
 
-func (m *model) add(flags []string) {
-	m.flags[m.next] = slices.Clone(flags)
+// of gives the model as one of them has it.
+func (m *model) of(who int) *model {
+	out := &model{flags: map[int][]string{}}
+	for u, f := range m.flags {
+		if out.flags[u] = slices.Clone(f); m.seen[who][u] {
+			out.flags[u] = append(out.flags[u], `\Seen`)
+		}
+	}
+	return out
+}
+
+// share says whose \Seen is from now on.
+func (m *model) share(own bool) {
+	if m.own && !own {
+		m.seen[1] = maps.Clone(m.seen[0])
+	}
+	m.own = own
+}
+
+// see notes what one of them has seen.
+func (m *model) see(who, u int, seen bool) {
+	for i := range m.seen {
+		if i == who || !m.own {
+			m.seen[i][u] = seen
+		}
+	}
+}
+
+func (m *model) add(who int, flags []string) {
+	m.flags[m.next] = without(flags, `\Seen`)
+	m.see(who, m.next, slices.Contains(flags, `\Seen`))
 	m.next++
 }
 
-func (m *model) store(uids []int, op string, flags []string) {
+func without(list []string, f string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return s == f })
+}
+
+// copy adds a copy of a message. One that moves is the same for all.
+func (m *model) copy(who, u int, moved bool) {
+	m.flags[m.next] = slices.Clone(m.flags[u])
+	m.see(who, m.next, m.seen[who][u])
+	if moved {
+		m.seen[0][m.next], m.seen[1][m.next] = m.seen[0][u], m.seen[1][u]
+		delete(m.flags, u)
+	}
+	m.next++
+}
+
+func (m *model) store(who int, uids []int, op string, flags []string) {
+	if i := slices.Index(flags, `\Seen`); i >= 0 || op == "" {
+		for _, u := range uids {
+			m.see(who, u, i >= 0 && op != "-")
+		}
+		flags = without(flags, `\Seen`)
+	}
 	for _, u := range uids {
 		have, ok := m.flags[u]
 		if !ok {
@@ -121,7 +178,7 @@ func TestModel(t *testing.T) {
 
 func modelRun(t *testing.T, rnd *rand.Rand) {
 	srv := newServer(t)
-	m := &model{next: 1, flags: map[int][]string{}}
+	m := newModel()
 	var sessions []*client
 	for range 3 {
 		c := newClient(t, srv)
@@ -133,27 +190,63 @@ func modelRun(t *testing.T, rnd *rand.Rand) {
 	b.box = adasInbox
 	b.do("SELECT " + b.box)
 	sessions = append(sessions, b)
-	away := &cache{model: model{flags: map[int][]string{}}}
+	m.share(true)
+	away := [2]*cache{{model: *newModel()}, {model: *newModel()}}
 	for range 60 {
 		for range rnd.IntN(8) {
 			modelStep(t, rnd, sessions[rnd.IntN(len(sessions))], m)
+		}
+		if rnd.IntN(6) == 0 {
+			m.share(rnd.IntN(2) == 0)
+			mode := map[bool]string{true: "own", false: "common"}[m.own]
+			sessions[0].do(`SETMETADATA INBOX (/shared/vendor/posthaste/seen "` + mode + `")`)
 		}
 		if rnd.IntN(5) == 0 {
 			if err := srv.Mail.Fold(context.Background(), ada); err != nil {
 				t.Fatal(err)
 			}
 		}
-		away.resync(t, rnd, newClient(t, srv))
-		if got, want := away.String(), m.String(); got != want {
-			t.Fatalf("after a resync\n%swant\n%s", got, want)
+		for who, c := range away {
+			back := clientOf(t, srv, [2]string{"ada", "bob"}[who])
+			back.box = [2]string{"INBOX", adasInbox}[who]
+			c.resync(t, rnd, back)
+			if got, want := c.String(), m.of(who).String(); got != want {
+				t.Fatalf("after a resync %d has\n%swant\n%s", who, got, want)
+			}
 		}
 		s := sessions[rnd.IntN(len(sessions))]
 		s.do("NOOP")
-		full := &cache{model: model{flags: map[int][]string{}}}
+		full := &cache{model: *newModel()}
 		full.hear(t, s.do("UID FETCH 1:* FLAGS"))
-		if got, want := full.String(), m.String(); got != want {
-			t.Fatalf("a full fetch gives\n%swant\n%s", got, want)
+		if got, want := full.String(), m.of(s.who()).String(); got != want {
+			t.Fatalf("a full fetch gives %d\n%swant\n%s", s.who(), got, want)
 		}
+		s.compareCounts(t, m.of(s.who()))
+	}
+}
+
+// who is 1 for the one with whom the mailbox is shared.
+func (c *client) who() int {
+	if c.box == adasInbox {
+		return 1
+	}
+	return 0
+}
+
+// compareCounts looks that STATUS and SEARCH say what the model does.
+func (c *client) compareCounts(t *testing.T, m *model) {
+	t.Helper()
+	var unseen []string
+	for _, u := range m.uids() {
+		if !slices.Contains(m.flags[u], `\Seen`) {
+			unseen = append(unseen, strconv.Itoa(u))
+		}
+	}
+	if out := c.do("STATUS " + c.box + " (UNSEEN)"); !strings.HasSuffix(out[0], fmt.Sprintf("(UNSEEN %d)", len(unseen))) {
+		t.Fatalf("%s, want %d", out[0], len(unseen))
+	}
+	if out := c.do("UID SEARCH UNSEEN"); strings.TrimSpace(out[0]) != strings.TrimSpace("* SEARCH "+strings.Join(unseen, " ")) {
+		t.Fatalf("%s, want %v", out[0], unseen)
 	}
 }
 
@@ -170,13 +263,13 @@ func (c *cache) resync(t *testing.T, rnd *rand.Rand, s *client) {
 	}
 	switch {
 	case c.validity == "":
-		c.hear(t, s.do("SELECT INBOX"))
+		c.hear(t, s.do("SELECT "+s.box))
 		c.hear(t, s.do("UID FETCH 1:* FLAGS"))
 	case rnd.IntN(2) == 0:
-		c.hear(t, s.do("SELECT INBOX (QRESYNC ("+c.validity+" "+c.modSeq+known+"))"))
+		c.hear(t, s.do("SELECT "+s.box+" (QRESYNC ("+c.validity+" "+c.modSeq+known+"))"))
 	default:
 		since := c.modSeq
-		c.hear(t, s.do("SELECT INBOX"))
+		c.hear(t, s.do("SELECT "+s.box))
 		c.hear(t, s.do("UID FETCH 1:* (FLAGS) (CHANGEDSINCE "+since+" VANISHED)"))
 		// Below "1:*" is not what is gone from above the highest there is.
 		c.hear(t, s.do("UID FETCH 1:4294967295 (FLAGS) (CHANGEDSINCE "+since+" VANISHED)"))
@@ -204,11 +297,11 @@ func modelStep(t *testing.T, rnd *rand.Rand, s *client, m *model) {
 	switch k := rnd.IntN(8); {
 	case k < 2 && len(m.flags) < 30 || len(uids) == 0:
 		command = fmt.Sprintf("APPEND %s (%s) {5+}\r\na: b\n", s.box, strings.Join(flags, " "))
-		m.add(flags)
+		m.add(s.who(), flags)
 	case k < 5:
 		op := []string{"", "+", "-"}[rnd.IntN(3)]
 		command = fmt.Sprintf("UID STORE %v %sFLAGS%s (%s)", set, op, []string{"", ".SILENT"}[rnd.IntN(2)], strings.Join(flags, " "))
-		m.store(uids, op, flags)
+		m.store(s.who(), uids, op, flags)
 	case k == 5:
 		command = "EXPUNGE"
 		m.expunge(m.uids())
@@ -221,10 +314,7 @@ func modelStep(t *testing.T, rnd *rand.Rand, s *client, m *model) {
 			command = "UID MOVE " + set.String() + " " + s.box
 		}
 		for _, u := range uids {
-			m.add(m.flags[u])
-			if strings.Contains(command, "MOVE") {
-				delete(m.flags, u)
-			}
+			m.copy(s.who(), u, strings.Contains(command, "MOVE"))
 		}
 	}
 	out := s.do(command)

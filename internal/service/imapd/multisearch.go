@@ -55,7 +55,7 @@ func (s *session) isSource(a *imap.MultiSearch, l *listed) bool {
 
 // searchOne searches one mailbox. Of the selected one the client's view counts.
 func (s *session) searchOne(ctx context.Context, tag string, a *imap.MultiSearch, l *listed) error {
-	snap, err := s.srv.Mail.Open(ctx, l.owner, l.ID)
+	snap, err := s.srv.Mail.OpenAs(ctx, l.box(), s.peer.Account)
 	if err != nil {
 		return err
 	}

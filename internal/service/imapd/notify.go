@@ -188,7 +188,7 @@ func (s *session) tellElsewhere(ctx context.Context) error {
 	if w == nil || len(w.groups) == 0 {
 		return nil
 	}
-	list, seq, ok, err := s.srv.Mail.Touched(ctx, s.peer.Account, w.seq, func(n mail.ModSeq) bool { return slices.Contains(w.own, n) })
+	list, seq, ok, err := s.srv.Mail.Touched(ctx, s.peer.Account, s.peer.Account, w.seq, func(n mail.ModSeq) bool { return slices.Contains(w.own, n) })
 	if err != nil {
 		return err
 	}

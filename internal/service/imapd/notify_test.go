@@ -270,7 +270,7 @@ func TestNotifyModel(t *testing.T) {
 
 func notifyModel(t *testing.T, rnd *rand.Rand) {
 	srv := newServer(t)
-	m := &model{next: 1, flags: map[int][]string{}}
+	m := newModel()
 	busy, near, far := newClient(t, srv), newClient(t, srv), newClient(t, srv)
 	busy.do("SELECT INBOX")
 	near.do("SELECT INBOX")
@@ -284,7 +284,7 @@ func notifyModel(t *testing.T, rnd *rand.Rand) {
 			modelStep(t, rnd, busy, m)
 		}
 		l.hear(t, near.do("NOOP"))
-		if got, want := l.String(), m.String(); got != want {
+		if got, want := l.String(), m.of(0).String(); got != want {
 			t.Fatalf("by NOTIFY\n%swant\n%s", got, want)
 		}
 		// What far hears last is how it is.
@@ -298,8 +298,8 @@ func notifyModel(t *testing.T, rnd *rand.Rand) {
 
 func (m *model) unseen() string {
 	n := 0
-	for _, f := range m.flags {
-		if !slices.Contains(f, `\Seen`) {
+	for u := range m.flags {
+		if !m.seen[0][u] {
 			n++
 		}
 	}

@@ -29,7 +29,7 @@ func (s *session) selectBox(ctx context.Context, c *imap.Command) error {
 	if m.Placeholder {
 		return no(imap.CodeNonExistent, "this name only holds other mailboxes")
 	}
-	snap, err := s.srv.Mail.Open(ctx, m.owner, m.ID)
+	snap, err := s.srv.Mail.OpenAs(ctx, m.box(), s.peer.Account)
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (s *session) tellSelected(snap *mailbox.Snapshot, name string) {
 	s.tellRecent()
 	s.tellFlags(snap)
 	m := &snap.Mailbox
-	if m.Unseen > 0 && !s.has(rev2|uidOnly) {
+	if !s.has(rev2|uidOnly) && snap.Unseen() > 0 {
 		for i, row := range snap.Rows(0) {
 			if row.Flags&mailbox.Seen == 0 {
 				s.enc.Status("*", imap.OK, imap.CodeNumber("UNSEEN", uint64(i+1)), "first unseen message")

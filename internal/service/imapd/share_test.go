@@ -154,6 +154,8 @@ func TestBetween(t *testing.T) {
 		t.Error("two threads:", ids)
 	}
 	// And back, where not all flags may be set.
+	grant(t, srv, "INBOX", "lrisa")
+	b.do("SETMETADATA " + adasInbox + ` (/shared/vendor/posthaste/seen "common")`)
 	grant(t, srv, "INBOX", "lris")
 	b.do("COPY 1 " + adasInbox)
 	a := newClient(t, srv)

@@ -34,6 +34,14 @@ func (s *session) tellStatus(ctx context.Context, m *place, items imap.StatusIte
 		i, _ := snap.Index(first)
 		recent = uint64(snap.Len() - i)
 	}
+	unseen, modSeq := m.Unseen, m.ModSeq
+	if items&(imap.StatusUnseen|imap.StatusHighestModSeq) != 0 && m.OwnSeen(m.owner, s.peer.Account) {
+		snap, err := s.srv.Mail.OpenAs(ctx, m.box(), s.peer.Account)
+		if err != nil {
+			return err
+		}
+		unseen, modSeq = snap.Unseen(), snap.Mailbox.ModSeq
+	}
 	deleted := uint64(0)
 	if items&imap.StatusDeletedStorage != 0 {
 		var err error
@@ -45,10 +53,10 @@ func (s *session) tellStatus(ctx context.Context, m *place, items imap.StatusIte
 		Messages:       uint64(m.Total),
 		UIDNext:        uint64(m.UIDNext),
 		UIDValidity:    uint64(m.UIDValidity),
-		Unseen:         uint64(m.Unseen),
+		Unseen:         uint64(unseen),
 		Deleted:        uint64(m.Deleted),
 		Size:           uint64(m.Size),
-		HighestModSeq:  uint64(m.ModSeq),
+		HighestModSeq:  uint64(modSeq),
 		MailboxID:      mailboxID(m.ID),
 		AppendLimit:    uint64(s.srv.limits.Message),
 		Recent:         recent,

@@ -36,6 +36,7 @@ func (s *session) store(ctx context.Context, c *imap.Command) error {
 		Keywords:    keywords,
 		Within:      within,
 		Conditional: a.Conditional, UnchangedSince: a.Unchanged,
+		By: s.peer.Account,
 	})
 	if err != nil {
 		return err

@@ -52,10 +52,10 @@ func (b *selected) knows(r *mailbox.Row) bool {
 	return false
 }
 
-// snapshot gives the selected mailbox as it is now. A mailbox that somebody has
+// snapshot gives the selected mailbox as it is now, for the person logged in. A mailbox that somebody has
 // deleted ends the session: there is no other way to say so.
 func (s *session) snapshot(ctx context.Context) (*mailbox.Snapshot, error) {
-	snap, err := s.srv.Mail.Open(ctx, s.box.Account, s.box.Mailbox)
+	snap, err := s.srv.Mail.OpenAs(ctx, s.box.Box, s.peer.Account)
 	if errors.Is(err, mail.ErrNotFound) {
 		return nil, &ending{imap.CodeNonExistent, "the mailbox was deleted"}
 	}

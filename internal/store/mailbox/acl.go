@@ -230,7 +230,7 @@ func decodeShare(key []byte) boxKey {
 }
 
 // setACL changes who may do what, with the rows that lead there.
-func (e *Edit) setACL(b *editBox, l ACL) {
+func (e *Edit) setACL(b *editBox, l ACL) error {
 	for _, g := range b.ACL {
 		if !l.names(g.To) {
 			e.tx.Delete(shareKey(g.To, e.acct, b.ID))
@@ -241,8 +241,15 @@ func (e *Edit) setACL(b *editBox, l ACL) {
 			e.tx.Set(shareKey(g.To, e.acct, b.ID), []byte{})
 		}
 	}
+	if len(b.ACL) == 0 && len(l) > 0 && !b.chosen && b.own == 0 {
+		b.own = e.root.modseq // who has not been there has read nothing
+	}
 	b.ACL, b.dirty = l, true
 	e.note(op{kind: opMailbox, box: b.ID})
+	if b.own == 0 {
+		return nil
+	}
+	return e.forgetStrangers(b)
 }
 
 // Grant changes what a grantee may do with a mailbox.
@@ -255,8 +262,8 @@ func (e *Edit) Grant(box mail.MailboxID, g Grant, mode RightsMode) error {
 	if len(l) > MaxGrants {
 		return fmt.Errorf("mailbox: %q: too many have rights: %w", b.Name, mail.ErrLimit)
 	}
-	if !slices.Equal(l, b.ACL) {
-		e.setACL(b, l)
+	if slices.Equal(l, b.ACL) {
+		return nil
 	}
-	return nil
+	return e.setACL(b, l)
 }

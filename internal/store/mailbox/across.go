@@ -19,7 +19,8 @@ type Box struct {
 type Transfer struct {
 	From, To Box
 	UIDs     mail.UIDSet
-	Keep     Flags // those of their flags that go along
+	Keep     Flags          // those of their flags that go along
+	By       mail.AccountID // who does it, as far as \Seen is each reader's own; 0: the owner
 }
 
 // CopyBetween is Copy for mailboxes that may be of different accounts. The room
@@ -29,7 +30,7 @@ func (s *Store) CopyBetween(ctx context.Context, t Transfer) (Copied, error) {
 		return s.across(ctx, t, leave)
 	}
 	return s.transfer(ctx, t.From.Account, t.UIDs, func(e *Edit, set mail.UIDSet) (Copied, bool, error) {
-		return e.copyKeeping(t.From.Mailbox, t.To.Mailbox, set, t.Keep)
+		return e.copyKeeping(t.From.Mailbox, t.To.Mailbox, set, t.Keep, t.By)
 	})
 }
 
@@ -40,7 +41,7 @@ func (s *Store) MoveBetween(ctx context.Context, t Transfer) (Copied, error) {
 		return s.across(ctx, t, takeOut)
 	}
 	return s.transfer(ctx, t.From.Account, t.UIDs, func(e *Edit, set mail.UIDSet) (Copied, bool, error) {
-		return e.moveKeeping(t.From.Mailbox, t.To.Mailbox, set, t.Keep)
+		return e.moveKeeping(t.From.Mailbox, t.To.Mailbox, set, t.Keep, t.By)
 	})
 }
 
@@ -181,7 +182,10 @@ func (s *Store) acrossSome(tx kv.Tx, t Transfer, b *batch, then func(*Edit, *sel
 	if err != nil {
 		return Copied{}, err
 	}
-	old, err := from.selection(t.From.Mailbox, b.uids)
+	old, err := from.selection(t.From.Mailbox, b.uids, maxMessages)
+	if err == nil {
+		err = from.viewed(&old, t.By)
+	}
 	if err != nil {
 		return Copied{}, err
 	}
@@ -201,10 +205,10 @@ func (s *Store) acrossSome(tx kv.Tx, t Transfer, b *batch, then func(*Edit, *sel
 			return c, err
 		}
 		n := *r
-		n.Flags, n.saved = r.Flags.System()&t.Keep|keywords, tx.Now().Unix()
 		if err := to.charge(1, p.Size); err != nil {
 			return c, err
 		}
+		n.Flags, n.saved = to.landed(dst, t.By, r, &old, t.Keep, false)|keywords, tx.Now().Unix()
 		if err := to.file(dst, p, &n); err != nil {
 			return c, err
 		}

@@ -16,9 +16,10 @@ import (
 type op struct {
 	kind        byte
 	box         mail.MailboxID
-	uids        mail.UIDSet // opAppend, opFlags, opExpunge
-	add, remove Flags       // opFlags: first remove, then add
-	entries     []noted     // opMetadata
+	uids        mail.UIDSet    // opAppend, opFlags, opExpunge
+	add, remove Flags          // opFlags: first remove, then add
+	entries     []noted        // opMetadata
+	reader      mail.AccountID // opSeen: whose it is
 }
 
 const (
@@ -29,6 +30,7 @@ const (
 	opGone     = 5 // the mailbox was deleted
 	opKeywords = 6 // it has new keywords
 	opMetadata = 7 // something was noted about it, or about the account
+	opSeen     = 8 // what somebody has seen changed, for that reader only
 )
 
 func (o *op) append(b []byte) []byte {
@@ -43,6 +45,8 @@ func (o *op) append(b []byte) []byte {
 		b = appendUIDs(b, o.uids)
 	case opMetadata:
 		b = appendEntries(b, o.entries)
+	case opSeen:
+		b = appendUIDs(binary.AppendUvarint(b, uint64(o.reader)), o.uids)
 	}
 	return b
 }
@@ -59,6 +63,9 @@ func decodeOps(raw []byte, fn func(*op) error) error {
 			o.uids = decodeUIDs(d)
 		case opMetadata:
 			o.entries = decodeEntries(d)
+		case opSeen:
+			o.reader = mail.AccountID(d.Uvarint())
+			o.uids = decodeUIDs(d)
 		case opMailbox, opGone, opKeywords:
 		default:
 			return kv.ErrRow
@@ -111,9 +118,10 @@ type Touched struct {
 
 // Touched gives the mailboxes that were changed after since in the order of
 // their ids, and the account's sequence now. Commits that skip holds for are
-// passed over. It gives false if the log does not reach back so far. With
-// Renamed, an ID of zero stands for a subscription to a name that is none.
-func (s *Store) Touched(ctx context.Context, a mail.AccountID, since mail.ModSeq, skip func(mail.ModSeq) bool) (list []Touched, seq mail.ModSeq, ok bool, err error) {
+// passed over, and what others have seen is no change for who asks. It gives false
+// if the log does not reach back so far. With Renamed, an ID of zero stands for a
+// subscription to a name that is none.
+func (s *Store) Touched(ctx context.Context, a, who mail.AccountID, since mail.ModSeq, skip func(mail.ModSeq) bool) (list []Touched, seq mail.ModSeq, ok bool, err error) {
 	err = s.DB.View(ctx, func(r kv.Reader) error {
 		list, ok = nil, false
 		rt, err := readRoot(r, a)
@@ -132,7 +140,7 @@ func (s *Store) Touched(ctx context.Context, a mail.AccountID, since mail.ModSeq
 					t = &Touched{ID: o.box}
 					at[o.box] = t
 				}
-				t.note(o)
+				t.note(o, who)
 			}
 			return nil
 		})
@@ -157,7 +165,7 @@ func (s *Store) Touched(ctx context.Context, a mail.AccountID, since mail.ModSeq
 	return list, seq, ok, nil
 }
 
-func (t *Touched) note(o *op) {
+func (t *Touched) note(o *op, who mail.AccountID) {
 	switch o.kind {
 	case opAppend:
 		t.Appended = true
@@ -165,6 +173,8 @@ func (t *Touched) note(o *op) {
 		t.Expunged = true
 	case opFlags:
 		t.Flags = true
+	case opSeen:
+		t.Flags = t.Flags || o.reader == who
 	case opMetadata:
 		for _, n := range o.entries {
 			t.Noted = append(t.Noted, Annotation{Reader: n.reader, Name: n.name})

@@ -53,7 +53,7 @@ func (c *checker) rows(r kv.Reader) (err error) {
 	if c.root, err = readRoot(r, c.a); err != nil {
 		return err
 	}
-	steps := []func(kv.Reader) error{c.mailboxes, c.emailRows, c.messages, c.names, c.shares, c.metadata, c.urlKeys, c.log, c.expunged, c.uidls, c.arrivals}
+	steps := []func(kv.Reader) error{c.mailboxes, c.emailRows, c.messages, c.names, c.shares, c.metadata, c.seenRows, c.urlKeys, c.log, c.expunged, c.uidls, c.arrivals}
 	for _, step := range steps {
 		if err := step(r); err != nil {
 			return err

@@ -77,15 +77,18 @@ func (e *Edit) Move(from, to mail.MailboxID, set mail.UIDSet) (Copied, error) {
 }
 
 func (e *Edit) copySome(from, to mail.MailboxID, set mail.UIDSet) (c Copied, rest bool, err error) {
-	return e.copyKeeping(from, to, set, ^Flags(0))
+	return e.copyKeeping(from, to, set, ^Flags(0), e.acct)
 }
 
-func (e *Edit) copyKeeping(from, to mail.MailboxID, set mail.UIDSet, keep Flags) (c Copied, rest bool, err error) {
-	t, err := e.selection(from, set)
+func (e *Edit) copyKeeping(from, to mail.MailboxID, set mail.UIDSet, keep Flags, who mail.AccountID) (c Copied, rest bool, err error) {
+	t, err := e.selection(from, set, maxMessages)
+	if err == nil {
+		err = e.viewed(&t, who)
+	}
 	if err != nil {
 		return c, false, err
 	}
-	if c, err = e.copyRows(&t, to, keep); err == nil {
+	if c, err = e.copyRows(&t, to, keep, who, false); err == nil {
 		err = e.charge(0, 0)
 	}
 	return c, t.rest, err
@@ -93,18 +96,29 @@ func (e *Edit) copyKeeping(from, to mail.MailboxID, set mail.UIDSet, keep Flags)
 
 // moveSome asks no quota: a move takes no more room than there was.
 func (e *Edit) moveSome(from, to mail.MailboxID, set mail.UIDSet) (c Copied, rest bool, err error) {
-	return e.moveKeeping(from, to, set, ^Flags(0))
+	return e.moveKeeping(from, to, set, ^Flags(0), e.acct)
 }
 
-func (e *Edit) moveKeeping(from, to mail.MailboxID, set mail.UIDSet, keep Flags) (c Copied, rest bool, err error) {
-	t, err := e.selection(from, set)
+func (e *Edit) moveKeeping(from, to mail.MailboxID, set mail.UIDSet, keep Flags, who mail.AccountID) (c Copied, rest bool, err error) {
+	most := maxMessages
+	if b, err := e.messages(from); err == nil && b.own > 0 {
+		most /= 2 // what readers have seen goes along, and takes room in the commit
+	}
+	t, err := e.selection(from, set, most)
+	if err == nil {
+		err = e.viewed(&t, who)
+	}
 	if err != nil {
 		return c, false, err
 	}
-	if c, err = e.copyRows(&t, to, keep); err == nil && len(t.rows) > 0 {
-		e.remove(t.box, t.rows, t.at, t.uids)
+	if c, err = e.copyRows(&t, to, keep, who, true); err != nil || len(t.rows) == 0 {
+		return c, t.rest, err
 	}
-	return c, t.rest, err
+	if err := e.follow(&t, e.boxes[to], c.To.Min(), who); err != nil {
+		return c, false, err
+	}
+	e.remove(t.box, t.rows, t.at, t.uids)
+	return c, t.rest, nil
 }
 
 // A selection is the first messages of a set, as many as one commit takes.
@@ -113,11 +127,12 @@ type selection struct {
 	now  *Snapshot
 	uids mail.UIDSet
 	rows []*Row
-	at   []int // their numbers in now
-	rest bool  // there are more
+	at   []int      // their numbers in now
+	rest bool       // there are more
+	view *readState // of who brings them elsewhere, if that is not what the rows have
 }
 
-func (e *Edit) selection(box mail.MailboxID, set mail.UIDSet) (t selection, err error) {
+func (e *Edit) selection(box mail.MailboxID, set mail.UIDSet, most int) (t selection, err error) {
 	if t.box, err = e.messages(box); err != nil {
 		return t, err
 	}
@@ -125,7 +140,7 @@ func (e *Edit) selection(box mail.MailboxID, set mail.UIDSet) (t selection, err 
 		return t, err
 	}
 	for i, r := range t.now.In(set) {
-		if len(t.rows) == maxMessages {
+		if len(t.rows) == most {
 			t.rest = true
 			break
 		}
@@ -136,8 +151,8 @@ func (e *Edit) selection(box mail.MailboxID, set mail.UIDSet) (t selection, err 
 }
 
 // copyRows adds the selected messages to another mailbox, with those of their
-// flags that are to be kept.
-func (e *Edit) copyRows(t *selection, to mail.MailboxID, keep Flags) (Copied, error) {
+// flags that are to be kept. If they move, what their owner has read stays read.
+func (e *Edit) copyRows(t *selection, to mail.MailboxID, keep Flags, who mail.AccountID, moved bool) (Copied, error) {
 	dst, err := e.messages(to)
 	if err != nil {
 		return Copied{}, err
@@ -160,7 +175,7 @@ func (e *Edit) copyRows(t *selection, to mail.MailboxID, keep Flags) (Copied, er
 		if err != nil {
 			return c, err
 		}
-		n.Flags = r.Flags.System()&keep | keywords
+		n.Flags = e.landed(dst, who, r, t, keep, moved) | keywords
 		buf = n.append(buf[:0])
 		e.tx.Set(messageKey(e.acct, dst.ID, n.UID), buf)
 		dst.UIDNext++

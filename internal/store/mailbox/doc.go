@@ -27,6 +27,8 @@
 //	2c origin          a folder of another store that mail was brought from, and
 //	                   the mailbox that it became
 //	2c origin id       a message that was brought from there, and where it went
+//	34 mailbox reader block  what a reader has seen of 512 UIDs, where that is each
+//	                   reader's own; of reader 0 what all begin with
 //
 // Under kv.Free, written only under the owner's lock:
 //
@@ -41,7 +43,8 @@
 // 00 has the sum of their sizes. Whoever an ACL (in row 01) names is led to the
 // mailbox by a row S, and by such rows to no other. A row 10 is of a mailbox that
 // exists, and row 00 counts the bytes of all. A row 2c of a message names an email
-// and a UID that have been given.
+// and a UID that have been given. A row 34 is of a mailbox whose row says so, and
+// of reader 0 or somebody with rights in it.
 //
 // # Flags are a log
 //
@@ -49,6 +52,15 @@
 // and does not touch rows 02. A row 02 holds the flags as of its own modseq;
 // later entries of the log apply on top. From time to time Fold writes them
 // through, and raises the mailbox's floor below which the log need not be read.
+//
+// # Whose \Seen
+//
+// \Seen is common to all who read a mailbox, or each reader's own (SeenMode). Then
+// the rows of the messages have the owner's, and rows 34 have what others have
+// seen, each message with the commit that changed it: such a commit counts the
+// account's sequence up like any other, but for the other readers nothing has
+// changed. A reader's Snapshot is the one that all share, with a readState over it.
+// Rows 34 may have UIDs that are gone, until Fold has tidied up.
 //
 // # Snapshots
 //

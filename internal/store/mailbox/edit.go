@@ -25,6 +25,7 @@ type Edit struct {
 	ops       []op
 	changed   bool
 	snapshots map[mail.MailboxID]*edited
+	seen      []seenBy // to be written
 }
 
 type editBox struct {
@@ -166,6 +167,9 @@ func (e *Edit) Done() error {
 	if !e.changed {
 		return nil
 	}
+	if err := e.writeSeen(); err != nil {
+		return err
+	}
 	buf := make([]byte, 0, 256)
 	for id, b := range e.boxes {
 		switch {
@@ -198,8 +202,9 @@ type Incoming struct {
 	*Prepared
 	Flags    Flags // system flags
 	Keywords []string
-	Date     time.Time // INTERNALDATE; zero: now
-	UIDL     string    // unique id of POP3 that it had elsewhere; "": none
+	Date     time.Time      // INTERNALDATE; zero: now
+	UIDL     string         // unique id of POP3 that it had elsewhere; "": none
+	By       mail.AccountID // who adds it, as far as \Seen is each reader's own; 0: the owner
 }
 
 // Appended says where a message went.
@@ -231,6 +236,10 @@ func (e *Edit) Append(box mail.MailboxID, m Incoming) (Appended, error) {
 		m.Date = now
 	}
 	_, zone := m.Date.Zone()
+	if m.Flags&Seen != 0 && b.OwnSeen(e.acct, m.By) {
+		m.Flags &^= Seen
+		e.hasSeen(b, m.By, b.UIDNext, true)
+	}
 	r := Row{Flags: m.Flags.System() | bits, date: m.Date.Unix(), zone: int16(zone / 60), saved: now.Unix(), ends: m.ends, ascii: m.ascii}
 	if err := e.file(b, m.Prepared, &r); err != nil {
 		return Appended{}, err

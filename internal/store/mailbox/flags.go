@@ -29,6 +29,8 @@ type FlagChange struct {
 	// Conditional. RFC 7162 §3.1.3
 	Conditional    bool
 	UnchangedSince mail.ModSeq
+	// By is who changes them, as far as \Seen is each reader's own; 0: the owner.
+	By mail.AccountID
 }
 
 // Stored says what a flag change did.
@@ -42,7 +44,15 @@ type Stored struct {
 // there are passed over.
 func (s *Store) StoreFlags(ctx context.Context, a mail.AccountID, box mail.MailboxID, set mail.UIDSet, c FlagChange) (Stored, error) {
 	var out Stored
-	for _, part := range split(set) {
+	parts := split(set)
+	if c.By != 0 && c.By != a {
+		snap, err := s.Open(ctx, a, box)
+		if err != nil {
+			return out, fmt.Errorf("mailbox: store flags: %w", err)
+		}
+		parts = splitBlocks(set.Intersect(snap.UIDs()))
+	}
+	for _, part := range parts {
 		var st Stored
 		err := s.update(ctx, a, func(e *Edit) (err error) {
 			st, err = e.StoreFlags(box, part, c)
@@ -127,6 +137,34 @@ func (e *Edit) StoreFlags(box mail.MailboxID, set mail.UIDSet, c FlagChange) (St
 		o.remove = bits
 	}
 	o.add, o.remove = o.add&within, o.remove&within
+	if !b.OwnSeen(e.acct, c.By) {
+		return e.apply(b, now, set, &o, c)
+	}
+	there := now.UIDs()
+	state, err := e.stateOf(box, c.By, set.Intersect(there))
+	if err != nil {
+		return Stored{}, err
+	}
+	var seen mail.UIDSet
+	mark, touches := o.add&Seen != 0, (o.add|o.remove)&Seen != 0
+	o.add, o.remove = o.add&^Seen, o.remove&^Seen
+	now = now.with(state)
+	for _, r := range now.In(set) {
+		if touches && (r.Flags&Seen != 0) != mark && !(c.Conditional && r.ModSeq > c.UnchangedSince) {
+			seen.Add(r.UID)
+		}
+	}
+	out, err := e.apply(b, now, set, &o, c)
+	if err != nil || seen.IsEmpty() {
+		return out, err
+	}
+	e.see(b, c.By, state, seen, mark, there)
+	out.Changed = out.Changed.Union(seen)
+	return out, nil
+}
+
+// apply notes a change of flags for those of the messages that it concerns.
+func (e *Edit) apply(b *editBox, now *Snapshot, set mail.UIDSet, o *op, c FlagChange) (Stored, error) {
 	out := Stored{ModSeq: e.root.modseq}
 	for _, r := range now.In(set) {
 		if c.Conditional && r.ModSeq > c.UnchangedSince {
@@ -147,7 +185,7 @@ func (e *Edit) StoreFlags(box mail.MailboxID, set mail.UIDSet, c FlagChange) (St
 	if !o.uids.IsEmpty() {
 		out.Changed = o.uids
 		b.ModSeq, b.dirty = e.root.modseq, true
-		e.note(o)
+		e.note(*o)
 	}
 	return out, nil
 }

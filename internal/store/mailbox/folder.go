@@ -229,10 +229,13 @@ func (e *Edit) add(name string, role Role) (*editBox, error) {
 	e.boxes[id] = b
 	e.tx.Set(nameKey(e.acct, kindName, name), binary.BigEndian.AppendUint64(nil, uint64(id)))
 	e.note(op{kind: opMailbox, box: id})
-	if above != nil && len(above.ACL) > 0 {
-		e.setACL(b, above.ACL)
+	if above == nil || len(above.ACL) == 0 {
+		return b, nil
 	}
-	return b, nil
+	if b.chosen = above.chosen || above.own == 0; above.own > 0 {
+		b.own = e.root.modseq
+	}
+	return b, e.setACL(b, above.ACL)
 }
 
 // above gives the nearest mailbox above a name, nil if there is none.
@@ -260,8 +263,11 @@ func (e *Edit) erase(b *editBox) error {
 	}
 	e.root.boxes--
 	e.tx.Delete(nameKey(e.acct, kindName, b.Name))
+	e.forgetSeen(b)
 	if len(b.ACL) > 0 {
-		e.setACL(b, nil)
+		if err := e.setACL(b, nil); err != nil {
+			return err
+		}
 	}
 	if err := e.forgetMetadata(key64(e.acct, kindMetadata, uint64(b.ID))); err != nil {
 		return err

@@ -16,6 +16,9 @@ func FuzzRows(f *testing.F) {
 	f.Add(root{modseq: 7, nextMailbox: 8, usedBytes: 1 << 40}.append(nil))
 	f.Add((&Mailbox{Name: "INBOX", Role: InboxRole, UIDValidity: 1, UIDNext: 2, Placeholder: true}).append(nil))
 	f.Add((&op{kind: opFlags, box: 1, uids: mail.UIDs(1, 2, 3, 9), add: Seen, remove: ^Seen}).append((&op{kind: opGone, box: 2}).append(nil)))
+	f.Add(runs{{3, 5, 9, true}, {6, 6, 4, false}, {511, 511, 12, true}}.append(nil))
+	f.Add((&op{kind: opSeen, box: 1, reader: 9, uids: mail.UIDs(1, 2)}).append(nil))
+	f.Add((&Mailbox{Name: "x", own: 7, chosen: true}).append(nil))
 	f.Add([]byte{recordVersion, 0, 0, 0, 0, 1, 'x', 0, 0, 0, 0, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		if r, err := decodeRow(1, raw); err == nil {
@@ -43,6 +46,17 @@ func FuzzRows(f *testing.F) {
 			var again []byte
 			if err := decodeOps(ops, func(o *op) error { again = o.append(again); return nil }); err != nil || !bytes.Equal(again, ops) {
 				t.Errorf("%x became %x, %v", ops, again, err)
+			}
+		}
+		for _, n := range []uint32{0, 7, 1<<23 - 1} {
+			if l, err := decodeRuns(n, raw); err == nil {
+				if again, err := decodeRuns(n, l.append(nil)); err != nil || !reflect.DeepEqual(again, l) {
+					t.Errorf("%v became %v, %v", l, again, err)
+				}
+				set := l.set(n, inBlock(n), true, 9, inBlock(n))
+				if len(set) != 1 || set[0].seq != 9 || !inBlock(n).Equal(mail.UIDSpan(set[0].first, set[0].last)) {
+					t.Errorf("%v became %v", l, set)
+				}
 			}
 		}
 		if r, err := decodeRecord(raw); err == nil {

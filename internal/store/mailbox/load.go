@@ -30,6 +30,7 @@ type Store struct {
 	cache   cache
 	recent  lru[recordKey, *recordBlock]
 	columns lru[columnKey, *column]
+	seen    lru[readerKey, *readState]
 	due     due
 }
 
@@ -121,21 +122,30 @@ const defaultCachedRows = 1_000_000
 // Open gives the mailbox as it is now. mail.ErrNotFound if there is no such
 // mailbox, or it is a placeholder.
 func (s *Store) Open(ctx context.Context, a mail.AccountID, box mail.MailboxID) (*Snapshot, error) {
-	e := s.cache.entry(boxKey{a, box})
+	return s.open(ctx, boxKey{a, box}, a)
+}
+
+// open is Open as somebody has the mailbox.
+func (s *Store) open(ctx context.Context, k boxKey, who mail.AccountID) (*Snapshot, error) {
+	e := s.cache.entry(k)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for {
 		cached := e.snap.Load()
-		var next *Snapshot
+		var next, theirs *Snapshot
 		err := s.DB.View(ctx, func(r kv.Reader) (err error) {
-			next, err = forward(r, cached, a, box)
+			if next, err = forward(r, cached, k.acct, k.box); err == nil && next.Mailbox.OwnSeen(k.acct, who) {
+				theirs, err = s.as(r, next, k.acct, who)
+			} else {
+				theirs = next
+			}
 			return err
 		})
 		if errors.Is(err, errAhead) {
 			continue // what is in memory was committed after our view began
 		}
 		if errors.Is(err, mail.ErrNotFound) {
-			s.cache.forget(boxKey{a, box})
+			s.cache.forget(k)
 		}
 		if err != nil {
 			return nil, err
@@ -147,7 +157,7 @@ func (s *Store) Open(ctx context.Context, a mail.AccountID, box mail.MailboxID) 
 			}
 			s.cache.put(e, next, limit)
 		}
-		return next, nil
+		return theirs, nil
 	}
 }
 

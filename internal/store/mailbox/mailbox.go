@@ -67,6 +67,8 @@ type Mailbox struct {
 	vanished    mail.ModSeq // of the last expunge
 	recent      mail.UID    // from here on no session has been told, see ClaimRecent
 	ACL         ACL         // who may do what beside the owner; it must not be changed
+	own         mail.ModSeq // since when \Seen is each reader's own; 0: it is common
+	chosen      bool        // somebody has said which of the two it is to be
 }
 
 // Flags are the system flags (bits 0 to 4) and a mailbox's keywords (bits 5 to

@@ -105,6 +105,11 @@ func (s *Store) Fold(ctx context.Context, a mail.AccountID) error {
 				return fmt.Errorf("mailbox: fold account %d: %w", a, err)
 			}
 		}
+		if m.own > 0 {
+			if err := s.tidySeen(ctx, a, m.ID); err != nil && !errors.Is(err, mail.ErrNotFound) {
+				return err
+			}
+		}
 	}
 	return s.trim(ctx, a)
 }

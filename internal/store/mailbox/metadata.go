@@ -22,6 +22,13 @@ const (
 // NoMailbox is what annotations of an account as a whole belong to.
 const NoMailbox mail.MailboxID = 0
 
+// SeenEntry is the name of a shared entry that each mailbox has: its SeenMode. It
+// is written with SetMetadata and takes effect by that.
+const SeenEntry = "/vendor/posthaste/seen"
+
+// ErrNoMode: the value of SeenEntry is no SeenMode.
+var ErrNoMode = errors.New("mailbox: the value is own or common")
+
 // An Annotation is something that is noted about a mailbox, or about an account.
 // RFC 5464 §3
 type Annotation struct {
@@ -74,7 +81,7 @@ func (s *Store) Metadata(ctx context.Context, b Box, of []Annotation, levels Lev
 				return err
 			}
 		}
-		return nil
+		return withSeenMode(r, b, of, found, levels)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("mailbox: metadata: %w", err)
@@ -98,8 +105,46 @@ func below(r kv.Reader, list []Annotation, k []byte, n *Annotation, levels Level
 	return list, nil
 }
 
+// withSeenMode adds SeenEntry where it is asked for.
+func withSeenMode(r kv.Reader, b Box, of []Annotation, found [][]Annotation, levels Levels) error {
+	for i := range of {
+		rest, ok := strings.CutPrefix(SeenEntry, of[i].Name)
+		switch {
+		case !ok || of[i].Reader != 0 || b.Mailbox == NoMailbox,
+			rest != "" && (rest[0] != '/' || levels == ThisEntry),
+			levels == OneBelow && strings.Count(rest, "/") > 1:
+			continue
+		}
+		m, err := readMailbox(r, b.Account, b.Mailbox)
+		if err != nil {
+			return err
+		}
+		found[i] = append(found[i], Annotation{Name: SeenEntry, Value: []byte(m.SeenMode())})
+	}
+	return nil
+}
+
+// isSeenMode tells whether an annotation is SeenEntry of a mailbox.
+func (n *Annotation) isSeenMode(b Box) bool {
+	return n.Reader == 0 && n.Name == SeenEntry && b.Mailbox != NoMailbox
+}
+
 // SetMetadata writes annotations, all or none, and gives the sequence of that.
+// ErrNoMode if SeenEntry would get another value than a SeenMode or none, which
+// makes it SeenOwn.
 func (s *Store) SetMetadata(ctx context.Context, b Box, list []Annotation) (seq mail.ModSeq, err error) {
+	for i := range list {
+		if !list[i].isSeenMode(b) {
+			continue
+		}
+		mode, ok := ParseSeenMode(string(list[i].Value))
+		if !ok && list[i].Value != nil {
+			return 0, ErrNoMode
+		}
+		if err := s.gatherSeen(ctx, b, mode); err != nil {
+			return 0, err
+		}
+	}
 	err = s.update(ctx, b.Account, func(e *Edit) error {
 		if b.Mailbox != NoMailbox {
 			if _, err := e.box(b.Mailbox); err != nil {
@@ -108,7 +153,7 @@ func (s *Store) SetMetadata(ctx context.Context, b Box, list []Annotation) (seq 
 		}
 		o := op{kind: opMetadata, box: b.Mailbox}
 		for _, n := range list {
-			changed, err := e.annotate(b.Mailbox, n)
+			changed, err := e.setEntry(b, n)
 			if err != nil {
 				return err
 			}
@@ -126,6 +171,23 @@ func (s *Store) SetMetadata(ctx context.Context, b Box, list []Annotation) (seq 
 		return 0, fmt.Errorf("mailbox: set metadata: %w", err)
 	}
 	return seq, nil
+}
+
+// setEntry is annotate, also for SeenEntry.
+func (e *Edit) setEntry(b Box, n Annotation) (changed bool, err error) {
+	if !n.isSeenMode(b) {
+		return e.annotate(b.Mailbox, n)
+	}
+	box, err := e.messages(b.Mailbox)
+	if err != nil {
+		return false, err
+	}
+	if n.Value != nil {
+		return e.setSeenMode(box, SeenMode(n.Value))
+	}
+	changed, err = e.setSeenMode(box, SeenOwn)
+	box.chosen = false
+	return changed, err
 }
 
 // annotate writes one annotation, and tells whether that changed anything.
@@ -183,10 +245,15 @@ func (e *Edit) forgetMetadata(prefix []byte) error {
 	return nil
 }
 
-// forgetReader removes what somebody has noted about an account's mailboxes that
-// are no longer shared with them for good.
+// forgetReader removes what somebody has noted about, and seen of, an account's
+// mailboxes that are no longer shared with them for good.
 func (s *Store) forgetReader(ctx context.Context, b Box, reader mail.AccountID) error {
 	err := s.update(ctx, b.Account, func(e *Edit) error {
+		if box, err := e.box(b.Mailbox); err != nil {
+			return err
+		} else if box.own > 0 {
+			e.forgetSeenBy(box, reader)
+		}
 		return e.forgetMetadata(metadataKey(b.Account, b.Mailbox, reader, ""))
 	})
 	if errors.Is(err, mail.ErrNotFound) {

@@ -27,6 +27,7 @@ const (
 	kindUIDL       = 0x20
 	kindExpunged   = 0x24
 	kindArrival    = 0x2c
+	kindSeen       = 0x34
 )
 
 // Lock guards all rows of an account.
@@ -135,13 +136,19 @@ func decodeRoot(raw []byte) (root, error) {
 	return r, d.Err()
 }
 
-const mailboxPlaceholder = 1
+const (
+	mailboxPlaceholder = 1 << iota
+	mailboxChosen
+)
 
 func (m *Mailbox) append(b []byte) []byte {
 	b = kv.AppendBytes(b, m.Name)
 	flags := byte(0)
 	if m.Placeholder {
 		flags |= mailboxPlaceholder
+	}
+	if m.chosen {
+		flags |= mailboxChosen
 	}
 	b = append(b, byte(m.Role), flags)
 	for _, v := range [...]uint64{
@@ -150,8 +157,11 @@ func (m *Mailbox) append(b []byte) []byte {
 	} {
 		b = binary.AppendUvarint(b, v)
 	}
-	if len(m.ACL) > 0 {
+	if len(m.ACL) > 0 || m.own > 0 {
 		b = m.ACL.append(b)
+	}
+	if m.own > 0 {
+		b = binary.AppendUvarint(b, uint64(m.own))
 	}
 	return b
 }
@@ -160,7 +170,7 @@ func decodeMailbox(id mail.MailboxID, raw []byte) (Mailbox, error) {
 	d := kv.Decode(raw)
 	m := Mailbox{ID: id, Name: d.String(), Role: Role(d.Byte())}
 	flags := d.Byte()
-	m.Placeholder = flags&mailboxPlaceholder != 0
+	m.Placeholder, m.chosen = flags&mailboxPlaceholder != 0, flags&mailboxChosen != 0
 	m.UIDValidity = uint32(d.Uvarint())
 	m.UIDNext = mail.UID(d.Uvarint())
 	m.Total = uint32(d.Uvarint())
@@ -176,6 +186,9 @@ func decodeMailbox(id mail.MailboxID, raw []byte) (Mailbox, error) {
 	}
 	if d.More() {
 		m.ACL = decodeACL(d)
+	}
+	if d.More() {
+		m.own = mail.ModSeq(d.Uvarint())
 	}
 	return m, d.Err()
 }

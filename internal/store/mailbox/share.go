@@ -96,14 +96,10 @@ func (s *Store) Retire(ctx context.Context, a mail.AccountID) error {
 	var given []boxKey
 	err = s.DB.View(ctx, func(r kv.Reader) error {
 		given = given[:0]
-		p := sharePrefix(GranteeOf(a))
-		for row, err := range r.Scan(kv.Prefix(p)) {
-			if err != nil {
-				return err
-			}
-			given = append(given, decodeShare(row.Key))
-		}
-		return nil
+		return s.eachShare(r, a, func(sh Shared) error {
+			given = append(given, boxKey{sh.Owner, sh.ID})
+			return nil
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("mailbox: retire account %d: %w", a, err)
@@ -129,8 +125,7 @@ func (s *Store) changeACL(ctx context.Context, a mail.AccountID, box mail.Mailbo
 		if err != nil {
 			return err
 		}
-		e.setACL(b, fn(b.ACL))
-		return nil
+		return e.setACL(b, fn(b.ACL))
 	})
 	if errors.Is(err, mail.ErrNotFound) {
 		return nil // it has gone meanwhile, and the rows with it

@@ -21,6 +21,7 @@ type Snapshot struct {
 	blocks   [][]Row     // none empty
 	starts   []int       // number of the first row of each block
 	n        int
+	state    *readState // what a reader has of its own over the rows; nil: nothing
 
 	latest []logged    // the last changes of flags, oldest first
 	since  mail.ModSeq // latest has all that came after this
@@ -41,6 +42,9 @@ func (s *Snapshot) ChangedSince(seq mail.ModSeq) (changed mail.UIDSet, ok bool) 
 	if seq < s.since {
 		return changed, false
 	}
+	if s.state != nil {
+		changed = s.state.changedSince(seq)
+	}
 	for i := len(s.latest) - 1; i >= 0 && s.latest[i].seq > seq; i-- {
 		changed = changed.Union(s.latest[i].uids)
 	}
@@ -53,7 +57,7 @@ func (s *Snapshot) Len() int { return s.n }
 // At gives message i, 0 <= i < Len. The row must not be changed.
 func (s *Snapshot) At(i int) *Row {
 	b := sort.SearchInts(s.starts, i+1) - 1
-	return &s.blocks[b][i-s.starts[b]]
+	return s.state.over(&s.blocks[b][i-s.starts[b]])
 }
 
 // Index gives the number of the message with this UID; if there is none, the
@@ -87,7 +91,7 @@ func (s *Snapshot) Rows(i int) iter.Seq2[int, *Row] {
 		for ; b < len(s.blocks); b++ {
 			blk := s.blocks[b]
 			for j := i - s.starts[b]; j < len(blk); j++ {
-				if !yield(s.starts[b]+j, &blk[j]) {
+				if !yield(s.starts[b]+j, s.state.over(&blk[j])) {
 					return
 				}
 			}
