@@ -38,10 +38,11 @@ func (t *doorTransaction) Rcpt(ctx context.Context, to mail.Address, p smtp.Rcpt
 	if to.Domain == "" { // <postmaster>
 		to.Domain = t.d.Agent.Hostname
 	}
-	if err := t.d.Accepts(ctx, t.env.Sender, to); err != nil {
+	r := p.Recipient(to)
+	if err := t.d.Accepts(ctx, t.env.Sender, r); err != nil {
 		return err
 	}
-	t.env.Recipients = append(t.env.Recipients, mail.Recipient{Address: to, Notify: p.Notify, ORCPT: p.Original})
+	t.env.Recipients = append(t.env.Recipients, r)
 	return nil
 }
 
@@ -77,6 +78,7 @@ func (t *doorTransaction) DataEach(ctx context.Context, r io.Reader) ([]mail.Out
 	if Hops(header) > MaxHops {
 		return nil, mail.Refuse("5.4.6", "the message runs in a circle: it has passed too many servers", "")
 	}
+	t.env.Recipients = ValidSince(header, t.env.Recipients)
 	now := time.Now()
 	m := Mail{Envelope: t.env, Body: st, Trace: Received(t.d.Hostname, "LMTP", t.peer, t.env, now)}
 	m.Events = []trace.Event{{

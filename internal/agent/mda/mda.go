@@ -61,8 +61,8 @@ type Mail struct {
 
 // Accepts refuses a recipient that nobody here is, while the sender can still
 // be told. A domain that is not ours is refused: who may relay does not ask.
-func (a *Agent) Accepts(ctx context.Context, sender, to mail.Address) error {
-	back, err := a.back(ctx, sender, to)
+func (a *Agent) Accepts(ctx context.Context, sender mail.Address, to mail.Recipient) error {
+	back, err := a.back(ctx, sender, to.Address)
 	if err != nil || !back.IsZero() {
 		return err
 	}
@@ -71,10 +71,14 @@ func (a *Agent) Accepts(ctx context.Context, sender, to mail.Address) error {
 
 // AcceptsFrom is Accepts for somebody who has logged in: who may post to a
 // shared folder is asked of the person. RFC 4314 §2.1, p
-func (a *Agent) AcceptsFrom(ctx context.Context, from mail.AccountID, to mail.Address) error {
+func (a *Agent) AcceptsFrom(ctx context.Context, from mail.AccountID, r mail.Recipient) error {
+	to := r.Address
 	t, err := a.resolve(ctx, to)
 	if err == nil && t.Account != 0 {
 		err = a.mayPost(ctx, from, t.Account)
+	}
+	if err == nil {
+		err = a.valid(ctx, r)
 	}
 	switch {
 	case errors.Is(err, errForeign):

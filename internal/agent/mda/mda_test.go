@@ -152,7 +152,7 @@ func TestAccepts(t *testing.T) {
 		"nobody@a.example": "5.1.1", "ada@c.example": "5.7.1", "ada@mx.a.example": "5.7.1", `"x@far.example"@a.example`: "5.1.1",
 		"ada%far.example@a.example": "5.1.1", "ada@[192.0.2.1]": "5.7.1",
 	} {
-		err := h.Delivery.Accepts(t.Context(), house.Address("x@y.example"), house.Address(to))
+		err := h.Delivery.Accepts(t.Context(), house.Address("x@y.example"), mail.Recipient{Address: house.Address(to)})
 		no, _ := errors.AsType[*mail.Refusal](err)
 		if want == "" && err != nil || want != "" && (no == nil || no.Status.String() != want) {
 			t.Errorf("%s: %v, want %q", to, err, want)
@@ -471,12 +471,12 @@ func TestPost(t *testing.T) {
 		}
 		for from, want := range map[mail.AccountID]bool{0: c.stranger, ada.ID: c.ada, ada.ID + 1000: c.anybodyElse} {
 			for _, to := range []string{"team@a.example", "TEAM+x@a.example"} {
-				if err := h.Delivery.AcceptsFrom(t.Context(), from, house.Address(to)); (err == nil) != want {
+				if err := h.Delivery.AcceptsFrom(t.Context(), from, mail.Recipient{Address: house.Address(to)}); (err == nil) != want {
 					t.Errorf("after %s %s, from %d to %s: %v", c.who, c.rights, from, to, err)
 				}
 			}
 		}
-		if err := h.Delivery.Accepts(t.Context(), house.Address("x@y.example"), house.Address("all@a.example")); err != nil {
+		if err := h.Delivery.Accepts(t.Context(), house.Address("x@y.example"), mail.Recipient{Address: house.Address("all@a.example")}); err != nil {
 			t.Error(err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"posthaste/internal/base/mail"
 	"posthaste/internal/engine/kv"
@@ -99,6 +100,10 @@ func (a *Agent) begin(ctx context.Context, p *plan, r mail.Recipient) error {
 	}
 	if !back.IsZero() {
 		r.Original, r.Address = r.Address, back
+		r.ValidSince, r.ValidOnly = time.Time{}, false
+	}
+	if err := a.valid(ctx, r); err != nil {
+		return err
 	}
 	return a.follow(ctx, p, w, r)
 }
@@ -235,6 +240,7 @@ func (a *Agent) expand(ctx context.Context, p *plan, w way, r mail.Recipient, ta
 		}
 		to := r
 		to.Address, to.Original = target, original
+		to.ValidSince, to.ValidOnly = time.Time{}, false // that was of the address before
 		err := a.follow(ctx, p, w, to)
 		if no, ok := errors.AsType[*mail.Refusal](err); ok && no != errTooMany {
 			refused = err

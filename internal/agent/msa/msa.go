@@ -132,9 +132,10 @@ func (t *transaction) Rcpt(ctx context.Context, to mail.Address, p smtp.RcptPara
 	if to.Domain == "" {
 		to.Domain = t.peer.Login.Domain
 	}
+	r := p.Recipient(to)
 	ours, err := t.a.Directory.HasDomain(ctx, to.Domain)
 	if err == nil && ours {
-		err = t.a.Delivery.AcceptsFrom(ctx, t.peer.Account, to)
+		err = t.a.Delivery.AcceptsFrom(ctx, t.peer.Account, r)
 	}
 	if err == nil && !ours {
 		err = t.alive(ctx, to)
@@ -143,7 +144,7 @@ func (t *transaction) Rcpt(ctx context.Context, to mail.Address, p smtp.RcptPara
 		t.refused(to, err)
 		return err
 	}
-	t.env.Recipients = append(t.env.Recipients, mail.Recipient{Address: to, Notify: p.Notify, ORCPT: p.Original})
+	t.env.Recipients = append(t.env.Recipients, r)
 	return nil
 }
 
@@ -192,6 +193,7 @@ func (t *transaction) take(ctx context.Context, st *body.Staged) error {
 	if err := t.author(ctx, header); err != nil {
 		return err
 	}
+	t.env.Recipients = mda.ValidSince(header, t.env.Recipients)
 	fresh := t.complete(header, now)
 	if len(fresh) != len(header) || !bytes.Equal(fresh, header) {
 		rest := io.NewSectionReader(st, int64(len(header)), st.Size()-int64(len(header)))
@@ -288,7 +290,7 @@ func (t *transaction) author(ctx context.Context, header []byte) error {
 // complete gives the header with what mail must have, and without what only the
 // sender may know. RFC 6409 §8, RFC 5322 §3.6.3
 func (t *transaction) complete(header []byte, now time.Time) []byte {
-	out := message.RemoveFields(header, func(f message.Field) bool { return f.Is("bcc") || f.Is("resent-bcc") })
+	out := mda.WithoutValidSince(message.RemoveFields(header, func(f message.Field) bool { return f.Is("bcc") || f.Is("resent-bcc") }))
 	var front []byte
 	if _, ok := message.Find(header, "message-id"); !ok {
 		front = append(front, "Message-ID: <"+t.env.Trace.String()+"@"+t.a.Hostname+">\r\n"...)

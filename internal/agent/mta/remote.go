@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"posthaste/internal/agent/mda"
 	"posthaste/internal/base/dns"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/mtasts"
@@ -122,7 +123,7 @@ func (r *Remote) Carry(ctx context.Context, it queue.Item, b *body.Reader) ([]ma
 // session.
 func (r *Remote) send(ctx context.Context, s *session, key string, it queue.Item, b *body.Reader) ([]mail.Outcome, error) {
 	stop := context.AfterFunc(ctx, func() { s.conn.Close() })
-	outcomes, err := s.client.Send(it.Envelope, nil, b)
+	outcomes, err := s.client.Send(it.Envelope, tunnel(it.Envelope, s.client.Extensions()), b)
 	for i := range outcomes {
 		if outcomes[i].Remote != "" {
 			outcomes[i].TLS = s.tls
@@ -134,6 +135,18 @@ func (r *Remote) send(ctx context.Context, s *session, key string, it queue.Item
 	}
 	r.pool.put(key, s, r.Shape.perConnection(it.Domain))
 	return outcomes, nil
+}
+
+// tunnel gives the field that asks of a host what it does not know to be asked in
+// RCPT. Only of a recipient alone: others would read of him. RFC 7293 §5.2.1
+func tunnel(env mail.Envelope, x smtp.Extensions) []byte {
+	if x.RRVS || len(env.Recipients) != 1 {
+		return nil
+	}
+	if r := env.Recipients[0]; !r.ValidSince.IsZero() && !r.ValidOnly && (r.Address.IsASCII() || env.UTF8) {
+		return mda.AppendValidSince(nil, r)
+	}
+	return nil
 }
 
 // connect opens a session with the first host that will speak to us, as safely as

@@ -304,7 +304,7 @@ func (t *transaction) readdress(ctx context.Context, c milter.Change) error {
 		if len(t.env.Recipients) >= maxFiltered {
 			return fmt.Errorf("mx: more than %d recipients: %w", maxFiltered, mail.ErrLimit)
 		}
-		if err := t.a.Delivery.Accepts(ctx, t.env.Sender, a); err != nil {
+		if err := t.a.Delivery.Accepts(ctx, t.env.Sender, mail.Recipient{Address: a}); err != nil {
 			return err
 		}
 		t.env.Recipients = append(t.env.Recipients, mail.Recipient{Address: a})

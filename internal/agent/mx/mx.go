@@ -33,7 +33,7 @@ import (
 // to it.
 type Delivery interface {
 	// Accepts refuses a recipient while the sender can still be told.
-	Accepts(ctx context.Context, sender, to mail.Address) error
+	Accepts(ctx context.Context, sender mail.Address, to mail.Recipient) error
 	Deliver(ctx context.Context, m mda.Mail) error
 }
 
@@ -99,7 +99,8 @@ func (t *transaction) Rcpt(ctx context.Context, to mail.Address, p smtp.RcptPara
 		t.refused(to, err)
 		return err
 	}
-	if err := t.a.Delivery.Accepts(ctx, t.env.Sender, to); err != nil {
+	r := p.Recipient(to)
+	if err := t.a.Delivery.Accepts(ctx, t.env.Sender, r); err != nil {
 		if no, ok := errors.AsType[*mail.Refusal](err); ok && no.Status == nobody {
 			t.a.unknown(t.peer, time.Now())
 		}
@@ -110,7 +111,7 @@ func (t *transaction) Rcpt(ctx context.Context, to mail.Address, p smtp.RcptPara
 		t.refused(to, err)
 		return err
 	}
-	t.env.Recipients = append(t.env.Recipients, mail.Recipient{Address: to, Notify: p.Notify, ORCPT: p.Original})
+	t.env.Recipients = append(t.env.Recipients, r)
 	return nil
 }
 
@@ -212,6 +213,7 @@ func (t *transaction) take(ctx context.Context, st *body.Staged) error {
 			t.env.Recipients[i].Notify = t.env.Recipients[i].Notify.WithoutSuccess()
 		}
 	}
+	t.env.Recipients = mda.ValidSince(header, t.env.Recipients)
 	m := mda.Mail{Envelope: t.env, Body: kept, Mailbox: v.Mailbox}
 	m.Events = []trace.Event{{
 		Trace: t.env.Trace, Time: now, Kind: trace.Received, Sender: t.env.Sender, Remote: Remote(t.peer), TLS: tlsWords(t.peer), Size: st.Size(),

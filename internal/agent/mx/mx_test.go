@@ -181,5 +181,5 @@ func TestLost(t *testing.T) {
 
 type broken struct{}
 
-func (broken) Accepts(context.Context, mail.Address, mail.Address) error { return nil }
-func (broken) Deliver(context.Context, mda.Mail) error                   { return errors.New("on fire") }
+func (broken) Accepts(context.Context, mail.Address, mail.Recipient) error { return nil }
+func (broken) Deliver(context.Context, mda.Mail) error                     { return errors.New("on fire") }

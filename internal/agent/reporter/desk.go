@@ -40,7 +40,7 @@ var (
 
 // A Door is what receives mail.
 type Door interface {
-	Accepts(ctx context.Context, sender, to mail.Address) error
+	Accepts(ctx context.Context, sender mail.Address, to mail.Recipient) error
 	Deliver(ctx context.Context, m mda.Mail) error
 }
 
@@ -77,8 +77,8 @@ func (d *Desk) wants(ctx context.Context, to mail.Address) (bool, error) {
 }
 
 // Accepts takes the address for reports beside those that the Door takes.
-func (d *Desk) Accepts(ctx context.Context, sender, to mail.Address) error {
-	if ours, err := d.wants(ctx, to); err != nil || ours {
+func (d *Desk) Accepts(ctx context.Context, sender mail.Address, to mail.Recipient) error {
+	if ours, err := d.wants(ctx, to.Address); err != nil || ours {
 		return err
 	}
 	return d.Door.Accepts(ctx, sender, to)

@@ -49,6 +49,11 @@ type Recipient struct {
 	// first, decoded: "rfc822;joe@example.org". RFC 3461 §4.1, §4.2
 	Notify Notify
 	ORCPT  string
+	// ValidSince is since when the address must have belonged to whom it belongs to
+	// now, zero if nobody asks that; with ValidOnly it goes to no host that does not
+	// look. RFC 7293
+	ValidSince time.Time
+	ValidOnly  bool
 }
 
 // A Return tells how much of a message a report on its failure gives back.

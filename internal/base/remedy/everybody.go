@@ -2,6 +2,8 @@ package remedy
 
 // What servers everywhere say.
 var everybody = []rule{
+	{"owner-changed", Policy, Sender, "", "=7.17|=7.18", "The address belongs to somebody else now than when the sender last knew whose it was, so the message was not delivered.", "Ask the recipient for his address another way."},
+	{"owner-unknown", Policy, Sender, "", "=7.19|!&(rrvs)", "The sender asked that it be made sure whose the address is, and the recipient's server does not do that.", "Send it without that condition, or reach the recipient another way."},
 	{"greylisted", Greylisted, Nobody, "", "greylist|graylist|grey list|grey-list|postgrey|~4&greyed|~4&first attempt|~4&=7.1&try again later|~4&please retry in|~4&deferred for", "The recipient's server turns a sender that it does not know away once, to see whether it comes back.", "It is tried again; there is nothing to do."},
 	{"virus", Content, Sender, "", "virus|malware|infected|trojan|clamav", "The recipient's server found a virus in the message.", "Look at the computer it was written on; send nothing further until it is clean."},
 	{"attachment", Content, Sender, "", "attachment|banned&file|reject&banned|executable|file type|.exe", "The recipient's server takes no attachments of this kind.", "Send a link to the file, or the file in another form."},

@@ -108,6 +108,13 @@ func TestParseCommand(t *testing.T) {
 		{`RCPT TO:<bob@example.org> ORCPT=utf-8;\x{D800}`, Command{Verb: RCPT, Path: bob}, ErrSyntax},
 		{`RCPT TO:<bob@example.org> ORCPT=utf-8;\x`, Command{Verb: RCPT, Path: bob}, ErrSyntax},
 		{"RCPT TO:<bob@example.org> ORCPT=rfc822;" + strings.Repeat("x", 500), Command{Verb: RCPT, Path: bob}, ErrSyntax},
+		{"RCPT TO:<bob@example.org> RRVS=2026-01-02T03:04:05Z", Command{Verb: RCPT, Path: bob, Rcpt: RcptParams{ValidSince: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}}, nil},
+		{"RCPT TO:<bob@example.org> rrvs=2026-01-02t04:04:05+01:00;r", Command{Verb: RCPT, Path: bob, Rcpt: RcptParams{ValidSince: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), ValidOnly: true}}, nil},
+		{"RCPT TO:<bob@example.org> RRVS=2026-01-02T03:04:05Z;C", Command{Verb: RCPT, Path: bob, Rcpt: RcptParams{ValidSince: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}}, nil},
+		{"RCPT TO:<bob@example.org> RRVS=2026-01-02T03:04:05Z;X", Command{Verb: RCPT, Path: bob}, ErrSyntax},
+		{"RCPT TO:<bob@example.org> RRVS=2026-01-02T03:04:05Z;", Command{Verb: RCPT, Path: bob}, ErrSyntax},
+		{"RCPT TO:<bob@example.org> RRVS=2026-01-02", Command{Verb: RCPT, Path: bob}, ErrSyntax},
+		{"RCPT TO:<bob@example.org> RRVS=", Command{Verb: RCPT, Path: bob}, ErrSyntax},
 		{"RCPT TO:<bob@example.org> BY=1", Command{Verb: RCPT, Path: bob}, ErrParameter},
 		{"RCPT FROM:<bob@example.org>", Command{Verb: RCPT}, ErrSyntax},
 		{"RCPT TO:<bøb@example.org>", Command{Verb: RCPT, Path: mail.Address{Local: "bøb", Domain: "example.org"}, NonASCII: true}, nil},
@@ -194,7 +201,7 @@ func TestRelayForms(t *testing.T) {
 }
 
 func FuzzCommand(f *testing.F) {
-	for _, s := range []string{"MAIL FROM:<a@b> SIZE=1", "MAIL FROM:<a@b> RET=FULL ENVID=a+2Bb", "MAIL FROM:<a@b> REQUIRETLS BY=-7;NT MT-PRIORITY=-3", "RCPT TO:<a@b> NOTIFY=SUCCESS,DELAY ORCPT=utf-8;\\x{FC}", "RCPT TO:<@a:\"x y\"@c>", "BDAT 1 LAST", "AUTH PLAIN AGEAYg==", "EHLO x"} {
+	for _, s := range []string{"MAIL FROM:<a@b> SIZE=1", "MAIL FROM:<a@b> RET=FULL ENVID=a+2Bb", "MAIL FROM:<a@b> REQUIRETLS BY=-7;NT MT-PRIORITY=-3", "RCPT TO:<a@b> RRVS=2026-01-02T03:04:05.6Z;R", "RCPT TO:<a@b> NOTIFY=SUCCESS,DELAY ORCPT=utf-8;\\x{FC}", "RCPT TO:<@a:\"x y\"@c>", "BDAT 1 LAST", "AUTH PLAIN AGEAYg==", "EHLO x"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
@@ -209,14 +216,14 @@ func FuzzCommand(f *testing.F) {
 			return
 		}
 		// What the client's side writes of it is read as the same.
-		s := sending{c: &Client{ext: Extensions{UTF8: true, DSN: true, RequireTLS: true, DeliverBy: true, Priority: true}, o: ClientOptions{Now: func() time.Time { return mail.TraceID{}.Time() }}}, env: c.Mail.Envelope(mail.TraceID{}, c.Path)}
+		s := sending{c: &Client{ext: Extensions{UTF8: true, DSN: true, RequireTLS: true, DeliverBy: true, Priority: true, RRVS: true}, o: ClientOptions{Now: func() time.Time { return mail.TraceID{}.Time() }}}, env: c.Mail.Envelope(mail.TraceID{}, c.Path)}
 		s.env.UTF8 = true
 		print := s.appendMail(nil, 0)
 		if c.Verb == RCPT {
-			print = s.appendRcpt(nil, mail.Recipient{Address: c.Path, Notify: c.Rcpt.Notify, ORCPT: c.Rcpt.Original})
+			print = s.appendRcpt(nil, c.Rcpt.Recipient(c.Path))
 		}
 		d, err := ParseCommand(bytes.TrimSuffix(print, crlf))
-		if err != nil || d.Path != c.Path || d.Mail.Return != c.Mail.Return || d.Mail.RequireTLS != c.Mail.RequireTLS || d.Mail.By != c.Mail.By || d.Mail.Priority != c.Mail.Priority || d.Rcpt.Notify != c.Rcpt.Notify ||
+		if err != nil || d.Path != c.Path || d.Mail.Return != c.Mail.Return || d.Mail.RequireTLS != c.Mail.RequireTLS || d.Mail.By != c.Mail.By || d.Mail.Priority != c.Mail.Priority || d.Rcpt.Notify != c.Rcpt.Notify || !d.Rcpt.ValidSince.Equal(c.Rcpt.ValidSince.Truncate(time.Second)) || d.Rcpt.ValidOnly != c.Rcpt.ValidOnly ||
 			d.Mail.EnvelopeID != c.Mail.EnvelopeID && d.Mail.EnvelopeID != "" || d.Rcpt.Original != c.Rcpt.Original && d.Rcpt.Original != "" {
 			t.Fatalf("%q reads as %+v, which is %q, which reads as %+v, %v", line, c, print, d, err)
 		}

@@ -17,6 +17,7 @@ type Extensions struct {
 	DSN        bool  // RFC 3461
 	RequireTLS bool  // RFC 8689
 	Priority   bool  // RFC 6710
+	RRVS       bool  // RFC 7293
 	Sized      bool  // RFC 1870
 	Size       int64 // the largest message, 0 if it does not say
 	RcptMax    int   // RFC 9422: recipients per transaction, 0 if it does not say
@@ -64,6 +65,8 @@ func ParseExtensions(text string) Extensions {
 			}
 		case "AUTH":
 			x.Auth = strings.Fields(strings.ToUpper(args))
+		case "RRVS":
+			x.RRVS = true
 		case "MT-PRIORITY":
 			x.Priority = true
 		case "DELIVERBY":
@@ -125,6 +128,7 @@ func (x Extensions) Text(greeting string) string {
 	line(x.HoldMax > 0, "FUTURERELEASE"+number(int64(x.HoldMax/time.Second))+" "+x.HoldUntil.UTC().Format(time.RFC3339))
 	line(x.DeliverBy, "DELIVERBY"+number(int64(x.MinBy/time.Second)))
 	line(x.Priority, "MT-PRIORITY MIXER")
+	line(x.RRVS, "RRVS")
 	line(x.StartTLS, "STARTTLS")
 	line(x.RequireTLS, "REQUIRETLS")
 	line(len(x.Auth) > 0, "AUTH "+strings.Join(x.Auth, " "))

@@ -172,9 +172,24 @@ func (c *Command) parseRcptParams(s string) error {
 		case "ORCPT":
 			c.Rcpt.Original, err = parseOriginal(value)
 			return 1, err
+		case "RRVS":
+			c.Rcpt.ValidSince, c.Rcpt.ValidOnly, err = parseValidSince(value)
+			return 2, err
 		}
 		return 0, ErrParameter
 	})
+}
+
+// parseValidSince reads a time, and what is to be done where nobody looks at it: C
+// continues, as if nothing was said, R refuses. RFC 7293 §3.1
+func parseValidSince(s string) (t time.Time, only bool, err error) {
+	date, action, has := strings.Cut(s, ";")
+	t, err = time.Parse(time.RFC3339, strings.ToUpper(date))
+	only = strings.EqualFold(action, "R")
+	if err != nil || t.Year() < 1970 || has && !only && !strings.EqualFold(action, "C") {
+		return time.Time{}, false, ErrSyntax
+	}
+	return t.UTC(), only, nil
 }
 
 // parseReturn reads what RET asks for. RFC 3461 §4.3

@@ -92,4 +92,12 @@ type RcptParams struct {
 	Notify mail.Notify // NOTIFY=. RFC 3461 §4.1
 	// Original is ORCPT=, decoded: "rfc822;joe@example.org". RFC 3461 §4.2
 	Original string
+	// ValidSince and ValidOnly are RRVS=, and whether ;R stood there. RFC 7293 §3.1
+	ValidSince time.Time
+	ValidOnly  bool
+}
+
+// Recipient makes the recipient of a path.
+func (p RcptParams) Recipient(to mail.Address) mail.Recipient {
+	return mail.Recipient{Address: to, Notify: p.Notify, ORCPT: p.Original, ValidSince: p.ValidSince, ValidOnly: p.ValidOnly}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -29,6 +30,12 @@ var ErrUnheard = errors.New("the peer was gone already")
 // side's limit of recipients makes necessary. RFC 9422 §4.2
 func (c *Client) Send(env mail.Envelope, prefix []byte, body mail.Body) (outs []mail.Outcome, err error) {
 	rcpts := env.Recipients
+	if !c.ext.RRVS {
+		rcpts, outs = unlooked(rcpts)
+	}
+	if len(rcpts) == 0 {
+		return outs, nil
+	}
 	most := len(rcpts)
 	if c.ext.RcptMax > 0 {
 		most = min(most, c.ext.RcptMax)
@@ -46,6 +53,22 @@ func (c *Client) Send(env mail.Envelope, prefix []byte, body mail.Body) (outs []
 			return outs, err
 		}
 	}
+}
+
+// unlooked takes those recipients out who may not have the message from a host that
+// does not look whose their addresses are. RFC 7293 §5.3
+func unlooked(rcpts []mail.Recipient) (rest []mail.Recipient, outs []mail.Outcome) {
+	if !slices.ContainsFunc(rcpts, func(r mail.Recipient) bool { return r.ValidOnly }) {
+		return rcpts, nil
+	}
+	for _, r := range rcpts {
+		if !r.ValidOnly {
+			rest = append(rest, r)
+			continue
+		}
+		outs = append(outs, mail.Outcome{Recipient: r, Status: mail.Status{Class: 5, Subject: 7, Detail: 19}, Text: "the next host does not look whether the address still belongs to whom the sender knows (RRVS)"})
+	}
+	return rest, outs
 }
 
 // unsent gives the outcomes of recipients that a session did not come to.
@@ -346,6 +369,12 @@ func (s *sending) appendRcpt(b []byte, r mail.Recipient) []byte {
 	x := s.c.ext
 	b = append(b, "RCPT TO:"...)
 	b = append(b, r.Address.Path()...)
+	if x.RRVS && !r.ValidSince.IsZero() {
+		b = r.ValidSince.UTC().AppendFormat(append(b, " RRVS="...), time.RFC3339)
+		if r.ValidOnly {
+			b = append(b, ";R"...)
+		}
+	}
 	if x.DSN && r.Notify != 0 {
 		b = appendNotify(append(b, " NOTIFY="...), r.Notify)
 	}

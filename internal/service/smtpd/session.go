@@ -291,7 +291,7 @@ func (ses *session) offers() smtp.Extensions {
 		StartTLS: ses.s.TLS != nil && ses.peer.TLS == nil,
 		// RFC 8689 §2: only here does it mean anything.
 		RequireTLS: ses.peer.TLS != nil,
-		DeliverBy:  true, MinBy: minBy, Priority: true,
+		DeliverBy:  true, MinBy: minBy, Priority: true, RRVS: true,
 	}
 	if ses.s.Policy.HoldMax > 0 {
 		x.HoldMax, x.HoldUntil = ses.s.Policy.HoldMax, time.Now().Add(ses.s.Policy.HoldMax)

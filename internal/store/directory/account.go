@@ -14,7 +14,7 @@ import (
 // An entry of kindAddress begins with one of these.
 const (
 	entryAccount = 1 // u64 account id; if it has a forward: flags, count, targets
-	entryAlias   = 2 // count, targets
+	entryAlias   = 2 // count, targets; when it was made, if that is known
 )
 
 // PutAccount adds an account under a new id and gives it. The domain must be

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"posthaste/internal/base/mail"
 	"posthaste/internal/engine/kv"
@@ -109,6 +110,9 @@ func decodeEntry(a mail.Address, raw []byte) (Target, error) {
 		return t, dec.Err()
 	case entryAlias:
 		al := &Alias{Address: a, Targets: decodeTargets(dec)}
+		if dec.More() {
+			al.Created = time.Unix(dec.Varint(), 0)
+		}
 		return Target{Alias: al, Found: a}, dec.Err()
 	}
 	return Target{}, fmt.Errorf("directory: address %s: %w", a, kv.ErrRow)

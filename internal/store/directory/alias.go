@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"time"
 
 	"posthaste/internal/base/mail"
 	"posthaste/internal/engine/kv"
@@ -14,6 +15,7 @@ import (
 type Alias struct {
 	Address mail.Address // an empty Local takes all of the domain's mail that nobody else takes
 	Targets []mail.Address
+	Created time.Time // zero: before that was written down
 }
 
 // A Forward sends an account's mail on.
@@ -38,14 +40,17 @@ func (d *Directory) PutAlias(tx kv.Tx, a Alias) error {
 	if err := d.free(tx, a.Address); err != nil {
 		return err
 	}
+	a.Created = tx.Now()
 	return setAlias(tx, a)
 }
 
 // SetAlias gives an alias other targets; mail.ErrNotFound if it is not there.
 func (d *Directory) SetAlias(tx kv.Tx, a Alias) error {
-	if _, err := aliasAt(tx, a.Address); err != nil {
+	was, err := aliasAt(tx, a.Address)
+	if err != nil {
 		return err
 	}
+	a.Created = was.Created
 	return setAlias(tx, a)
 }
 
@@ -54,6 +59,9 @@ func setAlias(tx kv.Tx, a Alias) error {
 		return fmt.Errorf("directory: alias %s: leads nowhere", a.Address)
 	}
 	b := appendTargets([]byte{entryAlias}, a.Targets)
+	if !a.Created.IsZero() {
+		b = binary.AppendVarint(b, a.Created.Unix())
+	}
 	if len(b) > kv.MaxValue {
 		return fmt.Errorf("directory: alias %s: too many targets: %w", a.Address, mail.ErrLimit)
 	}

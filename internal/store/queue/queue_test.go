@@ -118,6 +118,7 @@ func TestRow(t *testing.T) {
 		it := b.item("b.example", "x", "y z")
 		it.Envelope.UTF8, it.Envelope.EightBit, it.Envelope.RequireTLS = true, true, true
 		it.Envelope.Priority = -9
+		it.Envelope.Recipients[1].ValidSince, it.Envelope.Recipients[1].ValidOnly = time.Unix(1e9, 0).UTC(), true
 		it.Envelope.By = mail.DeliverBy{Time: time.Now().Add(time.Hour), Return: true, Trace: true}
 		it.Envelope.Recipients[1].Original = mail.Address{Local: "alias", Domain: "c.example"}
 		it.Envelope.Recipients[1].Notify, it.Envelope.Recipients[1].ORCPT = mail.NotifySuccess|mail.NotifyDelay, "rfc822;first@c.example"

@@ -3,6 +3,7 @@ package queue
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"posthaste/internal/base/mail"
@@ -55,6 +56,7 @@ const (
 	wishRole       = 5
 	wishBy         = 6 // milliseconds, and a byte of flags
 	wishPriority   = 7
+	wishValidSince = 8 // seconds and a byte for each recipient
 )
 
 // appendWishes writes what the sender asked for.
@@ -85,6 +87,9 @@ func (it *Item) appendWishes(b []byte) []byte {
 		originals = kv.AppendBytes(originals, r.ORCPT)
 		asked, named = asked || r.Notify != 0, named || r.ORCPT != ""
 	}
+	if v := appendValid(e.Recipients); v != nil {
+		wish(wishValidSince, string(v))
+	}
 	if asked {
 		wish(wishNotify, string(notify))
 	}
@@ -92,6 +97,36 @@ func (it *Item) appendWishes(b []byte) []byte {
 		wish(wishOriginals, string(originals))
 	}
 	return b
+}
+
+// appendValid writes since when the addresses must be whose they are; nil if nobody
+// asks that.
+func appendValid(rcpts []mail.Recipient) []byte {
+	if !slices.ContainsFunc(rcpts, func(r mail.Recipient) bool { return !r.ValidSince.IsZero() }) {
+		return nil
+	}
+	var b []byte
+	for _, r := range rcpts {
+		at, only := int64(0), byte(0)
+		if !r.ValidSince.IsZero() {
+			at = r.ValidSince.Unix()
+		}
+		if r.ValidOnly {
+			only = 1
+		}
+		b = append(binary.AppendVarint(b, at), only)
+	}
+	return b
+}
+
+func decodeValid(b []byte, rcpts []mail.Recipient) {
+	d := kv.Decode(b)
+	for i := range rcpts {
+		if at := d.Varint(); at != 0 {
+			rcpts[i].ValidSince = time.Unix(at, 0).UTC()
+		}
+		rcpts[i].ValidOnly = d.Byte() != 0
+	}
 }
 
 // decodeWishes reads what the sender asked for, into the envelope and into the
@@ -115,6 +150,8 @@ func (it *Item) decodeWishes(d *kv.Decoder, rcpts []mail.Recipient) {
 			for i := range rcpts {
 				rcpts[i].Notify = mail.Notify(value[i])
 			}
+		case kind == wishValidSince:
+			decodeValid(value, rcpts)
 		case kind == wishOriginals:
 			v := kv.Decode(value)
 			for i := range rcpts {
