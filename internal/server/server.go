@@ -161,7 +161,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 	}
 	h.Admin = &admind.Server{
 		Backup: o.Backup, Backups: h.backups,
-		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: keys, Quota: int64(c.Limits.AccountQuota), Hash: hash, AppPassword: auth.NewAppPassword},
+		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: keys, Quota: int64(c.Limits.AccountQuota), Hash: hash, AppPassword: auth.NewAppPassword, KeyOf: auth.KeyOf},
 		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Queue: q, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Reports: h.reports, Delivery: deliver, Suppression: dead, Forecast: &mx.Forecast{Hostname: c.Hostname, DNS: o.DNS, Mailboxes: h.mailboxes}, Version: o.Version, Log: o.Log,
 		Mover: &mover.Agent{Mailboxes: h.mailboxes},
 		Records: func(ctx context.Context, d mail.Domain) ([]admind.Record, error) {
@@ -369,6 +369,12 @@ func (h *House) service(l config.Listener) (service, error) {
 	var cfg *tls.Config
 	if l.TLS != "none" {
 		cfg = h.o.TLS
+	}
+	if l.ClientCertificates && cfg != nil {
+		// Whose key it is says the directory, not who has signed the certificate. The
+		// copy has tickets of its own: none of a session that was not asked.
+		cfg = cfg.Clone()
+		cfg.ClientAuth = tls.RequestClientCert
 	}
 	if l.TLS == "implicit" && cfg == nil {
 		return nil, fmt.Errorf("server: listener %s has implicit TLS and there is no certificate: add one as [[tls]]", l.Address)

@@ -255,3 +255,83 @@ oauth2 = { token_url = %q, client_id = "c", refresh_token_file = %q }
 		time.Sleep(1100 * time.Millisecond) // the token ends
 	}
 }
+
+// TestCertificates: openssl, curl and Python log in with a certificate where it is
+// asked for, in a resumed session too, and no longer when it has been removed.
+func TestCertificates(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, "", "client_certificates = true")
+	dir := t.TempDir()
+	pair := func(name string) (key, cert string) {
+		key, cert = filepath.Join(dir, name+".key"), filepath.Join(dir, name+".pem")
+		job{name: "openssl", args: []string{"req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=" + name, "-keyout", key, "-out", cert}}.ok(t)
+		return key, cert
+	}
+	key, cert := pair("laptop")
+	strangeKey, strange := pair("strange")
+	if out, err := g.tool("account", "certificate", "add", g.address, key); err == nil || !strings.Contains(out, "private key") {
+		t.Errorf("a private key was added: %s", out)
+	}
+	g.do(t, "", "account", "certificate", "add", g.address, cert)
+	if out := g.do(t, "", "account", "certificate", "list", g.address); !strings.Contains(out, "laptop") {
+		t.Error(out)
+	}
+	letter := write(t, filepath.Join(dir, "m"), "From: <ada@hill.example>\r\nTo: <ada@hill.example>\r\n\r\nhello\r\n")
+	curl := func(key, cert string, args ...string) (string, int) {
+		return job{name: "curl", args: append([]string{"-sSv", "--ssl-reqd", "--cacert", g.CA, "--cert", cert, "--key", key, "-u", g.address + ":", "--login-options", "AUTH=EXTERNAL"}, args...)}.run(t)
+	}
+	ways := [][]string{
+		{local("imap", g.IMAP, "/")},
+		{local("imaps", g.IMAPS, "/")},
+		{local("pop3", g.POP3, "/")},
+		{local("pop3s", g.POP3S, "/")},
+		{local("smtp", g.Submission, "/x"), "--mail-from", g.address, "--mail-rcpt", g.address, "-T", letter},
+		{local("smtps", g.Submissions, "/x"), "--mail-from", g.address, "--mail-rcpt", g.address, "-T", letter},
+	}
+	for _, c := range ways {
+		if out, code := curl(key, cert, c...); code != 0 || !regexp.MustCompile(`> .*AUTH.* EXTERNAL`).MatchString(out) {
+			t.Errorf("%s: curl ended with %d\n%s", c[0], code, out)
+		}
+		if out, code := curl(strangeKey, strange, c...); code != 67 {
+			t.Errorf("%s with a strange certificate: curl ended with %d, not 67\n%s", c[0], code, out)
+		}
+	}
+	// The second time the session is resumed, and no certificate is given to openssl.
+	session := filepath.Join(dir, "session")
+	for i, more := range [][]string{{"-sess_out", session, "-cert", cert, "-key", key}, {"-sess_in", session}} {
+		for _, tls := range []string{"-tls1_2", "-tls1_3"} {
+			if i == 1 && tls == "-tls1_2" {
+				continue // the session is that of TLS 1.3
+			}
+			in := "a AUTHENTICATE EXTERNAL =\r\nb LOGOUT\r\n"
+			out, _ := job{name: "sh", in: in, args: append([]string{"-c", `(sleep 1; cat; sleep 1) | exec openssl s_client "$@"`, "sh", "-quiet", "-connect", g.IMAPS, tls}, more...)}.run(t)
+			if !strings.Contains(out, "AUTH=EXTERNAL") || !strings.Contains(out, "a OK") {
+				t.Errorf("openssl %s, %v:\n%s", tls, more, out)
+			}
+		}
+	}
+	script := fmt.Sprintf(`import imaplib, poplib, smtplib, ssl
+c = ssl.create_default_context(cafile=%q)
+m = imaplib.IMAP4_SSL("localhost", %s, ssl_context=c)
+assert "AUTH=EXTERNAL" not in m.capabilities, m.capabilities
+c.load_cert_chain(%q, %q)
+m = imaplib.IMAP4("localhost", %s)
+m.starttls(c)
+assert "AUTH=EXTERNAL" in m.capabilities, m.capabilities
+m.authenticate("EXTERNAL", lambda _: b"ada@hill.example")
+assert m.select()[1] == [b"2"]
+p = poplib.POP3_SSL("localhost", %s, context=c)
+assert "EXTERNAL" in p.capa()["SASL"], p.capa()
+s = smtplib.SMTP("localhost", %s)
+s.starttls(context=c)
+s.ehlo()
+assert s.auth("EXTERNAL", lambda challenge=None: "", initial_response_ok=False)[0] == 235
+`, g.CA, port(g.IMAPS), cert, key, port(g.IMAP), port(g.POP3S), port(g.Submission))
+	job{name: "python3", args: []string{write(t, filepath.Join(dir, "t.py"), script)}}.ok(t)
+	g.do(t, "", "account", "certificate", "remove", g.address, "laptop")
+	for _, c := range ways {
+		if out, code := curl(key, cert, c...); code != 67 {
+			t.Errorf("%s with a removed certificate: curl ended with %d, not 67\n%s", c[0], code, out)
+		}
+	}
+}

@@ -4,6 +4,7 @@ package registrar
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"strings"
@@ -28,6 +29,8 @@ type Registrar struct {
 	// AppPassword makes an app password for an account that has the credentials
 	// now, what is kept of it, and the salt and rounds it was made with.
 	AppPassword func(now directory.Credentials) (string, directory.AppPassword, directory.Credentials, error)
+	// KeyOf names the public key of a certificate.
+	KeyOf func(*x509.Certificate) []byte
 	// Quota is how many bytes a new account may take; 0 is no limit.
 	Quota int64
 }

@@ -1,7 +1,8 @@
 // Package sasl is how people show who they are: the mechanisms PLAIN (RFC
-// 4616), LOGIN, SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677), and
-// OAUTHBEARER (RFC 7628) and XOAUTH2 for those who have a token, both sides, as
-// state machines over decoded messages.
+// 4616), LOGIN, SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677),
+// OAUTHBEARER (RFC 7628) and XOAUTH2 for those who have a token, both sides, and
+// EXTERNAL (RFC 4422) for those whom TLS has shown, as state machines over decoded
+// messages.
 //
 // How a protocol carries the messages, base64 and "*" and "=" included, is the
 // protocol's affair. Who somebody is and what proves it is the Verifier's. All
@@ -27,6 +28,7 @@ const (
 
 	OAuthBearer = "OAUTHBEARER"
 	XOAuth2     = "XOAUTH2"
+	External    = "EXTERNAL"
 )
 
 // Limits of what a peer may send.
@@ -91,18 +93,22 @@ type Server interface {
 	Identity() Identity
 }
 
-// A ChannelBinding is what ties an exchange to the TLS connection that it runs
-// in. The zero ChannelBinding ties nothing.
+// A ChannelBinding is what the TLS connection that an exchange runs in brings to
+// it: what ties it to that, and who the client is. The zero ChannelBinding ties
+// nothing.
 type ChannelBinding struct {
 	Exporter []byte // tls-exporter, RFC 9266
 	EndPoint []byte // tls-server-end-point, RFC 5929 §4
+	// Client is the SHA-256 of the public key of the certificate that the client has
+	// shown, and that TLS has proved to be its own; nil if it has shown none.
+	Client []byte
 }
 
 // IsZero tells whether there is nothing to tie to.
 func (cb ChannelBinding) IsZero() bool { return len(cb.Exporter) == 0 && len(cb.EndPoint) == 0 }
 
 // An Offer is which mechanisms are announced, beside SCRAM-SHA-256, PLAIN and
-// LOGIN: a sum of the following.
+// LOGIN, and EXTERNAL for who has shown a certificate: a sum of the following.
 type Offer byte
 
 // What can be offered. SCRAM-SHA-256-PLUS is taken in any case from who asks for
@@ -118,6 +124,9 @@ const (
 // Mechanisms gives the mechanisms to announce on a connection, the best first.
 func (o Offer) Mechanisms(cb ChannelBinding) []string {
 	var list []string
+	if len(cb.Client) > 0 {
+		list = append(list, External)
+	}
 	if o&Bound != 0 && !cb.IsZero() {
 		list = append(list, ScramPlus)
 	}
@@ -147,6 +156,8 @@ func (o Offer) NewServer(mech string, v Verifier, cb ChannelBinding) (Server, er
 		if !cb.IsZero() {
 			return &scramServer{v: v, cb: cb, plus: true}, nil
 		}
+	case External:
+		return newExternalServer(v, cb)
 	case OAuthBearer, XOAuth2:
 		if o&Tokens != 0 {
 			return newTokenServer(v, mech)

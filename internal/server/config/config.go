@@ -88,6 +88,8 @@ type Listener struct {
 	// ProxyFrom are the load balancers that tell by the PROXY protocol whom they
 	// speak for.
 	ProxyFrom []netip.Prefix `toml:"proxy_from"`
+	// ClientCertificates asks programs for a certificate that they can log in with.
+	ClientCertificates bool `toml:"client_certificates"`
 }
 
 // Auth says how people log in.
@@ -509,6 +511,9 @@ func (c *Config) checkListener(l *Listener) error {
 	}
 	if !oneOf(l.TLS, "starttls", "implicit", "none") {
 		return fmt.Errorf("[[listener]] %s: tls is starttls, implicit or none, not %q", l.Address, l.TLS)
+	}
+	if l.ClientCertificates && (l.TLS == "none" || !oneOf(l.Protocol, "submission", "imap", "pop3")) {
+		return fmt.Errorf("[[listener]] %s: client_certificates are for people who log in with TLS: submission, imap or pop3", l.Address)
 	}
 	return nil
 }

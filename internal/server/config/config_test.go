@@ -110,6 +110,8 @@ func TestRefusals(t *testing.T) {
 		"[[route]]\ndomain = \"*\"\nhost = \"a:1\"\ntls = \"required\"\nusername = \"u\"\noauth2 = { token_url = \"https://x.example\", client_id = \"c\" }": "refresh_token_file",
 		"[[route]]\ndomain = \"*\"\nhost = \"a:1\"\ntls = \"required\"\noauth2 = { token_url = \"https://x.example\" }":                                      "belong together",
 		"[[route]]\ndomain = \"*\"\nhost = \"a:1\"\nusername = \"u\"\noauth2 = { token_url = \"https://x.example\" }":                                        "required or implicit",
+		"[[listener]]\naddress = \":25\"\nprotocol = \"smtp\"\nclient_certificates = true":                                                                   "people who log in",
+		"[[listener]]\naddress = \":143\"\nprotocol = \"imap\"\ntls = \"none\"\nclient_certificates = true":                                                  "people who log in",
 		"[[auth.issuer]]\naudience = [\"a\"]":                                                         "needs a url",
 		"[[auth.issuer]]\nurl = \"http://id.example\"":                                                "only https",
 		"[[auth.issuer]]\nurl = \"https://id.example?x\"":                                             "no query",

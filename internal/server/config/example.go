@@ -40,6 +40,8 @@ hostname = "mail.example.org"
 # protocol = "smtp"                # smtp, submission, lmtp, imap, pop3, https
 # tls = "starttls"                 # starttls, implicit, none
 # plaintext_login = false          # passwords without TLS
+# client_certificates = false      # ask mail programs for a certificate to log in with (EXTERNAL):
+#                                  # see "posthaste account certificate --help"
 # proxy_from = []                  # load balancers that send a PROXY header: "10.0.0.5/32"
 # [[listener]]
 # address = ":587"

@@ -71,7 +71,11 @@ func (d *Directory) DeleteAccount(tx kv.Tx, id mail.AccountID) error {
 	tx.Delete(idKey(kindAccount, id))
 	tx.Delete(idKey(kindCredential, id))
 	tx.DeleteRange(idKey(kindAppPassword, id), kv.Next(idKey(kindAppPassword, id)))
-	return nil
+	list, err := readCertificates(tx, id)
+	for _, c := range list {
+		deleteCertificate(tx, id, c)
+	}
+	return err
 }
 
 // SetDisabled allows or forbids an account to log in.

@@ -9,8 +9,8 @@ import (
 	"posthaste/internal/engine/kv"
 )
 
-// Check verifies that domains and addresses lead somewhere, and gives a sentence for
-// each that does not.
+// Check verifies that domains, addresses and keys lead somewhere, and gives a
+// sentence for each that does not.
 func (d *Directory) Check(ctx context.Context) (wrong []string, err error) {
 	err = d.DB.View(ctx, func(r kv.Reader) error {
 		wrong = wrong[:0]
@@ -28,7 +28,11 @@ func (d *Directory) Check(ctx context.Context) (wrong []string, err error) {
 			}
 		}
 		more, err := checkAddresses(r, domains)
-		wrong = append(wrong, more...)
+		if err != nil {
+			return err
+		}
+		keys, err := checkCertificates(r)
+		wrong = append(append(wrong, more...), keys...)
 		return err
 	})
 	if err != nil {

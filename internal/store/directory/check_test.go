@@ -21,6 +21,9 @@ func TestDirectoryCheck(t *testing.T) {
 			return err
 		}
 		to := []mail.Address{address("x@far.example")}
+		if err := d.PutCertificate(tx, a.ID, Certificate{Key: make([]byte, keyLen), Name: "laptop"}); err != nil {
+			return err
+		}
 		return errors.Join(d.PutAlias(tx, Alias{Address: mail.Address{Domain: "o.example"}, Targets: to}), d.SetForward(tx, a.ID, &Forward{To: to}))
 	}))
 	if wrong, err := d.Check(t.Context()); err != nil || len(wrong) != 0 {
@@ -40,6 +43,8 @@ func TestDirectoryCheck(t *testing.T) {
 		"cannot be read": addressKey(a.Address),
 		"the account of": idKey(kindAccount, a.ID),
 		"to 0 addresses": addressKey(a.Address),
+		"not have it":    certificateKey(a.ID, make([]byte, keyLen)),
+		"by its key":     ownerKey(make([]byte, keyLen)),
 	} {
 		good := row(k)
 		must(t, update(t, d, func(tx kv.Tx) error {

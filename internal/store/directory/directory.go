@@ -33,6 +33,8 @@ const (
 	kindCredential  = 0x04 // account id → Credentials
 	kindSecret      = 0x05 // name → bytes
 	kindAppPassword = 0x10 // account id, device → AppPassword; device 0 → next device
+	kindCertificate = 0x11 // account id, key → Certificate
+	kindKeyOwner    = 0x12 // key of a certificate → account id
 )
 
 // An Account is somebody who logs in and has a mailbox.
