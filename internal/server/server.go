@@ -388,7 +388,7 @@ func (h *House) service(l config.Listener) (service, error) {
 	case "imap":
 		return &imapd.Server{
 			Mail: h.mailboxes, People: h.directory, Auth: verify, Offer: offer, TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log,
-			Limits: imapd.Limits{Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress, Trusted: h.c.Limits.TrustedNetworks, PerAccount: h.c.Limits.SessionsPerAccount, Message: size, Messages: h.c.Limits.IMAPMessagesPerCommand},
+			Limits: imapd.Limits{Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress, Trusted: h.c.Limits.TrustedNetworks, PerAccount: h.c.Limits.SessionsPerAccount, Message: size, Messages: h.c.Limits.IMAPMessagesPerCommand, Saved: h.c.Limits.IMAPMessagesPerSave},
 		}, nil
 	case "https":
 		return &webd.Server{Policy: h.policyFor, TLS: cfg, Log: h.o.Log, Connections: h.c.Limits.Connections}, nil

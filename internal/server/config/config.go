@@ -188,6 +188,8 @@ type Limits struct {
 	SessionsPerAccount    int  `toml:"sessions_per_account"`    // of IMAP, at once
 	// IMAPMessagesPerCommand is announced as MESSAGELIMIT; 0 is no limit. RFC 9738
 	IMAPMessagesPerCommand int `toml:"imap_messages_per_command"`
+	// IMAPMessagesPerSave is for COPY and APPEND only, and announced as SAVELIMIT.
+	IMAPMessagesPerSave int `toml:"imap_messages_per_save"`
 	// TrustedNetworks are free of limits per address and of slowed log-ins.
 	TrustedNetworks []netip.Prefix `toml:"trusted_networks"`
 	AccountQuota    Size           `toml:"account_quota"` // of new accounts; 0 is none
@@ -439,6 +441,11 @@ func (c *Config) check() error {
 	}
 	if n := c.Limits.IMAPMessagesPerCommand; n != 0 && (n < 1000 || int64(n) > math.MaxUint32) {
 		return errors.New("limits: imap_messages_per_command must be 0 or at least 1000") // RFC 9738 §3
+	}
+	if n := c.Limits.IMAPMessagesPerSave; n != 0 && (n < 1000 || int64(n) > math.MaxUint32) {
+		return errors.New("limits: imap_messages_per_save must be 0 or at least 1000")
+	} else if n != 0 && c.Limits.IMAPMessagesPerCommand != 0 {
+		return errors.New("limits: say imap_messages_per_command, which is for saving too, or imap_messages_per_save, not both")
 	}
 	if !oneOf(c.MTASTS.Mode, "testing", "enforce", "none") || time.Duration(c.MTASTS.MaxAge) > 365*24*time.Hour {
 		return errors.New("mta_sts: mode is testing, enforce or none, max_age a year at most")

@@ -151,6 +151,7 @@ hostname = "mail.example.org"
 # connections_per_address = 100    # of an IPv6 address: its /64
 # sessions_per_account = 100       # of IMAP, at once
 # imap_messages_per_command = 0    # at least 1000, announced as MESSAGELIMIT; 0 is no limit
+# imap_messages_per_save = 0       # the same for COPY and APPEND only, announced as SAVELIMIT
 # trusted_networks = []            # "10.0.0.0/8": no limits per address, no slowed log-ins
 # account_quota = "0"              # of new accounts, such as "5GB"; 0 is no limit
 

@@ -82,11 +82,12 @@ func (p *place) strip(in []mailbox.Incoming) {
 func (s *session) incoming(ctx context.Context, tag string, owner mail.AccountID, m *imap.AppendMessage) ([]mailbox.Incoming, error) {
 	var in []mailbox.Incoming
 	var bytes int64
+	weight := 0
 	for m != nil {
-		if n := s.srv.limits.Messages; n > 0 && len(in) == n {
+		if n := s.srv.limits.saved(); n > 0 && len(in) == n {
 			return nil, no(imap.CodeMessageLimit(n, 0), "too many messages at once")
 		}
-		if len(in) == maxAppends {
+		if len(in) == maxAppends || weight > mailbox.MaxAppend {
 			return nil, no(imap.CodeLimit, "too many messages at once")
 		}
 		if err := s.refuseEarly(ctx, owner, m, int64(len(in)), bytes); err != nil {
@@ -110,7 +111,7 @@ func (s *session) incoming(ctx context.Context, tag string, owner mail.AccountID
 			return nil, no(imap.CodeCannot, "an empty message")
 		}
 		in = append(in, mailbox.Incoming{Prepared: p, Flags: flags, Keywords: keywords, Date: m.Date, By: s.peer.Account})
-		bytes += p.Size
+		bytes, weight = bytes+p.Size, weight+p.RowBytes()
 		if m, err = s.dec.More(tag); err != nil {
 			return nil, err
 		}

@@ -34,6 +34,8 @@ func (s *session) capabilities() string {
 		}
 		if n := s.srv.limits.Messages; n > 0 {
 			first += " MESSAGELIMIT=" + strconv.Itoa(n)
+		} else if n := s.srv.limits.Saved; n > 0 {
+			first += " SAVELIMIT=" + strconv.Itoa(n)
 		}
 		all := first + afterLogin + strconv.FormatInt(s.srv.limits.Message, 10)
 		if s.gated() {

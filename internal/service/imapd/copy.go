@@ -15,9 +15,8 @@ func (s *session) copy(ctx context.Context, c *imap.Command) error {
 	if err != nil {
 		return err
 	}
-	s.limited(uids)
-	if err := s.unlimited(); err != nil { // it is done whole or not at all
-		return err
+	if n := s.srv.limits.saved(); n > 0 && uids.Len() > n { // it is done whole or not at all
+		return no(imap.CodeMessageLimit(n, slice(uids, uids.Len()-n, uids.Len()).Min()), "too many messages, try fewer")
 	}
 	done, err := s.transfer(ctx, a.Mailbox, uids, s.srv.Mail.CopyBetween)
 	if err == nil && !done.To.IsEmpty() {

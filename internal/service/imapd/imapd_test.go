@@ -191,7 +191,7 @@ const mixed = "From: Bob <bob@example.net>\r\nSubject: parts\r\nMIME-Version: 1.
 // TestScripts plays the dialogues in testdata. A line "# deliver plain mixed"
 // at the top says what is in INBOX at the beginning, "# tls" that STARTTLS is
 // to be had and login in clear is not, "# messages 3" how many messages a command
-// may be about.
+// may be about, "# saved 3" how many it may save.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -217,6 +217,8 @@ func TestScripts(t *testing.T) {
 					}
 				case "messages":
 					srv.Limits.Messages, _ = strconv.Atoi(words[2])
+				case "saved":
+					srv.Limits.Saved, _ = strconv.Atoi(words[2])
 				case "tls":
 					srv.TLS, srv.ClearAuth = certificate(t), false
 				}

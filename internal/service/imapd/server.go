@@ -53,8 +53,12 @@ type Limits struct {
 	PerAccount  int            // at once of one account; 100
 	Message     int64          // bytes of a message; 50 MiB
 	Messages    int            // that one command may be about; none: as many as there are. RFC 9738
+	Saved       int            // that one COPY or APPEND may save, if there is no limit for all commands
 	Grace       time.Duration  // that commands have to end in when the server stops; 30 seconds
 }
+
+// saved is how many messages one COPY or APPEND may save; 0 is no limit.
+func (l *Limits) saved() int { return cmp.Or(l.Messages, l.Saved) }
 
 func (s *Server) prepare() {
 	s.once.Do(func() {

@@ -417,3 +417,22 @@ func TestResync(t *testing.T) {
 		a.do("UNSELECT")
 	}
 }
+
+// TestHeavyAppend looks that messages which are more than one commit takes are
+// refused, and none of them kept.
+func TestHeavyAppend(t *testing.T) {
+	srv := newServer(t)
+	c := newClient(t, srv)
+	text := "To: " + strings.Repeat("somebody@example.org, ", 100) + "x@example.org\r\n\r\n"
+	var b strings.Builder
+	b.WriteString("x APPEND INBOX")
+	for range 900 {
+		fmt.Fprintf(&b, " {%d+}\r\n%s", len(text), text)
+	}
+	b.WriteString("\r\n")
+	go c.send(b.String())
+	if l := c.line(); l != "x NO [LIMIT] too many messages at once" {
+		t.Error(l)
+	}
+	c.want("STATUS INBOX (MESSAGES)", `* STATUS "INBOX" (MESSAGES 0)`, "OK STATUS completed")
+}

@@ -175,8 +175,19 @@ func (s *Store) OpenEmail(ctx context.Context, a mail.AccountID, id mail.EmailID
 	return m[0].Open(ctx)
 }
 
-// AppendMessages adds messages to a mailbox: all or none.
+// MaxAppend is how much messages that are added in one commit may take in
+// rows, all together; one alone always can be.
+const MaxAppend = kv.MaxTx * 9 / 10
+
+// AppendMessages adds messages to a mailbox: all or none. mail.ErrLimit if they are
+// more than one commit takes.
 func (s *Store) AppendMessages(ctx context.Context, a mail.AccountID, box mail.MailboxID, msgs ...Incoming) (out []Appended, err error) {
+	weight := 0
+	for _, m := range msgs {
+		if weight += m.RowBytes(); weight > MaxAppend && len(msgs) > 1 {
+			return nil, fmt.Errorf("mailbox: append %d messages: %w", len(msgs), mail.ErrLimit)
+		}
+	}
 	err = s.update(ctx, a, func(e *Edit) error {
 		out = out[:0]
 		for _, m := range msgs {

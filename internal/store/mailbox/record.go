@@ -63,9 +63,15 @@ func (p *Prepared) parse(r mail.Body) error {
 	return nil
 }
 
-// Weight is about how many bytes one Append of the message writes.
+// RowBytes is how many bytes the message's own rows take, at most.
+func (p *Prepared) RowBytes() int {
+	return len(p.record) + len(p.Prefix) + len(p.Ref.Inline) + 40*len(p.threads) + 300
+}
+
+// Weight is about how many bytes one Append of the message writes, with what is
+// written of it elsewhere.
 func (p *Prepared) Weight() int {
-	return len(p.record) + len(p.Prefix) + len(p.Ref.Inline) + 40*len(p.threads) + 700
+	return p.RowBytes() + 400
 }
 
 // PrepareMessage stages, parses and keeps a message for one holder, as APPEND

@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"posthaste/internal/base/mail"
@@ -60,8 +61,10 @@ func TestSeenIsTidied(t *testing.T) {
 	for range 3 * seenBlock {
 		many = append(many, Incoming{Prepared: p})
 	}
-	if _, err := s.AppendMessages(t.Context(), ada, Inbox, many...); err != nil {
-		t.Fatal(err)
+	for some := range slices.Chunk(many, seenBlock) {
+		if _, err := s.AppendMessages(t.Context(), ada, Inbox, some...); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := s.Grant(t.Context(), ada, Inbox, Grant{To: GranteeOf(bob), Rights: AllRights}, ReplaceRights); err != nil {
 		t.Fatal(err)
