@@ -21,13 +21,15 @@ type Door struct {
 // Begin opens a mail transaction.
 func (d *Door) Begin(_ context.Context, peer mail.Peer, from mail.Address, p smtp.MailParams) (smtp.Transaction, error) {
 	env := p.Envelope(mail.NewTraceID(time.Now()), from)
-	return &doorTransaction{d: d, peer: peer, env: env}, nil
+	return &doorTransaction{d: d, peer: peer, env: env, binary: p.Binary}, nil
 }
 
 type doorTransaction struct {
 	d    *Door
 	peer mail.Peer
 	env  mail.Envelope
+	// binary: the message comes as BINARYMIME.
+	binary bool
 }
 
 // ID is what the client, the log and the Received field call it.
@@ -71,6 +73,12 @@ func (t *doorTransaction) DataEach(ctx context.Context, r io.Reader) ([]mail.Out
 	}
 	defer st.Close()
 	ctx = context.WithoutCancel(ctx)
+	if t.binary {
+		if st, err = Armored(ctx, t.d.Bodies, st); err != nil {
+			return nil, err
+		}
+		defer st.Close()
+	}
 	header, err := Header(st)
 	if err != nil {
 		return nil, fmt.Errorf("mda: read the header of %v: %w", t.env.Trace, err)

@@ -47,7 +47,7 @@ type Agent struct {
 
 // Begin opens a mail transaction for somebody who has logged in.
 func (a *Agent) Begin(ctx context.Context, peer mail.Peer, from mail.Address, p smtp.MailParams) (smtp.Transaction, error) {
-	t := &transaction{a: a, peer: peer}
+	t := &transaction{a: a, peer: peer, binary: p.Binary}
 	t.env = p.Envelope(mail.NewTraceID(time.Now()), from)
 	t.env.Priority = min(t.env.Priority, MaxPriority)
 	if peer.Account == 0 {
@@ -118,6 +118,7 @@ type transaction struct {
 	peer    mail.Peer
 	env     mail.Envelope
 	release time.Time // zero: at once
+	binary  bool      // the message comes as BINARYMIME
 }
 
 // ID is what the client, the log and the Received field call it.
@@ -183,6 +184,13 @@ func (t *transaction) Data(ctx context.Context, r io.Reader) error {
 
 func (t *transaction) take(ctx context.Context, st *body.Staged) error {
 	now := time.Now()
+	if t.binary {
+		var err error
+		if st, err = mda.Armored(ctx, t.a.Bodies, st); err != nil {
+			return err
+		}
+		defer st.Close()
+	}
 	header, err := mda.Header(st)
 	if err != nil {
 		return fmt.Errorf("msa: read the header of %v: %w", t.env.Trace, err)

@@ -65,7 +65,7 @@ type Agent struct {
 
 // Begin opens a mail transaction.
 func (a *Agent) Begin(_ context.Context, peer mail.Peer, from mail.Address, p smtp.MailParams) (smtp.Transaction, error) {
-	t := &transaction{a: a, peer: peer}
+	t := &transaction{a: a, peer: peer, binary: p.Binary}
 	t.env = p.Envelope(mail.NewTraceID(time.Now()), from)
 	if !a.trusts(peer) { // anybody may say that it is not urgent. RFC 6710 §5
 		t.env.Priority = min(t.env.Priority, 0)
@@ -77,6 +77,8 @@ type transaction struct {
 	a    *Agent
 	peer mail.Peer
 	env  mail.Envelope
+	// binary: the message comes as BINARYMIME.
+	binary bool
 
 	client *Client // nil: nothing has been found out yet
 
@@ -187,6 +189,15 @@ func (t *transaction) take(ctx context.Context, st *body.Staged) error {
 			t.a.Journal.Add(judged)
 		}
 		return v.Refusal
+	}
+	if t.binary { // its signatures have been looked at as they came
+		if st, err = mda.Armored(ctx, t.a.Bodies, st); err != nil {
+			return err
+		}
+		defer st.Close()
+		if header, err = mda.Header(st); err != nil {
+			return fmt.Errorf("mx: %v: read the header: %w", t.env.Trace, err)
+		}
 	}
 	clean, err := t.a.clean(ctx, header, st)
 	if err != nil {

@@ -6,11 +6,12 @@ import (
 )
 
 // A ChunkReader reads the chunks that follow BDAT as one message: the same
-// bytes that DATA would have brought. It wants lines that end in CRLF, as
-// BINARYMIME is not spoken here, and ends the last one if the client did not.
-// RFC 3030 §2
+// bytes that DATA would have brought. It wants lines that end in CRLF, and ends the
+// last one if the client did not; unless the message is Binary, which it gives as it
+// is. RFC 3030 §2, §3
 type ChunkReader struct {
 	r     *Reader
+	raw   bool // the message is binary
 	more  func() (size int64, last bool, err error)
 	chunk int64 // what is left of the chunk
 	last  bool
@@ -31,6 +32,15 @@ func (r *Reader) Chunks(c Command, limit int64, more func() (size int64, last bo
 	r.grow()
 	return &ChunkReader{r: r, more: more, chunk: c.Size, last: c.Last, left: limit, ended: true}
 }
+
+// Binary has the message given as it is, and gives c. It is called before Read.
+func (c *ChunkReader) Binary() *ChunkReader {
+	c.raw = true
+	return c
+}
+
+// Last tells whether the chunk that was read was the last one.
+func (c *ChunkReader) Last() bool { return c.last }
 
 // Err tells how the message ended: nil if it came whole and clean,
 // io.ErrNoProgress if it has not been read to its end yet.
@@ -76,6 +86,15 @@ func (c *ChunkReader) next() ([]byte, error) {
 			continue
 		}
 		w = w[:min(int64(len(w)), c.chunk)]
+		if c.raw {
+			if c.left -= int64(len(w)); c.left < 0 {
+				c.sour = ErrTooLong
+				continue
+			}
+			c.chunk -= int64(len(w))
+			c.r.lo += len(w)
+			return w, nil
+		}
 		if c.cr {
 			if c.cr = false; w[0] != '\n' {
 				c.sour = ErrBroken

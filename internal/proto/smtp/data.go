@@ -49,6 +49,9 @@ func (d *DataReader) Err() error {
 	return d.err
 }
 
+// Last is always true: it comes in one piece.
+func (d *DataReader) Last() bool { return true }
+
 // Read gives the message.
 func (d *DataReader) Read(p []byte) (int, error) {
 	if len(p) == 0 {

@@ -13,6 +13,7 @@ type Extensions struct {
 	UTF8       bool  // RFC 6531
 	StartTLS   bool  // RFC 3207
 	Chunking   bool  // RFC 3030
+	Binary     bool  // RFC 3030: BINARYMIME
 	Enhanced   bool  // RFC 2034
 	DSN        bool  // RFC 3461
 	RequireTLS bool  // RFC 8689
@@ -52,6 +53,8 @@ func ParseExtensions(text string) Extensions {
 			x.StartTLS = true
 		case "CHUNKING":
 			x.Chunking = true
+		case "BINARYMIME":
+			x.Binary = true
 		case "ENHANCEDSTATUSCODES":
 			x.Enhanced = true
 		case "DSN":
@@ -124,6 +127,7 @@ func (x Extensions) Text(greeting string) string {
 	line(x.Enhanced, "ENHANCEDSTATUSCODES")
 	line(x.DSN, "DSN")
 	line(x.Chunking, "CHUNKING")
+	line(x.Binary, "BINARYMIME")
 	line(x.RcptMax > 0, "LIMITS RCPTMAX="+strings.TrimSpace(number(int64(x.RcptMax))))
 	line(x.HoldMax > 0, "FUTURERELEASE"+number(int64(x.HoldMax/time.Second))+" "+x.HoldUntil.UTC().Format(time.RFC3339))
 	line(x.DeliverBy, "DELIVERBY"+number(int64(x.MinBy/time.Second)))

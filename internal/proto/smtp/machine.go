@@ -23,6 +23,7 @@ type Machine struct {
 	auth   bool // they have logged in
 	mail   bool // a transaction is open
 	utf8   bool // it was opened with SMTPUTF8
+	binary bool // it was opened with BODY=BINARYMIME
 	chunks bool // BDAT has begun its message
 	rcpts  int  // recipients that were taken
 }
@@ -35,6 +36,7 @@ var (
 	ErrNoMail     = mail.Refuse("5.5.1", "send MAIL first", "")
 	ErrNoRcpt     = mail.Refuse("5.5.1", "no valid recipients", "")
 	ErrChunks     = mail.Refuse("5.5.1", "the message has begun: BDAT or RSET", "")
+	ErrBinary     = mail.Refuse("5.5.1", "a binary message comes by BDAT", "")
 	ErrTLSAlready = mail.Refuse("5.5.1", "TLS has been started already", "")
 	ErrAuthTwice  = mail.Refuse("5.5.1", "you have logged in already", "")
 	ErrAuthMail   = mail.Refuse("5.5.1", "not during a transaction", "")
@@ -76,6 +78,8 @@ func (m *Machine) Check(c Command) error {
 			return ErrNoRcpt
 		case m.chunks && c.Verb == DATA:
 			return ErrChunks
+		case m.binary && c.Verb == DATA: // RFC 3030 §3
+			return ErrBinary
 		}
 	case STARTTLS:
 		switch {
@@ -111,7 +115,7 @@ func (m *Machine) Done(c Command, err error) {
 			m.end()
 		}
 	case MAIL:
-		m.mail, m.utf8 = err == nil, err == nil && c.Mail.UTF8
+		m.mail, m.utf8, m.binary = err == nil, err == nil && c.Mail.UTF8, err == nil && c.Mail.Binary
 	case RCPT:
 		if err == nil {
 			m.rcpts++
@@ -133,7 +137,12 @@ func (m *Machine) Done(c Command, err error) {
 }
 
 // end ends the transaction, if there is one.
-func (m *Machine) end() { m.mail, m.utf8, m.chunks, m.rcpts = false, false, false, 0 }
+func (m *Machine) end() {
+	m.mail, m.utf8, m.binary, m.chunks, m.rcpts = false, false, false, false, 0
+}
+
+// Binary tells whether the transaction is about a binary message. RFC 3030 §3
+func (m *Machine) Binary() bool { return m.binary }
 
 // Transaction tells whether a transaction is open.
 func (m *Machine) Transaction() bool { return m.mail }

@@ -50,7 +50,8 @@ func (c *Command) parseMailParams(s string) error {
 			return 0, nil
 		case "BODY":
 			m.EightBit = strings.EqualFold(value, "8BITMIME")
-			if !m.EightBit && !strings.EqualFold(value, "7BIT") {
+			m.Binary = strings.EqualFold(value, "BINARYMIME")
+			if !m.EightBit && !m.Binary && !strings.EqualFold(value, "7BIT") {
 				return 0, ErrParameter
 			}
 			return 1, nil

@@ -24,8 +24,8 @@ type Transaction interface {
 	// ID is what the client, the log and the Received field call it.
 	ID() mail.TraceID
 	Rcpt(ctx context.Context, to mail.Address, p RcptParams) error
-	// Data reads all of body, whose line ends are CRLF and which has no dots
-	// stuffed. When it returns nil, the message is ours to keep. An error of
+	// Data reads all of body, whose line ends are CRLF, unless it is binary, and
+	// which has no dots stuffed. When it returns nil, the message is ours to keep. An error of
 	// body (the client went away, a bare LF, too large) is returned as it is.
 	Data(ctx context.Context, body io.Reader) error
 	// Reset ends the transaction without a message: RSET, QUIT, a new
@@ -52,6 +52,7 @@ type Prioritized interface {
 type MailParams struct {
 	Size     int64  // SIZE=, 0 if not given. RFC 1870
 	EightBit bool   // BODY=8BITMIME. RFC 6152
+	Binary   bool   // BODY=BINARYMIME: lines may end anyhow, or not at all. RFC 3030
 	UTF8     bool   // SMTPUTF8. RFC 6531
 	Auth     string // AUTH=, xtext decoded, "" if not given. RFC 4954 §5
 	// Return and EnvelopeID are RET= and ENVID=, the latter decoded. RFC 3461 §4.3, §4.4
@@ -79,7 +80,7 @@ type By struct {
 // recipients yet.
 func (p MailParams) Envelope(id mail.TraceID, from mail.Address) mail.Envelope {
 	env := mail.Envelope{
-		Trace: id, Sender: from, UTF8: p.UTF8, EightBit: p.EightBit, Return: p.Return, EnvelopeID: p.EnvelopeID, RequireTLS: p.RequireTLS, Priority: p.Priority,
+		Trace: id, Sender: from, UTF8: p.UTF8, EightBit: p.EightBit || p.Binary, Return: p.Return, EnvelopeID: p.EnvelopeID, RequireTLS: p.RequireTLS, Priority: p.Priority,
 	}
 	if p.By.Asked { // from when the transaction began
 		env.By = mail.DeliverBy{Time: id.Time().Add(p.By.Within), Return: p.By.Return, Trace: p.By.Trace}

@@ -286,7 +286,7 @@ func (ses *session) offersAuth() bool {
 func (ses *session) offers() smtp.Extensions {
 	x := smtp.Extensions{
 		Pipelining: true, Sized: true, Size: ses.s.limits.Size, EightBit: true, UTF8: true, Enhanced: true, DSN: true,
-		Chunking: ses.s.Policy.Dialect == smtp.SMTP,
+		Chunking: true, Binary: true,
 		RcptMax:  ses.s.limits.Recipients,
 		StartTLS: ses.s.TLS != nil && ses.peer.TLS == nil,
 		// RFC 8689 §2: only here does it mean anything.

@@ -95,6 +95,7 @@ type body interface {
 	io.Reader
 	Err() error
 	Drain() error
+	Last() bool
 }
 
 // errUnread tells of a Receiver that kept a message without reading it.
@@ -133,6 +134,9 @@ func (ses *session) receive(ctx context.Context, c smtp.Command, b body) {
 	}
 	if err != nil {
 		ses.failed(err, "data", tx.ID())
+	}
+	if !b.Last() { // this chunk is answered, and not the message for each recipient
+		n, outs = 1, nil
 	}
 	ses.answer(tx.ID(), n, outs, err)
 	if errors.Is(end, smtp.ErrBroken) {
@@ -223,7 +227,11 @@ func (ses *session) chunks(ctx context.Context, c smtp.Command) {
 		ses.wire.beginMessage()
 		return next.Size, next.Last, err
 	}
-	ses.receive(ctx, c, ses.r.Chunks(c, ses.s.limits.Size, more))
+	b := ses.r.Chunks(c, ses.s.limits.Size, more)
+	if ses.machine.Binary() {
+		b.Binary()
+	}
+	ses.receive(ctx, c, b)
 }
 
 // nextChunk reads commands until the next BDAT. Another one that may come ends
