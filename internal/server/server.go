@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -399,9 +400,9 @@ func (h *House) service(l config.Listener) (service, error) {
 		}, nil
 	}
 	s := &smtpd.Server{
-		Hostname: h.c.Hostname, Receiver: h.mx, TLS: cfg, Log: h.o.Log, Policy: smtpd.Policy{ImplicitTLS: implicit},
+		Hostname: h.c.Hostname, Receiver: h.mx, TLS: cfg, Log: h.o.Log, Policy: smtpd.Policy{ImplicitTLS: implicit}, Fronts: l.XClientFrom, Account: h.enabled,
 		Limits: smtpd.Limits{
-			Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress, Trusted: h.c.Limits.TrustedNetworks,
+			Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress, Trusted: slices.Concat(h.c.Limits.TrustedNetworks, l.XClientFrom),
 			Recipients: h.c.Limits.Recipients, Size: size,
 		},
 	}
@@ -415,6 +416,16 @@ func (h *House) service(l config.Listener) (service, error) {
 		s.Receiver, s.Policy.Dialect = h.lmtp, smtp.LMTP
 	}
 	return s, nil
+}
+
+// enabled gives the account that logs in by an address; mail.ErrNotFound if nobody
+// may.
+func (h *House) enabled(ctx context.Context, login mail.Address) (mail.AccountID, error) {
+	a, err := h.directory.AccountOf(ctx, login)
+	if err == nil && (a.Disabled || a.Shared) {
+		return 0, fmt.Errorf("server: %s may not log in: %w", login, mail.ErrNotFound)
+	}
+	return a.ID, err
 }
 
 // nameTime bounds how long a stranger waits for our reverse DNS.

@@ -30,6 +30,7 @@ type Command struct {
 	Last      bool         // BDAT
 	Mechanism string       // AUTH, in upper case
 	Initial   []byte       // AUTH: the initial response, decoded; nil if none came
+	XClient   XClient      // XCLIENT
 	Text      string       // NOOP, VRFY, EXPN, HELP
 }
 
@@ -71,6 +72,8 @@ func ParseCommand(line []byte) (Command, error) {
 		err = c.parseBdat(arg)
 	case AUTH:
 		err = c.parseAuth(arg)
+	case XCLIENT:
+		c.XClient, err = parseXClient(string(arg))
 	case DATA, RSET, QUIT, STARTTLS:
 		if len(arg) > 0 {
 			err = ErrNoArgument

@@ -97,6 +97,10 @@ func (m *Machine) Check(c Command) error {
 		case m.mail:
 			return ErrAuthMail
 		}
+	case XCLIENT:
+		if m.mail {
+			return ErrAuthMail
+		}
 	case EXPN:
 		return ErrExpand
 	default:
@@ -133,6 +137,10 @@ func (m *Machine) Done(c Command, err error) {
 		}
 	case AUTH:
 		m.auth = err == nil
+	case XCLIENT:
+		if err == nil { // another client, who has not said anything yet
+			*m = Machine{Dialect: m.Dialect, TLS: m.TLS, auth: c.XClient.Login != nil && *c.XClient.Login != ""}
+		}
 	}
 }
 

@@ -22,6 +22,7 @@ const (
 	HELP
 	STARTTLS
 	AUTH
+	XCLIENT
 	HTTP
 )
 
@@ -58,6 +59,8 @@ func (v Verb) String() string {
 		return "STARTTLS"
 	case AUTH:
 		return "AUTH"
+	case XCLIENT:
+		return "XCLIENT"
 	case HTTP:
 		return "HTTP"
 	}
@@ -107,6 +110,8 @@ func parseVerb(w []byte) Verb {
 		return STARTTLS
 	case "AUTH":
 		return AUTH
+	case "XCLIENT":
+		return XCLIENT
 	case "GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT", "DELETE", "PATCH", "TRACE", "PRI":
 		return HTTP
 	}

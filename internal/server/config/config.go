@@ -90,6 +90,9 @@ type Listener struct {
 	ProxyFrom []netip.Prefix `toml:"proxy_from"`
 	// ClientCertificates asks programs for a certificate that they can log in with.
 	ClientCertificates bool `toml:"client_certificates"`
+	// XClientFrom are the fronts that tell by XCLIENT whom they speak for, and whom
+	// they have let log in.
+	XClientFrom []netip.Prefix `toml:"xclient_from"`
 }
 
 // Auth says how people log in.
@@ -512,6 +515,9 @@ func (c *Config) checkListener(l *Listener) error {
 	}
 	if !oneOf(l.Protocol, "smtp", "submission", "lmtp", "imap", "pop3", "https") {
 		return fmt.Errorf("[[listener]] %s: protocol is smtp, submission, lmtp, imap, pop3 or https, not %q", l.Address, l.Protocol)
+	}
+	if len(l.XClientFrom) > 0 && !oneOf(l.Protocol, "smtp", "submission", "lmtp") {
+		return fmt.Errorf("[[listener]] %s: xclient_from is for smtp, submission and lmtp, not for %s: leave it out", l.Address, l.Protocol)
 	}
 	if l.Protocol == "https" {
 		l.TLS = "implicit"

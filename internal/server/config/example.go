@@ -43,6 +43,8 @@ hostname = "mail.example.org"
 # client_certificates = false      # ask mail programs for a certificate to log in with (EXTERNAL):
 #                                  # see "posthaste account certificate --help"
 # proxy_from = []                  # load balancers that send a PROXY header: "10.0.0.5/32"
+# xclient_from = []                # fronts that say by XCLIENT whom they speak for, and who has
+#                                  # logged in with them; only for smtp, submission, lmtp
 # [[listener]]
 # address = ":587"
 # protocol = "submission"

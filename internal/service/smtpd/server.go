@@ -33,9 +33,14 @@ type Server struct {
 	TLS *tls.Config
 	// Name gives the confirmed name of an address from reverse DNS, or "". It
 	// may be slow, and may be nil.
-	Name   func(ctx context.Context, ip netip.Addr) string
-	Limits Limits
-	Log    *slog.Logger
+	Name func(ctx context.Context, ip netip.Addr) string
+	// Fronts may tell by XCLIENT whom they speak for, and who that has logged in
+	// as: Account finds out who that is, mail.ErrNotFound if nobody. It must be set
+	// where Auth is.
+	Fronts  []netip.Prefix
+	Account func(ctx context.Context, login mail.Address) (mail.AccountID, error)
+	Limits  Limits
+	Log     *slog.Logger
 
 	once    sync.Once
 	limits  Limits

@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,7 +29,10 @@ type session struct {
 	began   time.Time
 	machine smtp.Machine
 	peer    mail.Peer
+	front   bool        // the other end may say whom it speaks for
+	called  string      // what the client called itself, if a front has said that
 	name    chan string // gives Peer.Name once; nil afterwards
+	lookups sync.WaitGroup
 	binding sasl.ChannelBinding
 	tx      smtp.Transaction
 	changed *int8         // the priority that the message has instead of the one asked for
@@ -38,7 +43,7 @@ type session struct {
 }
 
 func newSession(s *Server, conn net.Conn, peer mail.Peer, log *slog.Logger) *session {
-	ses := &session{s: s, log: log, peer: peer, began: time.Now(), out: make([]byte, 0, 512)}
+	ses := &session{s: s, log: log, peer: peer, front: s.isFront(peer.Addr.Addr()), began: time.Now(), out: make([]byte, 0, 512)}
 	ses.machine = smtp.Machine{Dialect: s.Policy.Dialect}
 	ses.wire = wire{raw: conn, conn: conn, limits: &s.limits, flush: ses.flush}
 	ses.r = smtp.NewReader(&ses.wire, &s.buffers)
@@ -66,29 +71,27 @@ func (ses *session) run(ctx context.Context) {
 	if ses.s.Policy.ImplicitTLS && !ses.handshake(ctx) {
 		return
 	}
-	if ses.s.Name != nil {
-		lookup, cancel := context.WithTimeout(ctx, 10*time.Second)
-		defer cancel()
-		name := make(chan string, 1)
-		go func() { name <- ses.s.Name(lookup, ses.peer.Addr.Addr()) }()
-		ses.name = name
-		defer func() {
-			if ses.name != nil {
-				cancel()
-				<-name
-			}
-		}()
-	}
-	proto := " ESMTP"
-	if ses.s.Policy.Dialect == smtp.LMTP {
-		proto = " LMTP"
-	}
-	ses.reply(smtp.Reply{Code: 220, Text: ses.s.Hostname + proto})
+	ctx, cancel := context.WithCancel(ctx)
+	defer func() {
+		cancel()
+		ses.lookups.Wait()
+	}()
+	ses.lookup(ctx)
+	ses.greet()
 	for !ses.ending {
 		ses.next(ctx)
 	}
 	ses.flush()
 	ses.log.Debug("disconnected", "took", time.Since(ses.began))
+}
+
+// greet greets the client.
+func (ses *session) greet() {
+	proto := " ESMTP"
+	if ses.s.Policy.Dialect == smtp.LMTP {
+		proto = " LMTP"
+	}
+	ses.reply(smtp.Reply{Code: 220, Text: ses.s.Hostname + proto})
 }
 
 // next reads and carries out a command.
@@ -190,6 +193,8 @@ func (ses *session) do(ctx context.Context, c smtp.Command) {
 		ses.startTLS(ctx, c)
 	case smtp.AUTH:
 		ses.auth(ctx, c)
+	case smtp.XCLIENT:
+		ses.xclient(ctx, c)
 	default:
 		ses.aside(c)
 	}
@@ -221,6 +226,10 @@ func (ses *session) check(c smtp.Command) error {
 		}
 		if !ses.offersAuth() {
 			return smtp.ErrTLSRequired
+		}
+	case smtp.XCLIENT:
+		if !ses.front {
+			return smtp.ErrUnknown
 		}
 	}
 	if err := ses.machine.Check(c); err != nil {
@@ -292,6 +301,7 @@ func (ses *session) offers() smtp.Extensions {
 		// RFC 8689 §2: only here does it mean anything.
 		RequireTLS: ses.peer.TLS != nil,
 		DeliverBy:  true, MinBy: minBy, Priority: true, RRVS: true,
+		XClient: ses.front,
 	}
 	if ses.s.Policy.HoldMax > 0 {
 		x.HoldMax, x.HoldUntil = ses.s.Policy.HoldMax, time.Now().Add(ses.s.Policy.HoldMax)
@@ -304,7 +314,7 @@ func (ses *session) offers() smtp.Extensions {
 
 func (ses *session) hello(ctx context.Context, c smtp.Command) {
 	ses.reset(ctx)
-	ses.peer.Hello = c.Host
+	ses.peer.Hello = cmp.Or(ses.called, c.Host)
 	ses.machine.Done(c, nil)
 	text := ses.s.Hostname
 	if c.Verb != smtp.HELO {

@@ -71,7 +71,11 @@ func answerTo(a mail.Address) error {
 }
 
 func (d *desk) Begin(_ context.Context, p mail.Peer, from mail.Address, mp smtp.MailParams) (smtp.Transaction, error) {
-	d.note("begin %s hello=%s name=%s login=%s tls=%v size=%d", from.Path(), p.Hello, p.Name, p.Login, p.TLS != nil, mp.Size)
+	front := ""
+	if p.Addr.IsValid() && p.Addr.Addr() != testPeer.Addr() && !p.Addr.Addr().IsLoopback() {
+		front = " from " + p.Addr.String()
+	}
+	d.note("begin %s hello=%s name=%s login=%s tls=%v size=%d%s", from.Path(), p.Hello, p.Name, p.Login, p.TLS != nil, mp.Size, front)
 	if err := answerTo(from); err != nil {
 		return nil, err
 	}
@@ -191,6 +195,16 @@ func newServer(kind string) (*Server, *desk, *bytes.Buffer) {
 	case "submission":
 		s.Policy = Policy{RequireAuth: true, HoldMax: 24 * time.Hour}
 		s.Auth = func(mail.Peer) sasl.Verifier { return doorman{} }
+	case "front":
+		s.Policy = Policy{ClearAuth: true}
+		s.TLS, s.Fronts = nil, []netip.Prefix{netip.PrefixFrom(testPeer.Addr(), 32)}
+		s.Auth = func(mail.Peer) sasl.Verifier { return doorman{} }
+		s.Account = func(_ context.Context, a mail.Address) (mail.AccountID, error) {
+			if a.Local != "ada" {
+				return 0, mail.ErrNotFound
+			}
+			return 7, nil
+		}
 	case "clear":
 		s.Policy = Policy{ClearAuth: true}
 		s.TLS = nil
@@ -205,11 +219,18 @@ func newServer(kind string) (*Server, *desk, *bytes.Buffer) {
 	return s, d, &log
 }
 
+// testPeer is where clients come from.
+var testPeer = netip.MustParseAddrPort("192.0.2.77:7777")
+
+type fromPeer struct{ net.Conn }
+
+func (fromPeer) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(testPeer) }
+
 // start serves one end of a pipe and gives the other; stop waits for the end.
 func start(t testing.TB, s *Server) (conn net.Conn, stop func()) {
 	ours, theirs := net.Pipe()
 	done := make(chan struct{})
-	go func() { defer close(done); s.ServeConn(context.Background(), theirs) }()
+	go func() { defer close(done); s.ServeConn(context.Background(), fromPeer{theirs}) }()
 	return ours, func() {
 		ours.Close()
 		select {
