@@ -32,6 +32,7 @@ import (
 	"posthaste/internal/agent/registrar"
 	"posthaste/internal/agent/reporter"
 	"posthaste/internal/agent/sts"
+	"posthaste/internal/agent/urlauth"
 	"posthaste/internal/base/dns"
 	"posthaste/internal/base/fetch"
 	"posthaste/internal/base/mail"
@@ -411,6 +412,7 @@ func (h *House) service(l config.Listener) (service, error) {
 		s.Name = h.name
 	case "submission":
 		s.Receiver, s.Auth, s.Offer = h.msa, verify, offer
+		s.Open = (&urlauth.Agent{Mail: h.mailboxes, Account: h.directory.AccountOf}).Submit
 		s.Policy.RequireAuth, s.Policy.ClearAuth, s.Policy.HoldMax = true, l.PlaintextLogin, msa.MaxHold
 	case "lmtp":
 		s.Receiver, s.Policy.Dialect = h.lmtp, smtp.LMTP

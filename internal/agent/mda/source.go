@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"posthaste/internal/base/mail"
+	"posthaste/internal/proto/smtp"
 )
 
 // A Source is a message that is coming in. It tells a client that went away
@@ -27,7 +28,7 @@ func (s *Source) Read(p []byte) (int, error) {
 // did not come whole, that is no failure of ours.
 func (s *Source) Blame(err error) error {
 	_, answer := errors.AsType[*mail.Refusal](err)
-	if answer || s.err == nil || !errors.Is(err, s.err) {
+	if answer || s.err == nil || !errors.Is(err, s.err) || smtp.Fetching(err) {
 		return err
 	}
 	return mail.Refuse("4.4.2", "the connection was lost before the end of the message", err.Error())

@@ -1,8 +1,11 @@
 package imap
 
 import (
+	"io"
 	"strconv"
 	"strings"
+
+	"posthaste/internal/proto/message"
 )
 
 // A Section is a piece of a message. RFC 9051 §6.4.5.1
@@ -130,4 +133,47 @@ func (s *Section) Append(dst []byte) []byte {
 		dst = append(dst, ')')
 	}
 	return append(dst, ']')
+}
+
+// Find gives where the section lies in a message of size bytes; false if there is no
+// such part. For sections of header fields it is the whole header. RFC 9051 §6.4.5.1
+func (sec *Section) Find(root *message.Part, size int64) (off, n int64, ok bool) {
+	if len(sec.Path) == 0 && sec.Text == TextAll {
+		return 0, size, true
+	}
+	p := root.At(sec.Path...)
+	if p == nil {
+		return 0, 0, false
+	}
+	if len(sec.Path) > 0 {
+		switch sec.Text {
+		case TextAll:
+			return p.BodyOffset(), p.BodySize, true
+		case TextMIME:
+			return p.Offset, p.HeaderSize, true
+		}
+		// The others are of the message in that part.
+		if p = p.Message; p == nil {
+			return 0, 0, false
+		}
+	}
+	if sec.Text == TextText {
+		return p.BodyOffset(), p.BodySize, true
+	}
+	return p.Offset, p.HeaderSize, true
+}
+
+// Select gives the fields that the section names, or does not name, of the header at
+// a place of the message in r.
+func (sec *Section) Select(r io.ReaderAt, set *message.FieldSet, off, size int64) []byte {
+	header := make([]byte, size)
+	n, _ := r.ReadAt(header, off)
+	header = header[:n]
+	var out []byte
+	if sec.Text == TextFields {
+		out = set.AppendSelected(nil, header)
+	} else {
+		out = set.AppendOthers(nil, header)
+	}
+	return append(out, "\r\n"...)
 }

@@ -22,6 +22,19 @@ type URL struct {
 	Auth URLAuth
 }
 
+// Range gives the bytes that the URL is about, of what is size bytes long.
+func (u *URL) Range(size int64) (off, n int64) {
+	if !u.Partial {
+		return 0, size
+	}
+	from := min(u.Offset, uint64(size))
+	n = size - int64(from)
+	if u.Count > 0 && u.Count < uint64(n) {
+		n = int64(u.Count)
+	}
+	return int64(from), n
+}
+
 // URLAuth is what an URL says of who may use it. RFC 4467 §3
 type URLAuth struct {
 	Access    URLAccess // zero if it says nothing

@@ -5,6 +5,14 @@ import (
 	"io"
 )
 
+// A Chunk is a piece of a message: what follows in the session, or what is read From
+// elsewhere. RFC 3030 §2, RFC 4468 §3
+type Chunk struct {
+	Size int64
+	Last bool
+	From io.Reader
+}
+
 // A ChunkReader reads the chunks that follow BDAT as one message: the same
 // bytes that DATA would have brought. It wants lines that end in CRLF, and ends the
 // last one if the client did not; unless the message is Binary, which it gives as it
@@ -12,8 +20,11 @@ import (
 type ChunkReader struct {
 	r     *Reader
 	raw   bool // the message is binary
-	more  func() (size int64, last bool, err error)
-	chunk int64 // what is left of the chunk
+	more  func() (Chunk, error)
+	from  io.Reader // where the chunk is read from; nil: the session
+	buf   []byte    // of what is read from there
+	piece []byte    // the part of it that is yet to be given
+	chunk int64     // what is left of the chunk
 	last  bool
 	left  int64 // what may yet come
 	cr    bool  // the last byte was a CR, which has not been given yet
@@ -25,12 +36,11 @@ type ChunkReader struct {
 
 var crlf = []byte("\r\n")
 
-// Chunks begins to read a message of at most limit bytes. Its first chunk is
-// that of the BDAT command c. After a chunk that is not the last, more is
+// Chunks begins to read a message of at most limit bytes, by its first chunk. After a chunk that is not the last, more is
 // called: it answers, and says what the next one is. Its error ends the message.
-func (r *Reader) Chunks(c Command, limit int64, more func() (size int64, last bool, err error)) *ChunkReader {
+func (r *Reader) Chunks(first Chunk, limit int64, more func() (Chunk, error)) *ChunkReader {
 	r.grow()
-	return &ChunkReader{r: r, more: more, chunk: c.Size, last: c.Last, left: limit, ended: true}
+	return &ChunkReader{r: r, more: more, chunk: first.Size, last: first.Last, from: first.From, left: limit, ended: true}
 }
 
 // Binary has the message given as it is, and gives c. It is called before Read.
@@ -80,7 +90,7 @@ func (c *ChunkReader) next() ([]byte, error) {
 			}
 			continue
 		}
-		w := c.r.window()
+		w := c.window()
 		if len(w) == 0 {
 			c.fill()
 			continue
@@ -91,8 +101,7 @@ func (c *ChunkReader) next() ([]byte, error) {
 				c.sour = ErrTooLong
 				continue
 			}
-			c.chunk -= int64(len(w))
-			c.r.lo += len(w)
+			c.give(len(w))
 			return w, nil
 		}
 		if c.cr {
@@ -124,8 +133,7 @@ func (c *ChunkReader) clean(w []byte) []byte {
 	}
 	if n > 0 {
 		c.ended = why == stopLine
-		c.chunk -= int64(n)
-		c.r.lo += n
+		c.give(n)
 		return w[:n]
 	}
 	if why == stopCR {
@@ -137,12 +145,66 @@ func (c *ChunkReader) clean(w []byte) []byte {
 	return nil
 }
 
+// window gives what of the chunk, or more, is in memory.
+func (c *ChunkReader) window() []byte {
+	if c.from != nil {
+		return c.piece
+	}
+	return c.r.window()
+}
+
+// give takes n bytes off the window that stay in memory until it is filled.
+func (c *ChunkReader) give(n int) {
+	c.chunk -= int64(n)
+	if c.from != nil {
+		c.piece = c.piece[n:]
+	} else {
+		c.r.lo += n
+	}
+}
+
 func (c *ChunkReader) take(n int) {
+	if c.from != nil {
+		c.give(n)
+		return
+	}
 	c.chunk -= int64(n)
 	c.r.advance(n)
 }
 
+// fetch reads on in a chunk from elsewhere. That it ends before its time is our
+// failure, and so is any other error.
+func (c *ChunkReader) fetch() {
+	if c.buf == nil {
+		c.buf = make([]byte, BufferSize)
+	}
+	n, err := io.ReadAtLeast(c.from, c.buf[:min(int64(len(c.buf)), c.chunk)], 1)
+	if c.piece = c.buf[:n]; errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		c.err = &fetchError{err}
+	}
+}
+
+// A fetchError is that a chunk from elsewhere could not be read. The session goes on.
+type fetchError struct{ err error }
+
+func (e *fetchError) Error() string { return "reading a part of the message: " + e.err.Error() }
+func (e *fetchError) Unwrap() error { return e.err }
+
+// Fetching tells whether an error of a message is that a chunk from elsewhere could
+// not be read.
+func Fetching(err error) bool {
+	_, ok := errors.AsType[*fetchError](err)
+	return ok
+}
+
 func (c *ChunkReader) fill() {
+	if c.from != nil {
+		c.fetch()
+		return
+	}
 	c.r.lo, c.r.hi = 0, 0
 	if err := c.r.fill(); err != nil {
 		if errors.Is(err, io.EOF) {
@@ -158,11 +220,16 @@ func (c *ChunkReader) fill() {
 func (c *ChunkReader) endChunk() []byte {
 	switch {
 	case c.sour != nil:
+		if c.from != nil {
+			c.chunk = 0
+		}
 		if c.err = c.r.Skip(c.chunk); c.err == nil {
 			c.chunk, c.err = 0, c.sour
 		}
 	case !c.last:
-		c.chunk, c.last, c.err = c.more()
+		var next Chunk
+		next, c.err = c.more()
+		c.chunk, c.last, c.from, c.piece = next.Size, next.Last, next.From, nil
 		c.r.grow() // more may have given the buffer back
 	case c.cr:
 		c.sour = ErrBroken

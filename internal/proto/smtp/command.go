@@ -27,7 +27,8 @@ type Command struct {
 	Mail      MailParams   // MAIL
 	Rcpt      RcptParams   // RCPT
 	Size      int64        // BDAT
-	Last      bool         // BDAT
+	Last      bool         // BDAT, BURL
+	URL       string       // BURL
 	Mechanism string       // AUTH, in upper case
 	Initial   []byte       // AUTH: the initial response, decoded; nil if none came
 	XClient   XClient      // XCLIENT
@@ -70,6 +71,8 @@ func ParseCommand(line []byte) (Command, error) {
 		err = c.parseRcpt(arg)
 	case BDAT:
 		err = c.parseBdat(arg)
+	case BURL:
+		err = c.parseBurl(arg)
 	case AUTH:
 		err = c.parseAuth(arg)
 	case XCLIENT:
@@ -279,6 +282,16 @@ func (c *Command) parseBdat(arg []byte) error {
 		return ErrChunkSize
 	}
 	c.Size, c.Last = n, more
+	return nil
+}
+
+// parseBurl reads an URL and LAST. RFC 4468 §3
+func (c *Command) parseBurl(arg []byte) error {
+	url, last, more := strings.Cut(string(arg), " ")
+	if url == "" || hasNonASCII(url) || more && !strings.EqualFold(last, "LAST") {
+		return ErrSyntax
+	}
+	c.URL, c.Last = url, more
 	return nil
 }
 

@@ -211,30 +211,51 @@ func TestChunks(t *testing.T) {
 		{[]string{strings.Repeat("x", 60000), strings.Repeat("y", 150000)}, "", ErrTooLong},
 	} {
 		for name, wrap := range feeds {
-			var in []byte
-			for _, s := range c.chunks {
-				in = append(in, s...)
-			}
-			r := NewReader(wrap(bytes.NewReader(append(in, "QUIT"...))), new(Buffers))
-			next := 0
-			more := func() (int64, bool, error) {
-				next++
-				return int64(len(c.chunks[next])), next == len(c.chunks)-1, nil
-			}
-			b := r.Chunks(Command{Size: int64(len(c.chunks[0])), Last: len(c.chunks) == 1}, 200000, more)
-			got, err := io.ReadAll(b)
-			if !errors.Is(err, c.err) || err == nil && string(got) != c.want {
-				t.Errorf("%s %.50q: %.50q, %v", name, c.chunks, got, err)
-			}
-			rest, _ := io.ReadAll(io.MultiReader(bytes.NewReader(r.window()), r.src))
-			if string(rest) != "QUIT" {
-				t.Errorf("%s %.50q: %.50q is left", name, c.chunks, rest)
+			for elsewhere := range 4 { // which of the chunks come from elsewhere
+				chunksFrom(t, fmt.Sprintf("%s/%d", name, elsewhere), wrap, c.chunks, elsewhere, c.want, c.err)
 			}
 		}
 	}
 	r := NewReader(strings.NewReader("abc"), new(Buffers))
-	if _, err := io.ReadAll(r.Chunks(Command{Size: 10, Last: true}, 100, nil)); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, err := io.ReadAll(r.Chunks(Chunk{Size: 10, Last: true}, 100, nil)); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("a chunk cut off: %v", err)
+	}
+	b := r.Chunks(Chunk{Size: 10, Last: true, From: strings.NewReader("abc")}, 100, nil)
+	if _, err := io.ReadAll(b); !Fetching(err) || !Fetching(b.Err()) {
+		t.Errorf("a chunk cut off elsewhere: %v", err)
+	}
+}
+
+func chunksFrom(t *testing.T, name string, wrap func(io.Reader) io.Reader, chunks []string, elsewhere int, want string, wantErr error) {
+	var in []byte
+	for i, s := range chunks {
+		if elsewhere&(1<<i) == 0 {
+			in = append(in, s...)
+		}
+	}
+	r := NewReader(wrap(bytes.NewReader(append(in, "QUIT"...))), new(Buffers))
+	chunk := func(i int) Chunk {
+		ch := Chunk{Size: int64(len(chunks[i])), Last: i == len(chunks)-1}
+		if elsewhere&(1<<i) != 0 {
+			ch.From = wrap(strings.NewReader(chunks[i]))
+		}
+		return ch
+	}
+	next := 0
+	b := r.Chunks(chunk(0), 200000, func() (Chunk, error) {
+		next++
+		return chunk(next), nil
+	})
+	got, err := io.ReadAll(b)
+	if !errors.Is(err, wantErr) || err == nil && string(got) != want {
+		t.Errorf("%s %.50q: %.50q, %v", name, chunks, got, err)
+	}
+	if next < len(chunks)-1 {
+		return // it ended before the last chunk
+	}
+	rest, _ := io.ReadAll(io.MultiReader(bytes.NewReader(r.window()), r.src))
+	if string(rest) != "QUIT" {
+		t.Errorf("%s %.50q: %.50q is left", name, chunks, rest)
 	}
 }
 

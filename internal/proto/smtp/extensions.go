@@ -19,6 +19,7 @@ type Extensions struct {
 	RequireTLS bool  // RFC 8689
 	Priority   bool  // RFC 6710
 	RRVS       bool  // RFC 7293
+	Burl       bool  // RFC 4468; not looked for in what others offer
 	XClient    bool  // Postfix's; not looked for in what others offer
 	Sized      bool  // RFC 1870
 	Size       int64 // the largest message, 0 if it does not say
@@ -134,6 +135,7 @@ func (x Extensions) Text(greeting string) string {
 	line(x.DeliverBy, "DELIVERBY"+number(int64(x.MinBy/time.Second)))
 	line(x.Priority, "MT-PRIORITY MIXER")
 	line(x.RRVS, "RRVS")
+	line(x.Burl, "BURL imap")
 	line(x.XClient, "XCLIENT "+XClientNames)
 	line(x.StartTLS, "STARTTLS")
 	line(x.RequireTLS, "REQUIRETLS")

@@ -70,7 +70,7 @@ func (m *Machine) Check(c Command) error {
 		case c.NonASCII && !m.utf8:
 			return ErrNotUTF8
 		}
-	case DATA, BDAT:
+	case DATA, BDAT, BURL:
 		switch {
 		case !m.mail:
 			return ErrNoMail
@@ -126,7 +126,7 @@ func (m *Machine) Done(c Command, err error) {
 		}
 	case DATA, RSET:
 		m.end()
-	case BDAT:
+	case BDAT, BURL:
 		if m.chunks = true; err != nil || c.Last {
 			m.end()
 		}

@@ -14,6 +14,7 @@ const (
 	RCPT
 	DATA
 	BDAT
+	BURL
 	RSET
 	NOOP
 	QUIT
@@ -43,6 +44,8 @@ func (v Verb) String() string {
 		return "DATA"
 	case BDAT:
 		return "BDAT"
+	case BURL:
+		return "BURL"
 	case RSET:
 		return "RSET"
 	case NOOP:
@@ -94,6 +97,8 @@ func parseVerb(w []byte) Verb {
 		return DATA
 	case "BDAT":
 		return BDAT
+	case "BURL":
+		return BURL
 	case "RSET":
 		return RSET
 	case "NOOP":

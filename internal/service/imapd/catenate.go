@@ -1,14 +1,13 @@
 package imapd
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 
+	"posthaste/internal/agent/urlauth"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/imap"
-	"posthaste/internal/proto/message"
 	"posthaste/internal/store/mailbox"
 )
 
@@ -81,16 +80,8 @@ func badURL(url string) error {
 	return no(imap.CodeBadURL(url), "this URL names nothing that is here")
 }
 
-// A fragment is part of a message, open for reading.
-type fragment struct {
-	io.Reader
-	io.Closer
-	size    int64
-	message fetched // that it is part of
-}
-
 // fragment opens what an URL of the account's own mail names.
-func (s *session) fragment(ctx context.Context, url string) (*fragment, error) {
+func (s *session) fragment(ctx context.Context, url string) (*urlauth.Piece, error) {
 	u, ok := imap.ParseURL(url)
 	if !ok || u.Host != "" {
 		return nil, badURL(url)
@@ -104,7 +95,7 @@ func (s *session) fragment(ctx context.Context, url string) (*fragment, error) {
 
 // openURL opens what a parsed URL names; mail.ErrNotFound if there is no such
 // thing.
-func (s *session) openURL(ctx context.Context, u *imap.URL) (*fragment, error) {
+func (s *session) openURL(ctx context.Context, u *imap.URL) (*urlauth.Piece, error) {
 	var box mailbox.Box
 	if u.Mailbox != "" {
 		m, err := s.lookup(ctx, u.Mailbox, mailbox.RightRead)
@@ -117,48 +108,5 @@ func (s *session) openURL(ctx context.Context, u *imap.URL) (*fragment, error) {
 	} else {
 		return nil, mail.ErrNotFound
 	}
-	return s.openIn(ctx, box, u)
-}
-
-// openIn opens what an URL names in a mailbox; mail.ErrNotFound if there is no
-// such thing.
-func (s *session) openIn(ctx context.Context, box mailbox.Box, u *imap.URL) (*fragment, error) {
-	snap, err := s.srv.Mail.Open(ctx, box.Account, box.Mailbox)
-	if err != nil {
-		return nil, err
-	}
-	row := snap.Find(mail.UID(u.UID))
-	if row == nil || u.UIDValidity != 0 && u.UIDValidity != snap.Mailbox.UIDValidity {
-		return nil, mail.ErrNotFound
-	}
-	records, err := s.srv.Mail.Records(ctx, box.Account, []mail.EmailID{row.Email})
-	if err != nil {
-		return nil, err
-	}
-	tree, err := message.DecodePart(records[0].Tree)
-	if err != nil {
-		return nil, err
-	}
-	b, err := s.srv.Mail.OpenEmail(ctx, box.Account, row.Email)
-	if err != nil {
-		return nil, err
-	}
-	at, ok := find(tree, b.Size(), &u.Section)
-	if !ok {
-		b.Close()
-		return nil, mail.ErrNotFound
-	}
-	m := fetched{row: row, tree: tree, body: b}
-	it := item{FetchItem: imap.FetchItem{Section: u.Section, Partial: u.Partial, Offset: u.Offset, Count: u.Count}}
-	if u.Count == 0 {
-		it.Count = 1 << 62
-	}
-	if u.Section.Text == imap.TextFields || u.Section.Text == imap.TextFieldsNot {
-		it.fields = message.NewFieldSet(u.Section.Fields...)
-		text := selectFields(b, &it, at)
-		p := it.part(int64(len(text)))
-		return &fragment{bytes.NewReader(text[p.off : p.off+p.size]), b, p.size, m}, nil
-	}
-	p := it.part(at.size)
-	return &fragment{io.NewSectionReader(b, at.off+p.off, p.size), b, p.size, m}, nil
+	return s.urls().In(ctx, box, u)
 }

@@ -13,32 +13,10 @@ import (
 // A span is a piece of a message.
 type span struct{ off, size int64 }
 
-// find gives where a section lies in the message; false if there is no such
-// part. For sections of header fields it is the whole header. RFC 9051 §6.4.5.1
+// find gives where a section lies in the message; false if there is no such part.
 func find(root *message.Part, size int64, sec *imap.Section) (span, bool) {
-	if len(sec.Path) == 0 && sec.Text == imap.TextAll {
-		return span{0, size}, true
-	}
-	p := root.At(sec.Path...)
-	if p == nil {
-		return span{}, false
-	}
-	if len(sec.Path) > 0 {
-		switch sec.Text {
-		case imap.TextAll:
-			return span{p.BodyOffset(), p.BodySize}, true
-		case imap.TextMIME:
-			return span{p.Offset, p.HeaderSize}, true
-		}
-		// The others are of the message in that part.
-		if p = p.Message; p == nil {
-			return span{}, false
-		}
-	}
-	if sec.Text == imap.TextText {
-		return span{p.BodyOffset(), p.BodySize}, true
-	}
-	return span{p.Offset, p.HeaderSize}, true
+	off, n, ok := sec.Find(root, size)
+	return span{off, n}, ok
 }
 
 // part gives a piece of what is size bytes long.
@@ -85,16 +63,7 @@ func (f *fetcher) writeSection(m *fetched, it *item) {
 
 // selectFields gives some fields of the header at a place.
 func selectFields(r io.ReaderAt, it *item, at span) []byte {
-	header := make([]byte, at.size)
-	n, _ := r.ReadAt(header, at.off)
-	header = header[:n]
-	var out []byte
-	if it.Section.Text == imap.TextFields {
-		out = it.fields.AppendSelected(nil, header)
-	} else {
-		out = it.fields.AppendOthers(nil, header)
-	}
-	return append(out, '\r', '\n')
+	return it.Section.Select(r, it.fields, at.off, at.size)
 }
 
 // decodable tells whether we know the transfer encoding of a part.

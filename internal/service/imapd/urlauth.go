@@ -2,25 +2,30 @@ package imapd
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"io"
 	"slices"
-	"strings"
-	"time"
 
+	"posthaste/internal/agent/urlauth"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/imap"
 	"posthaste/internal/proto/message"
 	"posthaste/internal/store/directory"
-	"posthaste/internal/store/mailbox"
 )
 
-// mechanism is how we authorize URLs: with a keyed hash of the URL.
-const mechanism = "INTERNAL"
+// mechanism is how we authorize URLs.
+const mechanism = urlauth.Mechanism
+
+// urls opens what URLs name.
+func (s *session) urls() *urlauth.Agent {
+	a := &urlauth.Agent{Mail: s.srv.Mail}
+	if s.srv.People != nil {
+		a.Account = s.srv.People.AccountOf
+	}
+	return a
+}
 
 // genURLAuth is GENURLAUTH. RFC 4467 §7
 func (s *session) genURLAuth(ctx context.Context, c *imap.Command) error {
@@ -53,7 +58,7 @@ func (s *session) authorized(ctx context.Context, a imap.ToAuthorize) (string, e
 	case !s.isMe(u.User, u.Host):
 		return "", bad("", "the URL must be into a mailbox of your own")
 	}
-	m, err := s.lookupOwn(ctx, s.peer.Account, u.Mailbox)
+	m, err := s.urls().Lookup(ctx, s.peer.Account, u.Mailbox)
 	if errors.Is(err, mail.ErrNotFound) {
 		return "", bad(imap.CodeNonExistent, "the URL names no mailbox")
 	}
@@ -69,51 +74,21 @@ func (s *session) authorized(ctx context.Context, a imap.ToAuthorize) (string, e
 	if err != nil {
 		return "", err
 	}
-	return a.URL + ":" + mechanism + ":" + hex.EncodeToString(verifier(key, u.Auth.Rump)), nil
-}
-
-// lookupOwn finds a mailbox by the name that its owner has for it.
-func (s *session) lookupOwn(ctx context.Context, owner mail.AccountID, name string) (mailbox.Mailbox, error) {
-	n, err := mailbox.ParseName(name)
-	if err != nil {
-		return mailbox.Mailbox{}, mail.ErrNotFound
-	}
-	m, err := s.srv.Mail.Lookup(ctx, owner, n)
-	if err == nil && m.Placeholder {
-		return m, mail.ErrNotFound
-	}
-	return m, err
-}
-
-func verifier(key []byte, rump string) []byte {
-	h := hmac.New(sha256.New, key)
-	h.Write([]byte(rump))
-	return h.Sum(nil)
+	return a.URL + ":" + mechanism + ":" + hex.EncodeToString(urlauth.Verifier(key, u.Auth.Rump)), nil
 }
 
 // isMe tells whether an URL names the person logged in: by the whole address, or
 // by its local part at its domain.
 func (s *session) isMe(user, host string) bool {
-	a, ok := userOf(user, host)
+	a, ok := urlauth.UserOf(user, host)
 	return ok && a == directory.Canonical(s.peer.Login)
-}
-
-func userOf(user, host string) (mail.Address, bool) {
-	if !strings.Contains(user, "@") {
-		if i := strings.LastIndexByte(host, ':'); i >= 0 {
-			host = host[:i]
-		}
-		user += "@" + host
-	}
-	a, err := mail.ParseAddress(user)
-	return directory.Canonical(a), err == nil
 }
 
 // urlFetch is URLFETCH. What cannot be had for whatever reason is NIL.
 // RFC 4467 §7, RFC 5524
 func (s *session) urlFetch(ctx context.Context, c *imap.Command) error {
 	for _, u := range c.Args.(*imap.URLFetch).URLs {
-		f, parsed, err := s.reach(ctx, u.URL)
+		f, parsed, err := s.urls().Open(ctx, urlauth.Asker{Account: s.peer.Account, Login: s.peer.Login}, u.URL)
 		if err != nil && !errors.Is(err, mail.ErrNotFound) {
 			return err
 		}
@@ -122,7 +97,7 @@ func (s *session) urlFetch(ctx context.Context, c *imap.Command) error {
 		case f == nil:
 			s.enc.Raw(" NIL")
 		case u.Items == 0:
-			s.enc.Raw(" ").Literal(f, f.size)
+			s.enc.Raw(" ").Literal(f, f.Size)
 		default:
 			s.tellURLItems(f, &parsed, u.Items)
 		}
@@ -137,67 +112,10 @@ func (s *session) urlFetch(ctx context.Context, c *imap.Command) error {
 	return nil
 }
 
-// reach opens what an URL names, if its owner allows that to this session;
-// mail.ErrNotFound if not.
-func (s *session) reach(ctx context.Context, text string) (*fragment, imap.URL, error) {
-	u, ok := imap.ParseURL(text)
-	if !ok || u.Host == "" || u.Auth.Mechanism != mechanism || !s.mayUse(&u.Auth) {
-		return nil, u, mail.ErrNotFound
-	}
-	owner, err := s.ownerOf(ctx, &u)
-	if err != nil {
-		return nil, u, err
-	}
-	m, err := s.lookupOwn(ctx, owner, u.Mailbox)
-	if err != nil {
-		return nil, u, err
-	}
-	key, err := s.srv.Mail.URLKey(ctx, owner, m.ID)
-	if err != nil {
-		return nil, u, err
-	}
-	given, err := hex.DecodeString(u.Auth.Verifier)
-	if err != nil || key == nil || !hmac.Equal(given, verifier(key, u.Auth.Rump)) {
-		return nil, u, mail.ErrNotFound
-	}
-	f, err := s.openIn(ctx, mailbox.Box{Account: owner, Mailbox: m.ID}, &u)
-	return f, u, err
-}
-
-// mayUse tells whether this session is among those an URL is for. Nobody here
-// submits mail on behalf of others.
-func (s *session) mayUse(a *imap.URLAuth) bool {
-	if !a.Expire.IsZero() && !time.Now().Before(a.Expire) {
-		return false
-	}
-	switch a.Access {
-	case imap.AccessAnonymous, imap.AccessAuthUser:
-		return true
-	case imap.AccessUser:
-		return s.isMe(a.User, string(s.peer.Login.Domain))
-	}
-	return false
-}
-
-// ownerOf gives whose mailbox an URL names.
-func (s *session) ownerOf(ctx context.Context, u *imap.URL) (mail.AccountID, error) {
-	if s.isMe(u.User, u.Host) {
-		return s.peer.Account, nil
-	}
-	a, ok := userOf(u.User, u.Host)
-	if !ok || s.srv.People == nil {
-		return 0, mail.ErrNotFound
-	}
-	owner, err := s.srv.People.AccountOf(ctx, a)
-	if err == nil && owner.Disabled {
-		return 0, mail.ErrNotFound
-	}
-	return owner.ID, err
-}
-
 // tellURLItems writes what URLFETCH wants of a piece of a message. RFC 5524 §3
-func (s *session) tellURLItems(f *fragment, u *imap.URL, items imap.URLItems) {
-	part := f.message.tree.At(u.Section.Path...)
+func (s *session) tellURLItems(f *urlauth.Piece, u *imap.URL, items imap.URLItems) {
+	of := &fetched{tree: f.Tree, body: f.Body}
+	part := f.Tree.At(u.Section.Path...)
 	if u.Section.Text != imap.TextAll {
 		part = nil // a header or text is no part
 	}
@@ -207,7 +125,7 @@ func (s *session) tellURLItems(f *fragment, u *imap.URL, items imap.URLItems) {
 			s.enc.Raw("NIL)")
 		} else {
 			if items&imap.URLBinary != 0 && decodable(part) && !part.IsMultipart() {
-				part = asDecoded(&f.message, part, &u.Section)
+				part = asDecoded(of, part, &u.Section)
 			}
 			s.enc.Bytes(imap.AppendBodyStructure(nil, part, imap.Extended)).Raw(")")
 		}
@@ -221,12 +139,12 @@ func (s *session) tellURLItems(f *fragment, u *imap.URL, items imap.URLItems) {
 			if u.Count == 0 {
 				it.Count = 1 << 62
 			}
-			s.writeDecoded(&f.message, &it)
+			s.writeDecoded(of, &it)
 			s.enc.Raw(")")
 		}
 	}
 	if items&imap.URLBody != 0 {
-		s.enc.Raw(" (BODY ").Literal(f, f.size).Raw(")")
+		s.enc.Raw(" (BODY ").Literal(f, f.Size).Raw(")")
 	}
 }
 
@@ -258,7 +176,7 @@ func (s *session) resetKey(ctx context.Context, c *imap.Command) error {
 	if a.Mailbox == "" {
 		return s.srv.Mail.ForgetURLKeys(ctx, s.peer.Account)
 	}
-	m, err := s.lookupOwn(ctx, s.peer.Account, a.Mailbox)
+	m, err := s.urls().Lookup(ctx, s.peer.Account, a.Mailbox)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -39,8 +40,11 @@ type Server struct {
 	// where Auth is.
 	Fronts  []netip.Prefix
 	Account func(ctx context.Context, login mail.Address) (mail.AccountID, error)
-	Limits  Limits
-	Log     *slog.Logger
+	// Open opens what an URL names for who has logged in, and gives its size; nil:
+	// BURL is not offered. RFC 4468
+	Open   func(ctx context.Context, who mail.Peer, url string) (io.ReadCloser, int64, error)
+	Limits Limits
+	Log    *slog.Logger
 
 	once    sync.Once
 	limits  Limits

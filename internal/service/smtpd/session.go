@@ -180,7 +180,7 @@ func (ses *session) do(ctx context.Context, c smtp.Command) {
 		ses.rcpt(ctx, c)
 	case smtp.DATA:
 		ses.data(ctx, c)
-	case smtp.BDAT:
+	case smtp.BDAT, smtp.BURL:
 		ses.chunks(ctx, c)
 	case smtp.RSET:
 		ses.reset(ctx)
@@ -226,6 +226,10 @@ func (ses *session) check(c smtp.Command) error {
 		}
 		if !ses.offersAuth() {
 			return smtp.ErrTLSRequired
+		}
+	case smtp.BURL:
+		if !ses.offersURLs() {
+			return smtp.ErrNotOffered
 		}
 	case smtp.XCLIENT:
 		if !ses.front {
@@ -301,7 +305,7 @@ func (ses *session) offers() smtp.Extensions {
 		// RFC 8689 §2: only here does it mean anything.
 		RequireTLS: ses.peer.TLS != nil,
 		DeliverBy:  true, MinBy: minBy, Priority: true, RRVS: true,
-		XClient: ses.front,
+		Burl: ses.offersURLs(), XClient: ses.front,
 	}
 	if ses.s.Policy.HoldMax > 0 {
 		x.HoldMax, x.HoldUntil = ses.s.Policy.HoldMax, time.Now().Add(ses.s.Policy.HoldMax)

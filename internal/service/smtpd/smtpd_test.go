@@ -192,6 +192,25 @@ func newServer(kind string) (*Server, *desk, *bytes.Buffer) {
 		Limits: Limits{Size: 100000, Recipients: 100},
 	}
 	switch kind {
+	case "burl":
+		s.Policy = Policy{ClearAuth: true, RequireAuth: true}
+		s.TLS = nil
+		s.Auth = func(mail.Peer) sasl.Verifier { return doorman{} }
+		s.Open = func(_ context.Context, who mail.Peer, url string) (io.ReadCloser, int64, error) {
+			text, ok := strings.CutPrefix(url, "imap://"+who.Login.String()+"/")
+			text = strings.NewReplacer("%0D", "\r", "%0A", "\n").Replace(text)
+			size := int64(len(text))
+			switch {
+			case text == "broken":
+				return nil, 0, errors.New("disk on fire")
+			case text == "short":
+				size++
+			case !ok:
+				return nil, 0, mail.Refuse("5.6.6", "nothing there", "")
+			}
+			d.note("open %q", text)
+			return closing{strings.NewReader(text), d}, size, nil
+		}
 	case "submission":
 		s.Policy = Policy{RequireAuth: true, HoldMax: 24 * time.Hour}
 		s.Auth = func(mail.Peer) sasl.Verifier { return doorman{} }
@@ -217,6 +236,16 @@ func newServer(kind string) (*Server, *desk, *bytes.Buffer) {
 		d.lmtp = true
 	}
 	return s, d, &log
+}
+
+type closing struct {
+	io.Reader
+	d *desk
+}
+
+func (c closing) Close() error {
+	c.d.note("close")
+	return nil
 }
 
 // testPeer is where clients come from.

@@ -126,6 +126,8 @@ func (ses *session) receive(ctx context.Context, c smtp.Command, b body) {
 		// What the transaction made of it does not matter: it cannot have
 		// kept it.
 		outs, err = nil, end
+	} else if smtp.Fetching(end) {
+		outs, err = nil, end
 	} else if end != nil && !errors.Is(end, io.ErrNoProgress) {
 		if !errors.Is(end, errEnded) {
 			ses.broken(end)
@@ -216,18 +218,32 @@ func (ses *session) chunks(ctx context.Context, c smtp.Command) {
 		ses.skipChunk(c.Size)
 		return
 	}
+	p := pieces{ses: ses, ctx: ctx}
+	defer p.close()
+	first, err := p.chunk(c)
+	if err != nil {
+		id := ses.tx.ID()
+		ses.reset(ctx)
+		ses.machine.Done(c, err)
+		ses.failed(err, "burl", id)
+		ses.refused(err, id)
+		return
+	}
 	ses.wire.beginMessage()
 	cur := c
-	more := func() (int64, bool, error) {
+	more := func() (smtp.Chunk, error) {
 		ses.machine.Done(cur, nil)
-		ses.ok(strconv.FormatInt(cur.Size, 10) + " octets received")
+		ses.ok(strconv.FormatInt(p.size, 10) + " octets received")
 		ses.wire.endMessage()
 		next, err := ses.nextChunk()
-		cur = next
 		ses.wire.beginMessage()
-		return next.Size, next.Last, err
+		if err != nil {
+			return smtp.Chunk{}, err
+		}
+		cur = next
+		return p.chunk(next)
 	}
-	b := ses.r.Chunks(c, ses.s.limits.Size, more)
+	b := ses.r.Chunks(first, ses.s.limits.Size, more)
 	if ses.machine.Binary() {
 		b.Binary()
 	}
@@ -248,7 +264,7 @@ func (ses *session) nextChunk() (smtp.Command, error) {
 			ses.outOfTurn(c, err)
 		case c.Verb == smtp.BDAT && c.Size > ses.s.limits.Size:
 			ses.skipChunk(c.Size)
-		case c.Verb == smtp.BDAT:
+		case c.Verb == smtp.BDAT, c.Verb == smtp.BURL:
 			return c, nil
 		case c.Verb == smtp.NOOP || c.Verb == smtp.VRFY || c.Verb == smtp.HELP:
 			ses.aside(c)
