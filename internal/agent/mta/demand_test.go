@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,8 +91,8 @@ func TestRequireTLS(t *testing.T) {
 					t.Errorf("in clear: %s", clear.String())
 				}
 				if strings.HasPrefix(c.want, "delivered") {
-					if len(h.asked) != 2 || !strings.Contains(h.asked[0], "REQUIRETLS") {
-						t.Errorf("asked %q", h.asked)
+					if asked, _ := h.heard(); len(asked) != 2 || !strings.Contains(asked[0], "REQUIRETLS") {
+						t.Errorf("asked %q", asked)
 					}
 				} else if h.count() > 0 {
 					t.Error("it was sent")
@@ -125,8 +126,8 @@ func TestRequireTLSReport(t *testing.T) {
 			w.run(w.agent)
 			time.Sleep(time.Second)
 			synctest.Wait()
-			if h.count() != 1 || strings.Contains(h.asked[0], "REQUIRETLS") != secure {
-				t.Errorf("secure %v: %d came, asked %q", secure, h.count(), h.asked)
+			if asked, _ := h.heard(); h.count() != 1 || strings.Contains(asked[0], "REQUIRETLS") != secure {
+				t.Errorf("secure %v: %d came, asked %q", secure, h.count(), asked)
 			}
 		})
 	}
@@ -167,8 +168,13 @@ func TestTLSRequiredNo(t *testing.T) {
 				}
 				c.zone(w)
 				w.remote.TLS = &tls.Config{InsecureSkipVerify: true}
+				var mu sync.Mutex
 				var told []tlsrpt.Result
-				w.remote.Tell = func(s mta.Session) { told = append(told, s.Result) }
+				w.remote.Tell = func(s mta.Session) {
+					mu.Lock()
+					defer mu.Unlock()
+					told = append(told, s.Result)
+				}
 				w.run(w.agent)
 				w.postFrom("ada@a.example", "TLS-Required: No\r\n"+text, "x@b.example")
 				time.Sleep(time.Second)
@@ -176,9 +182,11 @@ func TestTLSRequiredNo(t *testing.T) {
 				if h.count() != 1 {
 					t.Errorf("%d came: %q", h.count(), w.Waiting())
 				}
+				mu.Lock()
 				if len(told) != 1 || told[0] != c.told {
 					t.Errorf("told %q", told)
 				}
+				mu.Unlock()
 				w.post("x@b.example")
 				w.postAs("ada@a.example", "TLS-Required: No\r\n"+text, func(e *mail.Envelope) { e.RequireTLS = true }, "y@b.example")
 				time.Sleep(time.Second)

@@ -61,13 +61,14 @@ func TestDeliverBy(t *testing.T) {
 				time.Sleep(time.Minute)
 				synctest.Wait()
 				same(t, "reports", w.reports(), c.want)
-				if c.heard != "" && (len(h.asked) == 0 || !strings.HasSuffix(h.asked[0], c.heard)) {
-					t.Errorf("the host heard %q", h.asked)
+				asked, tries := h.heard()
+				if c.heard != "" && (len(asked) == 0 || !strings.HasSuffix(asked[0], c.heard)) {
+					t.Errorf("the host heard %q", asked)
 				}
-				tries := len(h.attempts)
 				time.Sleep(12 * time.Hour)
 				synctest.Wait()
-				if on := len(h.attempts) > tries; on != c.tries || on != (len(w.Waiting()) > 0) {
+				_, after := h.heard()
+				if on := after > tries; on != c.tries || on != (len(w.Waiting()) > 0) {
 					t.Errorf("tried on: %v; %q", on, w.Waiting())
 				}
 				same(t, "reports after", w.reports(), c.want)

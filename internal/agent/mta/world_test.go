@@ -217,6 +217,14 @@ func (h *host) sessions() (conns, open int) {
 	return h.conns, h.open
 }
 
+// heard gives what was said to it beside the addresses, and how many recipients were
+// named.
+func (h *host) heard() (asked []string, attempts int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.asked), len(h.attempts)
+}
+
 func (h *host) count() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()

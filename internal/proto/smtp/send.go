@@ -25,9 +25,10 @@ var ErrClosing = errors.New("the peer is closing the session")
 var ErrUnheard = errors.New("the peer was gone already")
 
 // Send sends prefix and then body to the recipients of env, and gives what became
-// of each, in their order. It does so even if there is an error, which means that
-// the session is at its end, or ErrUnheard. It takes one transaction, or as many as the other
-// side's limit of recipients makes necessary. RFC 9422 §4.2
+// of each: first of those who may not have it from the other side. It does so even
+// if there is an error, which means that the session is at its end, or ErrUnheard.
+// It takes one transaction, or as many as the other side's limit of recipients
+// makes necessary. RFC 9422 §4.2
 func (c *Client) Send(env mail.Envelope, prefix []byte, body mail.Body) (outs []mail.Outcome, err error) {
 	rcpts := env.Recipients
 	if !c.ext.RRVS {

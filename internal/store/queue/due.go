@@ -83,25 +83,33 @@ func (q *Queue) look(ctx context.Context, n int, pick Pick, now time.Time, back 
 	first := mathrand.Uint64N(shards)
 	order := turns(mathrand.Uint64())
 	var seen shelves
+	var quiet [lanes]bool
 	err = q.DB.View(ctx, func(r kv.Reader) error {
 		out = out[:0]
-		seen = q.looks.known()
+		seen, quiet = q.looks.known()
 		left := n
-		for i := uint64(0); i < shards*uint64(lanes) && left > 0; i++ {
-			l := look{r: r, lane: order[i/shards], lock: kv.Lock{Class: 'Q', ID: (first + i) % shards}, pick: pick, now: now, left: left, back: back}
-			sh := &seen[l.lane][l.lock.ID]
-			if err := l.over(*sh); err != nil {
-				return err
+		for _, lane := range order {
+			if left == 0 || quiet[lane] && back < lookBack {
+				continue
 			}
-			*sh = l.shelf
-			if left = l.left; len(l.ids) > 0 {
-				out = append(out, found{l.lock, l.ids})
+			quiet[lane] = true
+			for i := uint64(0); i < shards && left > 0; i++ {
+				l := look{r: r, lane: lane, lock: kv.Lock{Class: 'Q', ID: (first + i) % shards}, pick: pick, now: now, left: left, back: back}
+				sh := &seen[lane][l.lock.ID]
+				if err := l.over(*sh); err != nil {
+					return err
+				}
+				*sh = l.shelf
+				if left = l.left; len(l.ids) > 0 {
+					out = append(out, found{l.lock, l.ids})
+				}
+				quiet[lane] = quiet[lane] && left > 0 && len(l.ids) == 0 && l.passed == 0
 			}
 		}
 		return nil
 	})
 	if err == nil {
-		q.looks.note(seen)
+		q.looks.note(seen, quiet)
 	}
 	return out, err
 }
@@ -143,6 +151,8 @@ type looks struct {
 	seen shelves
 	all  time.Time // when everything was looked at
 	far  time.Time // and when by lookBack
+	// quiet are the lanes in which nothing was due: a glance passes over them.
+	quiet [lanes]bool
 }
 
 // back gives how far the next look goes back.
@@ -157,14 +167,14 @@ func (l *looks) back() time.Duration {
 }
 
 // known gives the shelves; they are empty when it is time to look at all.
-func (l *looks) known() shelves {
+func (l *looks) known() (shelves, [lanes]bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if time.Since(l.all) > lookAll {
 		l.all = time.Now()
 		l.seen = shelves{}
 	}
-	return l.seen
+	return l.seen, l.quiet
 }
 
 // begins gives where a lane of the shard's schedule begins.
@@ -174,10 +184,10 @@ func (l *looks) begins(n lane, shard uint64) place {
 	return l.seen[n][shard].begins
 }
 
-func (l *looks) note(seen shelves) {
+func (l *looks) note(seen shelves, quiet [lanes]bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.seen = seen
+	l.seen, l.quiet = seen, quiet
 }
 
 // A look is one look at a shard. It builds the shelf anew.

@@ -48,6 +48,33 @@ func TestLanes(t *testing.T) {
 	})
 }
 
+// TestQuietLane: what is urgent is found soon also where nothing was for long, and
+// there is much else to do.
+func TestQuietLane(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		for range 200 {
+			b.put(b.item("b.example", "x"))
+		}
+		time.Sleep(time.Second)
+		for range 5 {
+			b.claim(time.Hour, 1)
+		}
+		it := b.item("b.example", "x")
+		it.Envelope.Priority = 4
+		b.put(it)
+		for looks := 1; ; looks++ {
+			time.Sleep(10 * time.Millisecond)
+			if c := b.claim(time.Hour, 1); c[0].Envelope.Priority == 4 {
+				break
+			}
+			if looks > 100 {
+				t.Fatal("it was not found among the first 100")
+			}
+		}
+	})
+}
+
 // TestTurns: each lane comes first at times, and all come each time.
 func TestTurns(t *testing.T) {
 	var first [lanes]int
