@@ -42,11 +42,31 @@ func (t *tool) account() *cobra.Command {
 				}
 				if err == nil {
 					table(rows)
+					tellWithoutSHA1(list)
 				}
 				return err
 			}),
 		}, t.accountRemove(), t.accountAdmin())
 	return c
+}
+
+// tellWithoutSHA1 tells which passwords do not go with SCRAM-SHA-1, if it is
+// announced.
+func tellWithoutSHA1(list []admind.Account) {
+	first := true
+	for _, a := range list {
+		for _, name := range a.WithoutSHA1 {
+			if first {
+				fmt.Println("\nNot good for SCRAM-SHA-1 until they are set, or made, again:")
+				first = false
+			}
+			if name == "" {
+				fmt.Println("  the password of", a.Address)
+			} else {
+				fmt.Printf("  the app password %q of %s\n", name, a.Address)
+			}
+		}
+	}
 }
 
 func (t *tool) accountAdd() *cobra.Command {

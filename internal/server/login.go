@@ -21,6 +21,9 @@ func (h *House) offer() (o sasl.Offer) {
 	if h.c.Auth.OfferChannelBinding {
 		o |= sasl.Bound
 	}
+	if h.c.Auth.ScramSHA1 {
+		o |= sasl.SHA1
+	}
 	if len(h.c.Auth.Issuers) > 0 {
 		o |= sasl.Tokens
 	}

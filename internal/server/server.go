@@ -137,7 +137,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 	h.mx.Counts = mx.NewCounts(h.mx.Policy)
 	h.mx.Filters = filters(c.Milters)
 	h.msa = &msa.Agent{Hostname: c.Hostname, Delivery: deliver, Directory: h.directory, Bodies: bodies, Journal: h.journal, Log: o.Log, Signers: keys.Signers, Allowance: &allowance.Store{DB: o.DB}, PerDay: c.Limits.RecipientsPerDay, Suppression: dead}
-	h.auth = &auth.Agent{Directory: h.directory, Trusted: c.Limits.TrustedNetworks}
+	h.auth = &auth.Agent{Directory: h.directory, Trusted: c.Limits.TrustedNetworks, SHA1: c.Auth.ScramSHA1}
 	web := &fetch.Web{DNS: o.DNS, Dial: o.Dial, Roots: o.Roots}
 	h.keys, h.web = keys, web.Client()
 	if len(c.Auth.Issuers) > 0 {
@@ -162,8 +162,8 @@ func Build(c config.Config, o Outside) (*House, error) {
 		return nil, err
 	}
 	h.Admin = &admind.Server{
-		Backup: o.Backup, Backups: h.backups,
-		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: keys, Quota: int64(c.Limits.AccountQuota), Hash: hash, AppPassword: auth.NewAppPassword, KeyOf: auth.KeyOf},
+		Backup: o.Backup, Backups: h.backups, SHA1: c.Auth.ScramSHA1,
+		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: keys, Quota: int64(c.Limits.AccountQuota), Hash: h.hash, AppPassword: h.auth.NewAppPassword, KeyOf: auth.KeyOf},
 		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Queue: q, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Reports: h.reports, Delivery: deliver, Suppression: dead, Forecast: &mx.Forecast{Hostname: c.Hostname, DNS: o.DNS, Mailboxes: h.mailboxes}, Version: o.Version, Log: o.Log,
 		Mover: &mover.Agent{Mailboxes: h.mailboxes},
 		Records: func(ctx context.Context, d mail.Domain) ([]admind.Record, error) {
@@ -206,8 +206,8 @@ func shaper(c config.Config) *mta.Shaper {
 	return s
 }
 
-func hash(_ context.Context, password string, now directory.Credentials) (directory.Credentials, error) {
-	return auth.NewCredentials(password, now)
+func (h *House) hash(_ context.Context, password string, now directory.Credentials) (directory.Credentials, error) {
+	return h.auth.NewCredentials(password, now)
 }
 
 // routes gives the way to a domain: our own mailboxes, a route of the

@@ -335,3 +335,40 @@ assert s.auth("EXTERNAL", lambda challenge=None: "", initial_response_ok=False)[
 		}
 	}
 }
+
+// TestScramSHA1: msmtp and mpop log in by SCRAM-SHA-1 where it is switched on, with
+// a password and an app password.
+func TestScramSHA1(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, "[auth]\nscram_sha_1 = true\n", "")
+	app := strings.TrimSpace(g.do(t, "", "account", "password", "add", g.address, "phone"))
+	if out := g.do(t, "", "account", "list"); strings.Contains(out, "SCRAM-SHA-1") {
+		t.Errorf("a new password does not go with it:\n%s", out)
+	}
+	home := t.TempDir()
+	into := filepath.Join(home, "in")
+	for _, d := range []string{"cur", "new", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(into, d), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, password := range []string{g.password, app, "wrong"} {
+		rc := fmt.Sprintf("defaults\ntls on\ntls_starttls on\ntls_trust_file %s\naccount a\nhost localhost\nauth scram-sha-1\nuser %s\npassword %s\n", g.CA, g.address, password)
+		send := job{name: "msmtp", home: home, in: "Subject: hello\r\n\r\nhello\r\n", args: []string{"-C", write(t, filepath.Join(home, fmt.Sprint("msmtprc", i)), rc+fmt.Sprintf("port %s\nfrom %s\n", port(g.Submission), g.address)), "-a", "a", g.address}}
+		fetch := job{name: "mpop", home: home, args: []string{"-C", write(t, filepath.Join(home, fmt.Sprint("mpoprc", i)), rc+fmt.Sprintf("port %s\nkeep off\nuidls_file %s/uidls\ndelivery maildir %s\n", port(g.POP3), home, into)), "a"}}
+		if password != "wrong" {
+			send.ok(t)
+			fetch.ok(t)
+			continue
+		}
+		if out, code := send.run(t); code != 77 {
+			t.Errorf("a wrong password: msmtp ended with %d\n%s", code, out)
+		}
+		if out, code := fetch.run(t); code != 77 {
+			t.Errorf("a wrong password: mpop ended with %d\n%s", code, out)
+		}
+	}
+	if got, err := filepath.Glob(filepath.Join(into, "new", "*")); err != nil || len(got) != 2 {
+		t.Errorf("%d messages, %v", len(got), err)
+	}
+}

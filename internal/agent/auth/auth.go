@@ -18,6 +18,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha1"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -64,6 +65,8 @@ type Agent struct {
 	// Tokens tells which name an access token is of; a *sasl.TokenError is a no. nil:
 	// there are no tokens.
 	Tokens func(ctx context.Context, token string) (string, error)
+	// SHA1 makes keys for SCRAM-SHA-1 too of new passwords.
+	SHA1 bool
 
 	once     sync.Once
 	key      [32]byte // of what is cached; of this process only
@@ -112,7 +115,7 @@ func (a *Agent) For(ip netip.Addr, protocol directory.Protocols) sasl.Verifier {
 
 // SetPassword gives an account a new password.
 func (a *Agent) SetPassword(ctx context.Context, id mail.AccountID, password string) error {
-	c, err := NewCredentials(password, directory.Credentials{})
+	c, err := a.NewCredentials(password, directory.Credentials{})
 	if err != nil {
 		return err
 	}
@@ -283,14 +286,19 @@ func (v *verifier) ScramKeys(ctx context.Context, user string) (sasl.ScramKeys, 
 	if err != nil || acct.ID == 0 || len(acct.Salt) == 0 {
 		return made, err
 	}
-	keys := sasl.ScramKeys{Salt: acct.Salt, Iterations: acct.Iterations, StoredKey: made.StoredKey, ServerKey: made.ServerKey}
+	keys := made // but for the salt, which all mechanisms must tell alike
+	keys.Salt, keys.Iterations = acct.Salt, acct.Iterations
 	if len(acct.StoredKey) > 0 && len(acct.ServerKey) > 0 {
 		keys.StoredKey, keys.ServerKey = acct.StoredKey, acct.ServerKey
 		keys.Identity = sasl.Identity{Account: acct.ID, Login: acct.Address}
 	}
+	if len(acct.StoredKey1) > 0 && len(acct.ServerKey1) > 0 {
+		keys.StoredKey1, keys.ServerKey1 = acct.StoredKey1, acct.ServerKey1
+	}
 	for _, p := range acct.Apps {
 		keys.Others = append(keys.Others, sasl.ScramKeys{
 			Salt: acct.Salt, Iterations: acct.Iterations, StoredKey: p.StoredKey, ServerKey: p.ServerKey,
+			StoredKey1: p.StoredKey1, ServerKey1: p.ServerKey1,
 			Identity: sasl.Identity{Account: acct.ID, Login: acct.Address, Device: uint32(p.Device)},
 		})
 	}
@@ -432,5 +440,5 @@ func (a *Agent) madeUp(ctx context.Context, login mail.Address) (sasl.ScramKeys,
 		h.Write([]byte(what + " " + login.String()))
 		return h.Sum(nil)
 	}
-	return sasl.ScramKeys{Salt: from("salt")[:saltLen], Iterations: scramIterations, StoredKey: from("stored"), ServerKey: from("server")}, nil
+	return sasl.ScramKeys{Salt: from("salt")[:saltLen], Iterations: scramIterations, StoredKey: from("stored"), ServerKey: from("server"), StoredKey1: from("stored1")[:sha1.Size], ServerKey1: from("server1")[:sha1.Size]}, nil
 }

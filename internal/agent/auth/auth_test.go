@@ -307,3 +307,83 @@ func BenchmarkHash(b *testing.B) {
 		verify("", "pencil")
 	}
 }
+
+// TestScramSHA1: passwords that are set while it is wanted go with it; others do
+// not, and look like those of nobody.
+func TestScramSHA1(t *testing.T) {
+	a := house(t)
+	try := func(user, password string) error {
+		c, err := sasl.NewClient(sasl.Scram1, sasl.Credentials{User: user, Password: password}, sasl.ChannelBinding{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := sasl.SHA1.NewServer(sasl.Scram1, a.For(home, directory.IMAP), sasl.ChannelBinding{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := c.Next(nil)
+		for err == nil {
+			challenge, done, serr := s.Next(t.Context(), resp)
+			if serr != nil || done {
+				return serr
+			}
+			resp, err = c.Next(challenge)
+		}
+		return err
+	}
+	if err := try("ada", "pencil"); !isFailed(err) {
+		t.Errorf("an old password: %v", err)
+	}
+	old := addApp(t, a, ada, "old", 0)
+	a.SHA1 = true
+	phone := func() string {
+		_, now, err := a.Directory.Credentials(t.Context(), ada)
+		if err != nil {
+			t.Fatal(err)
+		}
+		password, p, c, err := a.NewAppPassword(now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Name = "phone"
+		err = a.Directory.DB.Update(t.Context(), kv.Plan{Locks: []kv.Lock{directory.Lock}}, func(tx kv.Tx) error {
+			_, err := a.Directory.PutAppPassword(tx, 1, p, c)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return password
+	}()
+	if err := try("ada", phone); err != nil {
+		t.Errorf("an app password: %v", err)
+	}
+	if err := try("ada", old); !isFailed(err) {
+		t.Errorf("an old app password: %v", err)
+	}
+	_, now, err := a.Directory.Credentials(t.Context(), ada)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := a.NewCredentials("crayon", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = a.Directory.DB.Update(t.Context(), kv.Plan{Locks: []kv.Lock{directory.Lock}}, func(tx kv.Tx) error { return a.Directory.PutCredentials(tx, 1, c) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for password, ok := range map[string]bool{"crayon": true, phone: true, "pencil": false, old: false} {
+		if err := try("ada", password); ok != (err == nil) || err != nil && !isFailed(err) {
+			t.Errorf("%s: %v", password, err)
+		}
+		if err := talk(t, a.For(home, directory.IMAP), "ada", password); (password != "pencil") != (err == nil) {
+			t.Errorf("SCRAM-SHA-256 with %s: %v", password, err)
+		}
+	}
+	nobody, err := a.For(home, directory.IMAP).ScramKeys(t.Context(), "nobody")
+	real, err2 := a.For(home, directory.IMAP).ScramKeys(t.Context(), "bob") // without such keys
+	if err != nil || err2 != nil || len(nobody.StoredKey1) != 20 || len(nobody.ServerKey1) != 20 || len(real.StoredKey1) != 20 || len(real.ServerKey1) != 20 {
+		t.Errorf("%v, %v, %v, %v", nobody, err, real, err2)
+	}
+}

@@ -38,15 +38,15 @@ func NewClient(mech string, c Credentials, cb ChannelBinding) (Client, error) {
 		return &plainClient{c}, nil
 	case Login:
 		return &loginClient{c: c}, nil
-	case Scram:
-		return newScramClient(Scram, c, scram.ChannelBinding{})
-	case ScramPlus:
+	case Scram, Scram1:
+		return newScramClient(mech, c, scram.ChannelBinding{})
+	case ScramPlus, Scram1Plus:
 		b := scram.ChannelBinding{Type: scram.ChannelBindingTLSExporter, Data: cb.Exporter}
 		if len(cb.Exporter) == 0 {
 			b = scram.ChannelBinding{Type: scram.ChannelBindingTLSServerEndpoint, Data: cb.EndPoint}
 		}
 		if b.IsSupported() {
-			return newScramClient(ScramPlus, c, b)
+			return newScramClient(mech, c, b)
 		}
 	}
 	return nil, ErrMechanism
@@ -55,9 +55,9 @@ func NewClient(mech string, c Credentials, cb ChannelBinding) (Client, error) {
 // Best gives the best mechanism of those offered that a client here knows, and
 // that goes with a password; "" if there is none.
 func Best(offered []string, cb ChannelBinding) string {
-	known := []string{ScramPlus, Scram, Plain, Login}
+	known := []string{ScramPlus, Scram, Scram1Plus, Scram1, Plain, Login}
 	if cb.IsZero() {
-		known = known[1:]
+		known = []string{Scram, Scram1, Plain, Login}
 	}
 	return first(known, offered)
 }
@@ -116,9 +116,13 @@ type scramClient struct {
 }
 
 func newScramClient(mech string, c Credentials, cb scram.ChannelBinding) (Client, error) {
-	cl, err := scram.SHA256.NewClient(c.User, c.Password, c.Authzid)
+	hash := scram.SHA256
+	if mech == Scram1 || mech == Scram1Plus {
+		hash = scram.SHA1
+	}
+	cl, err := hash.NewClient(c.User, c.Password, c.Authzid)
 	if err != nil {
-		if cl, err = scram.SHA256.NewClientUnprepped(c.User, c.Password, c.Authzid); err != nil {
+		if cl, err = hash.NewClientUnprepped(c.User, c.Password, c.Authzid); err != nil {
 			return nil, err
 		}
 	}

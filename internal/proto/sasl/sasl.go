@@ -1,5 +1,6 @@
 // Package sasl is how people show who they are: the mechanisms PLAIN (RFC
-// 4616), LOGIN, SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677),
+// 4616), LOGIN, SCRAM-SHA-256 and SCRAM-SHA-1, each also with -PLUS (RFC 5802, RFC
+// 7677),
 // OAUTHBEARER (RFC 7628) and XOAUTH2 for those who have a token, both sides, and
 // EXTERNAL (RFC 4422) for those whom TLS has shown, as state machines over decoded
 // messages.
@@ -25,6 +26,9 @@ const (
 	Login     = "LOGIN"
 	Scram     = "SCRAM-SHA-256"
 	ScramPlus = "SCRAM-SHA-256-PLUS"
+
+	Scram1     = "SCRAM-SHA-1"
+	Scram1Plus = "SCRAM-SHA-1-PLUS"
 
 	OAuthBearer = "OAUTHBEARER"
 	XOAuth2     = "XOAUTH2"
@@ -61,6 +65,10 @@ type ScramKeys struct {
 	Iterations int
 	StoredKey  []byte
 	ServerKey  []byte
+	// StoredKey1 and ServerKey1 are those of SCRAM-SHA-1, with the same Salt and
+	// Iterations; nil: this password does not go with it.
+	StoredKey1 []byte
+	ServerKey1 []byte
 	Identity   Identity // zero if there is no such user
 	// Others are further passwords of the same user, with the same Salt and
 	// Iterations: which one the client has, its proof tells.
@@ -111,12 +119,12 @@ func (cb ChannelBinding) IsZero() bool { return len(cb.Exporter) == 0 && len(cb.
 // LOGIN, and EXTERNAL for who has shown a certificate: a sum of the following.
 type Offer byte
 
-// What can be offered. SCRAM-SHA-256-PLUS is taken in any case from who asks for
-// it: programs that use GNU SASL without giving it the channel binding (mutt)
+// What can be offered. -PLUS is taken in any case from who asks for it: programs that use GNU SASL without giving it the channel binding (mutt)
 // choose it where it is announced, fail, and try no other.
 const (
 	Bound  Offer = 1 << iota // SCRAM-SHA-256-PLUS, where there is something to tie to
 	Tokens                   // OAUTHBEARER and XOAUTH2
+	SHA1                     // SCRAM-SHA-1, and with Bound its -PLUS
 
 	Unbound Offer = 0
 )
@@ -127,10 +135,18 @@ func (o Offer) Mechanisms(cb ChannelBinding) []string {
 	if len(cb.Client) > 0 {
 		list = append(list, External)
 	}
-	if o&Bound != 0 && !cb.IsZero() {
+	bound := o&Bound != 0 && !cb.IsZero()
+	if bound {
 		list = append(list, ScramPlus)
 	}
-	list = append(list, Scram, Plain, Login)
+	list = append(list, Scram)
+	if o&SHA1 != 0 && bound {
+		list = append(list, Scram1Plus)
+	}
+	if o&SHA1 != 0 {
+		list = append(list, Scram1)
+	}
+	list = append(list, Plain, Login)
 	if o&Tokens != 0 {
 		list = append(list, OAuthBearer, XOAuth2)
 	}
@@ -150,11 +166,13 @@ func (o Offer) NewServer(mech string, v Verifier, cb ChannelBinding) (Server, er
 		return &plainServer{v: v}, nil
 	case Login:
 		return &loginServer{v: v}, nil
-	case Scram:
-		return &scramServer{v: v, bindable: o&Bound != 0 && !cb.IsZero()}, nil
-	case ScramPlus:
-		if !cb.IsZero() {
-			return &scramServer{v: v, cb: cb, plus: true}, nil
+	case Scram, Scram1:
+		if mech == Scram || o&SHA1 != 0 {
+			return &scramServer{v: v, sha1: mech == Scram1, bindable: o&Bound != 0 && !cb.IsZero()}, nil
+		}
+	case ScramPlus, Scram1Plus:
+		if !cb.IsZero() && (mech == ScramPlus || o&SHA1 != 0) {
+			return &scramServer{v: v, sha1: mech == Scram1Plus, cb: cb, plus: true}, nil
 		}
 	case External:
 		return newExternalServer(v, cb)

@@ -11,14 +11,14 @@ import (
 )
 
 // A scramServer leaves the exchange itself to the library, and holds to what
-// RFC 5802 §6 says of names: SCRAM-SHA-256-PLUS is bound to the channel,
-// SCRAM-SHA-256 is not. A client that could be bound but believes that we could
+// RFC 5802 §6 says of names: -PLUS is bound to the channel, the others are not. A client that could be bound but believes that we could
 // not ("y") is right to where that is not announced; where it is, somebody has
 // taken it out of the list on the way.
 type scramServer struct {
 	v    Verifier
 	cb   ChannelBinding
-	plus bool // the mechanism is SCRAM-SHA-256-PLUS
+	sha1 bool // the mechanism is SCRAM-SHA-1 or its -PLUS
+	plus bool // the mechanism is a -PLUS
 
 	bindable bool // it is not, but was announced
 
@@ -73,13 +73,9 @@ func (s *scramServer) first(ctx context.Context, response []byte) ([]byte, bool,
 		if s.keys, ours = s.v.ScramKeys(ctx, user); ours != nil {
 			return scram.StoredCredentials{}, ours
 		}
-		return scram.StoredCredentials{
-			KeyFactors: scram.KeyFactors{Salt: string(s.keys.Salt), Iters: s.keys.Iterations},
-			StoredKey:  s.keys.StoredKey,
-			ServerKey:  s.keys.ServerKey,
-		}, nil
+		return s.stored(s.keys), nil
 	}
-	srv, err := scram.SHA256.NewServer(lookup)
+	srv, err := s.hash().NewServer(lookup)
 	if err != nil {
 		return nil, false, err
 	}
@@ -96,6 +92,22 @@ func (s *scramServer) first(ctx context.Context, response []byte) ([]byte, bool,
 	return []byte(challenge), false, s.rest(response, challenge)
 }
 
+func (s *scramServer) hash() scram.HashGeneratorFcn {
+	if s.sha1 {
+		return scram.SHA1
+	}
+	return scram.SHA256
+}
+
+// stored gives the keys that go with the mechanism.
+func (s *scramServer) stored(k ScramKeys) scram.StoredCredentials {
+	c := scram.StoredCredentials{KeyFactors: scram.KeyFactors{Salt: string(k.Salt), Iters: k.Iterations}, StoredKey: k.StoredKey, ServerKey: k.ServerKey}
+	if s.sha1 {
+		c.StoredKey, c.ServerKey = k.StoredKey1, k.ServerKey1
+	}
+	return c
+}
+
 func (s *scramServer) begin(srv *scram.Server, response []byte) *scram.ServerConversation {
 	if cb, ok := s.binding(response); ok {
 		return srv.NewConversationWithChannelBinding(cb)
@@ -108,9 +120,7 @@ func (s *scramServer) begin(srv *scram.Server, response []byte) *scram.ServerCon
 func (s *scramServer) rest(response []byte, challenge string) error {
 	nonce, _, _ := strings.Cut(strings.TrimPrefix(challenge, "r="), ",")
 	for _, k := range s.keys.Others {
-		srv, err := scram.SHA256.NewServer(func(string) (scram.StoredCredentials, error) {
-			return scram.StoredCredentials{KeyFactors: scram.KeyFactors{Salt: string(k.Salt), Iters: k.Iterations}, StoredKey: k.StoredKey, ServerKey: k.ServerKey}, nil
-		})
+		srv, err := s.hash().NewServer(func(string) (scram.StoredCredentials, error) { return s.stored(k), nil })
 		if err != nil {
 			return err
 		}
@@ -164,19 +174,30 @@ func (s *scramServer) final(ctx context.Context, response []byte) ([]byte, bool,
 
 // NewScramKeys derives the keys of a prepared password. RFC 5802 §3
 func NewScramKeys(password string, salt []byte, iterations int) (ScramKeys, error) {
-	// Clients prepare with SASLprep if they can (RFC 5802 §2.2); what it does
-	// not take, such as emoji, they send as it is.
-	c, err := scram.SHA256.NewClient("u", password, "")
-	if err != nil {
-		if c, err = scram.SHA256.NewClientUnprepped("u", password, ""); err != nil {
-			return ScramKeys{}, err
-		}
-	}
-	st, err := c.GetStoredCredentialsWithError(scram.KeyFactors{Salt: string(salt), Iters: iterations})
+	st, err := derive(scram.SHA256, password, salt, iterations)
 	if err != nil {
 		return ScramKeys{}, err
 	}
 	return ScramKeys{Salt: salt, Iterations: iterations, StoredKey: st.StoredKey, ServerKey: st.ServerKey}, nil
+}
+
+// AddSHA1 adds the keys of SCRAM-SHA-1 for the same password.
+func (k *ScramKeys) AddSHA1(password string) error {
+	st, err := derive(scram.SHA1, password, k.Salt, k.Iterations)
+	k.StoredKey1, k.ServerKey1 = st.StoredKey, st.ServerKey
+	return err
+}
+
+func derive(hash scram.HashGeneratorFcn, password string, salt []byte, iterations int) (scram.StoredCredentials, error) {
+	// Clients prepare with SASLprep if they can (RFC 5802 §2.2); what it does
+	// not take, such as emoji, they send as it is.
+	c, err := hash.NewClient("u", password, "")
+	if err != nil {
+		if c, err = hash.NewClientUnprepped("u", password, ""); err != nil {
+			return scram.StoredCredentials{}, err
+		}
+	}
+	return c.GetStoredCredentialsWithError(scram.KeyFactors{Salt: string(salt), Iters: iterations})
 }
 
 // ErrPeer is a server that does not prove to know our password, or asks for

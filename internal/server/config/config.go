@@ -99,6 +99,8 @@ type Listener struct {
 type Auth struct {
 	// OfferChannelBinding announces SCRAM-SHA-256-PLUS.
 	OfferChannelBinding bool `toml:"offer_channel_binding"`
+	// ScramSHA1 announces SCRAM-SHA-1, and makes its keys of new passwords.
+	ScramSHA1 bool `toml:"scram_sha_1"`
 	// Issuers give tokens that people log in with: OAUTHBEARER and XOAUTH2.
 	Issuers []Issuer `toml:"issuer"`
 }

@@ -93,6 +93,10 @@ hostname = "mail.example.org"
 # offer_channel_binding = false    # announce SCRAM-SHA-256-PLUS: who logs in with it knows that nobody
 #                                  # sits between. Some programs (mutt) choose it, cannot do it, and
 #                                  # then cannot log in. Those that ask for it get it in any case
+# scram_sha_1 = false              # also SCRAM-SHA-1, for programs that know no better and must not
+#                                  # send the password itself. It works with passwords that are set from
+#                                  # then on; "posthaste account list" says which it does not work with.
+#                                  # A stolen store is easier to guess passwords with
 
 # Who gives tokens that people log in with (OAUTHBEARER, XOAUTH2), in place of a
 # password: Keycloak, Authentik, Entra ID and the like. Accounts must exist here.

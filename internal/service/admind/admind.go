@@ -56,6 +56,8 @@ type Server struct {
 	Mover *mover.Agent
 	// Records gives what a domain should have in the DNS.
 	Records func(ctx context.Context, d mail.Domain) ([]Record, error)
+	// SHA1 tells that SCRAM-SHA-1 is announced.
+	SHA1    bool
 	Version string
 	Log     *slog.Logger
 }
@@ -85,6 +87,9 @@ type (
 		Used     int64     `json:"used"`
 		Messages int64     `json:"messages"`
 		Created  time.Time `json:"created,omitzero"`
+		// WithoutSHA1 are the passwords that do not go with SCRAM-SHA-1, if that is
+		// switched on: "" is the account's own, the others are app passwords.
+		WithoutSHA1 []string `json:"without_sha1,omitempty"`
 	}
 	// An Item waits in the queue.
 	Item struct {
@@ -312,6 +317,9 @@ func (s *Server) accounts(r *http.Request) (any, error) {
 			return nil, err
 		}
 		out = append(out, Account{Address: a.Address.String(), Name: a.Name, Quota: u.MaxBytes, Used: u.Bytes, Messages: u.Messages, Created: a.Created, Shared: a.Shared, Admin: a.Admin})
+		if out[len(out)-1].WithoutSHA1, err = s.withoutSHA1(r.Context(), a); err != nil {
+			return nil, err
+		}
 	}
 	return out, nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"posthaste/internal/agent/registrar"
+	"posthaste/internal/base/mail"
 	"posthaste/internal/store/directory"
 )
 
@@ -28,6 +29,27 @@ func (s *Server) appPasswords(r *http.Request) (any, error) {
 	out := []AppPassword{}
 	for _, p := range list {
 		out = append(out, AppPassword{Name: p.Name, Protocols: p.Protocols.String(), Created: p.Created})
+	}
+	return out, err
+}
+
+// withoutSHA1 gives an account's passwords that do not go with SCRAM-SHA-1, if
+// that is switched on.
+func (s *Server) withoutSHA1(ctx context.Context, a directory.Account) (out []string, err error) {
+	if !s.SHA1 || a.Shared {
+		return nil, nil
+	}
+	_, c, err := s.Directory.Credentials(ctx, a.Address)
+	if errors.Is(err, mail.ErrNotFound) { // removed meanwhile
+		return nil, nil
+	}
+	if len(c.StoredKey) > 0 && len(c.StoredKey1) == 0 {
+		out = append(out, "")
+	}
+	for _, p := range c.Apps {
+		if len(p.StoredKey1) == 0 {
+			out = append(out, p.Name)
+		}
 	}
 	return out, err
 }

@@ -226,6 +226,7 @@ func (*Directory) writeCredentials(tx kv.Tx, id mail.AccountID, c Credentials) {
 	b = kv.AppendBytes(b, c.StoredKey)
 	b = kv.AppendBytes(b, c.ServerKey)
 	b = binary.AppendVarint(b, tx.Now().UnixNano())
+	b = appendSHA1(b, c.StoredKey1, c.ServerKey1)
 	tx.Set(idKey(kindCredential, id), b)
 }
 
@@ -250,6 +251,21 @@ func (d *Directory) Credentials(ctx context.Context, login mail.Address) (a Acco
 	return a, c, err
 }
 
+// appendSHA1 appends the keys of SCRAM-SHA-1, if there are any, to a row.
+func appendSHA1(b, stored, server []byte) []byte {
+	if stored == nil {
+		return b
+	}
+	return kv.AppendBytes(kv.AppendBytes(b, stored), server)
+}
+
+func readSHA1(dec *kv.Decoder) (stored, server []byte) {
+	if !dec.More() {
+		return nil, nil
+	}
+	return bytes.Clone(dec.Bytes()), bytes.Clone(dec.Bytes())
+}
+
 func readCredentials(r kv.Reader, id mail.AccountID) (c Credentials, err error) {
 	raw, err := r.Get(idKey(kindCredential, id))
 	if err != nil {
@@ -265,6 +281,7 @@ func readCredentials(r kv.Reader, id mail.AccountID) (c Credentials, err error) 
 			ServerKey:  dec.Bytes(),
 			Changed:    time.Unix(0, dec.Varint()),
 		}
+		c.StoredKey1, c.ServerKey1 = readSHA1(dec)
 		if err := dec.Err(); err != nil {
 			return c, err
 		}

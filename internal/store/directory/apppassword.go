@@ -75,6 +75,9 @@ type AppPassword struct {
 	Hash      []byte // see auth
 	StoredKey []byte // SCRAM, with the salt and the rounds of the account's credentials
 	ServerKey []byte
+	// StoredKey1 and ServerKey1 are those of SCRAM-SHA-1; nil if there are none.
+	StoredKey1 []byte
+	ServerKey1 []byte
 }
 
 // Limits of app passwords.
@@ -128,6 +131,7 @@ func (d *Directory) PutAppPassword(tx kv.Tx, id mail.AccountID, p AppPassword, c
 	b = kv.AppendBytes(b, p.Hash)
 	b = kv.AppendBytes(b, p.StoredKey)
 	b = kv.AppendBytes(b, p.ServerKey)
+	b = appendSHA1(b, p.StoredKey1, p.ServerKey1)
 	tx.Set(appKey(id, p.Device), b)
 	return p, nil
 }
@@ -175,6 +179,7 @@ func readApps(r kv.Reader, id mail.AccountID) (apps []AppPassword, err error) {
 			StoredKey: bytes.Clone(dec.Bytes()),
 			ServerKey: bytes.Clone(dec.Bytes()),
 		}
+		p.StoredKey1, p.ServerKey1 = readSHA1(dec)
 		if err := dec.Err(); err != nil {
 			return nil, fmt.Errorf("directory: app password %d of account %d: %w", p.Device, id, err)
 		}

@@ -59,6 +59,8 @@ type Credentials struct {
 	Iterations int
 	StoredKey  []byte
 	ServerKey  []byte
+	StoredKey1 []byte // SCRAM-SHA-1, with the same salt; nil if there is none
+	ServerKey1 []byte
 	Changed    time.Time
 	Apps       []AppPassword // others that open the account
 }
