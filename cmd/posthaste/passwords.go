@@ -45,6 +45,9 @@ protocols only, and can be taken away without a change for the others.`,
 				}
 				rows := [][]string{{"NAME", "FOR", "SINCE"}}
 				for _, p := range list {
+					if p.APOP {
+						p.Protocols += " (APOP only)"
+					}
 					rows = append(rows, []string{p.Name, p.Protocols, p.Created.Local().Format("2006-01-02 15:04")})
 				}
 				table(rows)
@@ -62,14 +65,30 @@ protocols only, and can be taken away without a change for the others.`,
 
 func (t *tool) appPasswordAdd() *cobra.Command {
 	var protocols []string
+	var apop bool
 	c := &cobra.Command{
 		Use: "add ADDRESS NAME", Short: "Make a password for one device or program, and show it once", Args: cobra.ExactArgs(2),
+		Long: `Make a password for one device or program, and show it once.
+
+With --apop it is for a program that can do nothing better than APOP: it opens the
+account over POP3 by APOP, and in no other way. The server must keep it readable
+for that, and the greeting of POP3 has a timestamp once anybody has such a
+password.`,
 		Example: `  posthaste account password add ada@example.org phone
-  posthaste account password add ada@example.org archive --protocols pop3`,
+  posthaste account password add ada@example.org archive --protocols pop3
+  posthaste account password add ada@example.org "old scanner" --apop`,
 	}
+	c.Flags().BoolVar(&apop, "apop", false, "for APOP over POP3 only")
 	c.Flags().StringSliceVar(&protocols, "protocols", nil, "what it opens: `submission,imap,pop3`; all if not given")
+	c.MarkFlagsMutuallyExclusive("apop", "protocols")
 	c.RunE = t.with(func(ctx context.Context, c *admind.Client, args []string) error {
-		p, err := c.AddAppPassword(ctx, args[0], args[1], strings.Join(protocols, ","))
+		var p admind.AppPassword
+		var err error
+		if apop {
+			p, err = c.AddAPOPPassword(ctx, args[0], args[1])
+		} else {
+			p, err = c.AddAppPassword(ctx, args[0], args[1], strings.Join(protocols, ","))
+		}
 		if err != nil {
 			return err
 		}

@@ -372,3 +372,69 @@ func TestScramSHA1(t *testing.T) {
 		t.Errorf("%d messages, %v", len(got), err)
 	}
 }
+
+// TestAPOP: mpop, fetchmail, curl and Python log in by APOP, with the password that
+// was made for it and no other.
+func TestAPOP(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, "", "")
+	capa := func() string {
+		out, _ := job{name: "curl", args: []string{"-sSv", "--cacert", g.CA, "-u", g.address + ":" + g.password, local("pop3s", g.POP3S, "/")}}.run(t)
+		return out
+	}
+	if out := capa(); strings.Contains(out, "@posthaste>") {
+		t.Errorf("a stamp for nobody:\n%s", out)
+	}
+	apop := strings.TrimSpace(g.do(t, "", "account", "password", "add", g.address, "old scanner", "--apop"))
+	if out := g.do(t, "", "account", "password", "list", g.address); !strings.Contains(out, "APOP only") {
+		t.Error(out)
+	}
+	if out := capa(); !strings.Contains(out, "@posthaste>") {
+		t.Errorf("no stamp:\n%s", out)
+	}
+	home := t.TempDir()
+	letter := write(t, filepath.Join(home, "m"), "From: <ada@hill.example>\r\nTo: <ada@hill.example>\r\n\r\nhello\r\n")
+	job{name: "curl", args: []string{"-sS", "--cacert", g.CA, "-u", g.address + ":" + g.password, local("smtps", g.Submissions, "/x"), "--mail-from", g.address, "--mail-rcpt", g.address, "-T", letter}}.ok(t)
+	into := filepath.Join(home, "in")
+	for _, d := range []string{"cur", "new", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(into, d), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for password, want := range map[string]int{apop: 0, g.password: 77} {
+		rc := write(t, filepath.Join(home, fmt.Sprint("mpoprc", want)), fmt.Sprintf("account a\nhost localhost\nport %s\ntls on\ntls_starttls on\ntls_trust_file %s\nauth apop\nuser %s\npassword %s\nkeep on\nuidls_file %s/uidls\ndelivery maildir %s\n", port(g.POP3), g.CA, g.address, password, home, into))
+		if out, code := (job{name: "mpop", home: home, args: []string{"-C", rc, "a"}}).run(t); code != want {
+			t.Errorf("mpop ended with %d, not %d\n%s", code, want, out)
+		}
+	}
+	if got, err := filepath.Glob(filepath.Join(into, "new", "*")); err != nil || len(got) != 1 {
+		t.Errorf("mpop brought %d messages, %v", len(got), err)
+	}
+	rc := write(t, filepath.Join(home, "fetchmailrc"), fmt.Sprintf("set invisible\npoll localhost service %s protocol APOP uidl\nuser %q password %q ssl sslcertck sslcertfile %q keep mda \"cat >%s/fetched\"\n", port(g.POP3S), g.address, apop, g.CA, home))
+	if err := os.Chmod(rc, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	job{name: "fetchmail", home: home, args: []string{"-f", rc, "-i", home + "/fetchids", "--nosyslog", "--pidfile", home + "/pid"}}.ok(t)
+	if b, err := os.ReadFile(home + "/fetched"); err != nil || !strings.Contains(string(b), "hello") {
+		t.Errorf("fetchmail brought %q, %v", b, err)
+	}
+	job{name: "curl", args: []string{"-sS", "--cacert", g.CA, "-u", g.address + ":" + apop, "--login-options", "AUTH=+APOP", local("pop3s", g.POP3S, "/1")}}.ok(t)
+	script := fmt.Sprintf(`import poplib, ssl
+c = ssl.create_default_context(cafile=%q)
+p = poplib.POP3_SSL("localhost", %s, context=c)
+for user, secret in ("ada@hill.example", %q), ("nobody@hill.example", %q):
+    try:
+        p.apop(user, secret)
+        raise SystemExit(user + " is in")
+    except poplib.error_proto as e:
+        assert b"[AUTH]" in e.args[0], e
+try:
+    p.user("ada@hill.example"); p.pass_(%q)
+    raise SystemExit("a password for APOP opens by PASS")
+except poplib.error_proto as e:
+    pass
+p.apop("ada@hill.example", %q)
+assert p.stat()[0] == 1
+`, g.CA, port(g.POP3S), g.password, apop, apop, apop)
+	job{name: "python3", args: []string{write(t, filepath.Join(home, "t.py"), script)}}.ok(t)
+}

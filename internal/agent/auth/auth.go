@@ -198,7 +198,7 @@ func (v *verifier) Password(ctx context.Context, authzid, user, password string)
 	if bad == nil && acct.ID != 0 {
 		hash := appHash(password)
 		for i := range acct.Apps {
-			if hmac.Equal(hash, acct.Apps[i].Hash) {
+			if acct.Apps[i].APOP == "" && hmac.Equal(hash, acct.Apps[i].Hash) {
 				return v.admit(authzid, acct, acct.Apps[i].Device)
 			}
 		}
@@ -296,6 +296,9 @@ func (v *verifier) ScramKeys(ctx context.Context, user string) (sasl.ScramKeys, 
 		keys.StoredKey1, keys.ServerKey1 = acct.StoredKey1, acct.ServerKey1
 	}
 	for _, p := range acct.Apps {
+		if p.APOP != "" {
+			continue
+		}
 		keys.Others = append(keys.Others, sasl.ScramKeys{
 			Salt: acct.Salt, Iterations: acct.Iterations, StoredKey: p.StoredKey, ServerKey: p.ServerKey,
 			StoredKey1: p.StoredKey1, ServerKey1: p.ServerKey1,

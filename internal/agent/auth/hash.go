@@ -68,13 +68,8 @@ func scramSalt(now directory.Credentials, fresh []byte) directory.Credentials {
 // rounds that go with it. What we make is so long that nobody guesses it, and a
 // plain hash is enough.
 func NewAppPassword(now directory.Credentials) (password string, p directory.AppPassword, c directory.Credentials, err error) {
-	password = newSecret()
-	c = directory.Credentials{Salt: now.Salt, Iterations: now.Iterations}
-	if len(c.Salt) == 0 {
-		salt := make([]byte, saltLen)
-		rand.Read(salt)
-		c = directory.Credentials{Salt: salt, Iterations: scramIterations}
-	}
+	password = newSecret(appGroups)
+	c = appSalt(now)
 	keys, err := sasl.NewScramKeys(password, c.Salt, c.Iterations)
 	if err != nil {
 		return "", p, c, fmt.Errorf("auth: new app password: %w", err)
@@ -82,14 +77,27 @@ func NewAppPassword(now directory.Credentials) (password string, p directory.App
 	return password, directory.AppPassword{Hash: appHash(password), StoredKey: keys.StoredKey, ServerKey: keys.ServerKey}, c, nil
 }
 
+// appSalt gives the salt and rounds for an app password.
+func appSalt(now directory.Credentials) directory.Credentials {
+	if len(now.Salt) > 0 {
+		return directory.Credentials{Salt: now.Salt, Iterations: now.Iterations}
+	}
+	salt := make([]byte, saltLen)
+	rand.Read(salt)
+	return directory.Credentials{Salt: salt, Iterations: scramIterations}
+}
+
+// appGroups is how many groups of four letters an app password has: 80 bits.
+const appGroups = 4
+
 // letters are those that are not taken for one another.
 const letters = "abcdefghijkmnpqrstuvwxyz23456789"
 
-// newSecret gives 80 bits as four groups of four.
-func newSecret() string {
-	var b [16]byte
-	rand.Read(b[:])
-	out := make([]byte, 0, 19)
+// newSecret gives groups of four letters, each of 20 bits.
+func newSecret(groups int) string {
+	b := make([]byte, 4*groups)
+	rand.Read(b)
+	var out []byte
 	for i, c := range b {
 		if i > 0 && i%4 == 0 {
 			out = append(out, '-')

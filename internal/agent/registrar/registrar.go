@@ -29,6 +29,8 @@ type Registrar struct {
 	// AppPassword makes an app password for an account that has the credentials
 	// now, what is kept of it, and the salt and rounds it was made with.
 	AppPassword func(now directory.Credentials) (string, directory.AppPassword, directory.Credentials, error)
+	// APOPPassword makes one for APOP.
+	APOPPassword func(now directory.Credentials) (string, directory.AppPassword, directory.Credentials, error)
 	// KeyOf names the public key of a certificate.
 	KeyOf func(*x509.Certificate) []byte
 	// Quota is how many bytes a new account may take; 0 is no limit.
@@ -158,6 +160,19 @@ var ErrAppName = fmt.Errorf("an app password's name has 1 to %d letters, such as
 // opens the given protocols only, and gives it: nobody can see it again.
 // mail.ErrExists if the account has one of that name.
 func (r *Registrar) AddAppPassword(ctx context.Context, addr mail.Address, name string, opens directory.Protocols) (string, error) {
+	return r.addApp(ctx, addr, name, func(now directory.Credentials) (string, directory.AppPassword, directory.Credentials, error) {
+		password, p, c, err := r.AppPassword(now)
+		p.Protocols = opens
+		return password, p, c, err
+	})
+}
+
+// AddAPOPPassword is AddAppPassword for one that goes with APOP only, over POP3.
+func (r *Registrar) AddAPOPPassword(ctx context.Context, addr mail.Address, name string) (string, error) {
+	return r.addApp(ctx, addr, name, r.APOPPassword)
+}
+
+func (r *Registrar) addApp(ctx context.Context, addr mail.Address, name string, make func(directory.Credentials) (string, directory.AppPassword, directory.Credentials, error)) (string, error) {
 	if name == "" || len(name) > directory.MaxAppName || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
 		return "", ErrAppName
 	}
@@ -168,11 +183,11 @@ func (r *Registrar) AddAppPassword(ctx context.Context, addr mail.Address, name 
 	if a.Shared {
 		return "", ErrShared
 	}
-	password, p, salt, err := r.AppPassword(now)
+	password, p, salt, err := make(now)
 	if err != nil {
 		return "", err
 	}
-	p.Name, p.Protocols = name, opens
+	p.Name = name
 	err = r.DB.Update(ctx, locked, func(tx kv.Tx) error {
 		_, err := r.Directory.PutAppPassword(tx, a.ID, p, salt)
 		return err

@@ -2,7 +2,9 @@ package pop3
 
 import (
 	"bytes"
+	"crypto/md5"
 	"encoding/base64"
+	"encoding/hex"
 	"strconv"
 )
 
@@ -12,6 +14,7 @@ type Verb string
 // The verbs. RFC 1939 §5-§7, RFC 2449 §5, RFC 2595 §4, RFC 5034 §4, RFC 6856 §2,
 // §3
 const (
+	APOP Verb = "APOP"
 	AUTH Verb = "AUTH"
 	CAPA Verb = "CAPA"
 	DELE Verb = "DELE"
@@ -35,6 +38,7 @@ var verbs = map[Verb]struct {
 	args  arguments
 	state State
 }{
+	APOP: {digestArgs, Authorization},
 	AUTH: {authArgs, Authorization},
 	CAPA: {noArgs, anyState},
 	DELE: {numberArg, Transaction},
@@ -63,13 +67,15 @@ const (
 	maybeNumber
 	twoNumbers
 	authArgs
+	digestArgs
 )
 
 // A Command is a command that has been understood. Which fields mean something
 // depends on the verb.
 type Command struct {
 	Verb      Verb
-	Text      string // USER, PASS: all that follows, blanks included; LANG: the language, if one is named
+	Text      string // USER, PASS: all that follows, blanks included; APOP: the name; LANG: the language, if one is named
+	Digest    []byte // APOP: 16 bytes
 	Number    uint32 // DELE, RETR, TOP; LIST, UIDL: zero if there was none
 	Lines     int    // TOP: of the body
 	Mechanism string // AUTH: in upper case; empty asks what there is
@@ -128,6 +134,8 @@ func (c *Command) arguments(args arguments, fields [][]byte) error {
 		ok = len(fields) == 2 && c.number(fields[0]) && c.lines(fields[1])
 	case authArgs:
 		return c.auth(fields)
+	case digestArgs:
+		ok = len(fields) == 2 && c.digest(fields[0], fields[1])
 	}
 	if !ok {
 		return ErrSyntax
@@ -172,6 +180,23 @@ func (c *Command) auth(fields [][]byte) error {
 		c.Initial = b
 	}
 	return nil
+}
+
+// digest reads a name, and an MD5 digest in hexadecimal. RFC 1939 §7
+func (c *Command) digest(name, digest []byte) bool {
+	if len(digest) != 2*md5.Size {
+		return false
+	}
+	c.Text, c.Digest = string(name), make([]byte, md5.Size)
+	_, err := hex.Decode(c.Digest, digest)
+	return err == nil
+}
+
+// Stamped tells the digest that a client must give for a secret, on a connection
+// whose greeting has had the stamp. RFC 1939 §7
+func Stamped(stamp, secret string) []byte {
+	sum := md5.Sum([]byte(stamp + secret))
+	return sum[:]
 }
 
 // isMechanism tells what can be the name of one. RFC 4422 §3.1

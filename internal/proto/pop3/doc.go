@@ -3,8 +3,6 @@
 // with the extensions of RFC 2449, the response codes of RFC 3206, STLS of RFC
 // 2595, AUTH of RFC 5034, and UTF8 and LANG of RFC 6856.
 //
-// APOP is not here: it needs passwords in clear on the server (decision 010).
-//
 // Lines are bounded (MaxLine, MaxAuth), and so is what is read to find the end
 // of one that is too long. What goes out has CRLF only, and dots at the front
 // of lines are doubled by one writer, Lines.

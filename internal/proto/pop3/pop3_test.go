@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"io"
 	"net/textproto"
@@ -53,7 +54,9 @@ func TestParseCommand(t *testing.T) {
 		{"AUTH PLAIN AGEAYg", Command{Verb: AUTH, Mechanism: "PLAIN"}, ErrBase64},
 		{"AUTH PLAIN a b", Command{Verb: AUTH}, ErrSyntax},
 		{"AUTH PL/IN", Command{Verb: AUTH}, ErrSyntax},
-		{"APOP joe 00", Command{}, ErrUnknown},
+		{"APOP mrose c4c9334bac560ecc979e58001b3e22fb", Command{Verb: APOP, Text: "mrose", Digest: Stamped("<1896.697170952@dbc.mtview.ca.us>", "tanstaaf")}, nil}, // RFC 1939 §7
+		{"APOP joe 00", Command{Verb: APOP}, ErrSyntax},
+		{"APOP joe", Command{Verb: APOP}, ErrSyntax},
 		{"", Command{}, ErrUnknown},
 		{" QUIT", Command{}, ErrUnknown},
 		{"NOOP\x00", Command{}, ErrControl},
@@ -90,7 +93,7 @@ func TestParseResponse(t *testing.T) {
 
 func TestStates(t *testing.T) {
 	allowed := map[State]string{
-		Authorization: "AUTH CAPA LANG PASS QUIT STLS USER UTF8",
+		Authorization: "APOP AUTH CAPA LANG PASS QUIT STLS USER UTF8",
 		Transaction:   "CAPA DELE LANG LIST NOOP QUIT RETR RSET STAT TOP UIDL",
 	}
 	for state, want := range allowed {
@@ -203,6 +206,8 @@ func FuzzCommand(f *testing.F) {
 		// Printed, it is the same command.
 		s := string(c.Verb)
 		switch {
+		case c.Verb == APOP:
+			s += " " + c.Text + " " + hex.EncodeToString(c.Digest)
 		case c.Text != "":
 			s += " " + c.Text
 		case c.Verb == AUTH && c.Mechanism != "":

@@ -17,6 +17,7 @@ type AppPassword struct {
 	Name      string    `json:"name"`
 	Protocols string    `json:"protocols"`          // "all", or names divided by commas
 	Password  string    `json:"password,omitempty"` // in the answer to adding it only
+	APOP      bool      `json:"apop,omitempty"`     // it goes with APOP, and with nothing else
 	Created   time.Time `json:"created,omitzero"`
 }
 
@@ -28,7 +29,7 @@ func (s *Server) appPasswords(r *http.Request) (any, error) {
 	list, err := s.Directory.AppPasswords(r.Context(), a.ID)
 	out := []AppPassword{}
 	for _, p := range list {
-		out = append(out, AppPassword{Name: p.Name, Protocols: p.Protocols.String(), Created: p.Created})
+		out = append(out, AppPassword{Name: p.Name, Protocols: p.Protocols.String(), APOP: p.APOP != "", Created: p.Created})
 	}
 	return out, err
 }
@@ -47,7 +48,7 @@ func (s *Server) withoutSHA1(ctx context.Context, a directory.Account) (out []st
 		out = append(out, "")
 	}
 	for _, p := range c.Apps {
-		if len(p.StoredKey1) == 0 {
+		if len(p.StoredKey1) == 0 && p.APOP == "" {
 			out = append(out, p.Name)
 		}
 	}
@@ -76,11 +77,20 @@ func (s *Server) addAppPassword(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, errRequest{err}
 	}
-	password, err := s.Registrar.AddAppPassword(r.Context(), addr, in.Name, opens)
+	var password string
+	switch {
+	case in.APOP && opens != 0 && opens != directory.POP3:
+		return nil, bad("APOP is of POP3 only")
+	case in.APOP:
+		opens = directory.POP3
+		password, err = s.Registrar.AddAPOPPassword(r.Context(), addr, in.Name)
+	default:
+		password, err = s.Registrar.AddAppPassword(r.Context(), addr, in.Name, opens)
+	}
 	if errors.Is(err, registrar.ErrAppName) {
 		err = errRequest{err}
 	}
-	return AppPassword{Name: in.Name, Protocols: opens.String(), Password: password}, err
+	return AppPassword{Name: in.Name, Protocols: opens.String(), APOP: in.APOP, Password: password}, err
 }
 
 func (s *Server) removeAppPassword(r *http.Request) (any, error) {
@@ -107,6 +117,11 @@ func (c *Client) AppPasswords(ctx context.Context, address string) (out []AppPas
 // AddAppPassword makes an app password and gives it.
 func (c *Client) AddAppPassword(ctx context.Context, address, name, protocols string) (p AppPassword, err error) {
 	return p, c.do(ctx, http.MethodPost, passwordsPath(address), AppPassword{Name: name, Protocols: protocols}, &p)
+}
+
+// AddAPOPPassword makes an app password for APOP and gives it.
+func (c *Client) AddAPOPPassword(ctx context.Context, address, name string) (p AppPassword, err error) {
+	return p, c.do(ctx, http.MethodPost, passwordsPath(address), AppPassword{Name: name, Protocols: "pop3", APOP: true}, &p)
 }
 
 // RemoveAppPassword removes an app password.

@@ -27,6 +27,7 @@ type session struct {
 	log     *slog.Logger
 	binding sasl.ChannelBinding
 	user    string // of USER, for the PASS that follows
+	stamp   string // in the greeting, for APOP; "": there was none
 	drop    *drop  // nil until login
 	utf8    bool   // the client knows UTF-8 in headers
 	bad     int    // commands in a row that were not understood
@@ -35,6 +36,7 @@ type session struct {
 
 // commands has how the session does each of them.
 var commands = map[pop3.Verb]func(*session, context.Context, pop3.Command) error{
+	pop3.APOP: (*session).apop,
 	pop3.AUTH: (*session).auth,
 	pop3.CAPA: (*session).capa,
 	pop3.DELE: (*session).dele,
@@ -76,7 +78,7 @@ func newSession(srv *Server, c *serve.Conn, addr netip.AddrPort) *session {
 // run greets the client and does its commands.
 func (s *session) run(ctx context.Context) {
 	s.conn.Until = time.Now().Add(loginTimeout)
-	s.ok("Posthaste is ready")
+	s.ok(s.greeting(ctx))
 	for {
 		if err := s.next(ctx); err != nil {
 			s.farewell(err)

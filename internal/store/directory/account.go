@@ -71,6 +71,7 @@ func (d *Directory) DeleteAccount(tx kv.Tx, id mail.AccountID) error {
 	tx.Delete(idKey(kindAccount, id))
 	tx.Delete(idKey(kindCredential, id))
 	tx.DeleteRange(idKey(kindAppPassword, id), kv.Next(idKey(kindAppPassword, id)))
+	tx.DeleteRange(idKey(kindAPOP, id), kv.Next(idKey(kindAPOP, id)))
 	list, err := readCertificates(tx, id)
 	for _, c := range list {
 		deleteCertificate(tx, id, c)
@@ -256,14 +257,17 @@ func appendSHA1(b, stored, server []byte) []byte {
 	if stored == nil {
 		return b
 	}
-	return kv.AppendBytes(kv.AppendBytes(b, stored), server)
+	return kv.AppendBytes(kv.AppendBytes(b, stored), server) // both may be empty
 }
 
 func readSHA1(dec *kv.Decoder) (stored, server []byte) {
 	if !dec.More() {
 		return nil, nil
 	}
-	return bytes.Clone(dec.Bytes()), bytes.Clone(dec.Bytes())
+	if stored, server = bytes.Clone(dec.Bytes()), bytes.Clone(dec.Bytes()); len(stored) == 0 {
+		return nil, nil
+	}
+	return stored, server
 }
 
 func readCredentials(r kv.Reader, id mail.AccountID) (c Credentials, err error) {

@@ -78,6 +78,9 @@ type AppPassword struct {
 	// StoredKey1 and ServerKey1 are those of SCRAM-SHA-1; nil if there are none.
 	StoredKey1 []byte
 	ServerKey1 []byte
+	// APOP is the password itself if it is for APOP, which needs it, and then there is
+	// nothing else: it opens the account by APOP only (decision 023).
+	APOP string
 }
 
 // Limits of app passwords.
@@ -88,6 +91,26 @@ const (
 
 func appKey(id mail.AccountID, d Device) []byte {
 	return binary.BigEndian.AppendUint32(idKey(kindAppPassword, id), uint32(d))
+}
+
+func apopKey(id mail.AccountID, d Device) []byte {
+	return binary.BigEndian.AppendUint32(idKey(kindAPOP, id), uint32(d))
+}
+
+// HasAPOP tells whether anybody has an app password for APOP.
+func (d *Directory) HasAPOP(ctx context.Context) (has bool, err error) {
+	err = d.DB.View(ctx, func(r kv.Reader) error {
+		has = false
+		for _, err := range r.Scan(kv.Prefix(key(kindAPOP))) {
+			has = err == nil
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		return false, fmt.Errorf("directory: APOP: %w", err)
+	}
+	return has, nil
 }
 
 // PutAppPassword adds an app password under a new number. Its keys were made
@@ -131,7 +154,13 @@ func (d *Directory) PutAppPassword(tx kv.Tx, id mail.AccountID, p AppPassword, c
 	b = kv.AppendBytes(b, p.Hash)
 	b = kv.AppendBytes(b, p.StoredKey)
 	b = kv.AppendBytes(b, p.ServerKey)
-	b = appendSHA1(b, p.StoredKey1, p.ServerKey1)
+	if p.APOP != "" {
+		b = appendSHA1(b, []byte{}, nil) // none
+		b = kv.AppendBytes(b, p.APOP)
+		tx.Set(apopKey(id, p.Device), nil)
+	} else {
+		b = appendSHA1(b, p.StoredKey1, p.ServerKey1)
+	}
 	tx.Set(appKey(id, p.Device), b)
 	return p, nil
 }
@@ -146,6 +175,7 @@ func (d *Directory) DeleteAppPassword(tx kv.Tx, id mail.AccountID, name string) 
 	for _, p := range apps {
 		if strings.EqualFold(p.Name, name) {
 			tx.Delete(appKey(id, p.Device))
+			tx.Delete(apopKey(id, p.Device))
 			return nil
 		}
 	}
@@ -180,10 +210,52 @@ func readApps(r kv.Reader, id mail.AccountID) (apps []AppPassword, err error) {
 			ServerKey: bytes.Clone(dec.Bytes()),
 		}
 		p.StoredKey1, p.ServerKey1 = readSHA1(dec)
+		if dec.More() {
+			p.APOP = dec.String()
+		}
 		if err := dec.Err(); err != nil {
 			return nil, fmt.Errorf("directory: app password %d of account %d: %w", p.Device, id, err)
 		}
 		apps = append(apps, p)
 	}
 	return apps, nil
+}
+
+// checkAPOP verifies that what is for APOP is known to be.
+func checkAPOP(r kv.Reader) (wrong []string, err error) {
+	known := map[string]bool{}
+	p := key(kindAPOP)
+	for row, err := range r.Scan(kv.Prefix(p)) {
+		if err != nil {
+			return nil, err
+		}
+		known[string(row.Key[len(p):])] = true
+	}
+	p = key(kindAppPassword)
+	last := mail.AccountID(0)
+	for row, err := range r.Scan(kv.Prefix(p)) {
+		if err != nil {
+			return nil, err
+		}
+		id := mail.AccountID(binary.BigEndian.Uint64(row.Key[len(p):]))
+		if id == last {
+			continue
+		}
+		last = id
+		apps, err := readApps(r, id)
+		if err != nil {
+			wrong = append(wrong, err.Error())
+		}
+		for _, a := range apps {
+			k := string(apopKey(id, a.Device)[len(p):])
+			if known[k] != (a.APOP != "") {
+				wrong = append(wrong, fmt.Sprintf("directory: whether app password %q of account %d is for APOP is not known", a.Name, id))
+			}
+			delete(known, k)
+		}
+	}
+	for k := range known {
+		wrong = append(wrong, fmt.Sprintf("directory: an app password for APOP is not there: %x", k))
+	}
+	return wrong, nil
 }

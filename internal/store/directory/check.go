@@ -3,6 +3,7 @@ package directory
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"posthaste/internal/base/mail"
@@ -32,7 +33,11 @@ func (d *Directory) Check(ctx context.Context) (wrong []string, err error) {
 			return err
 		}
 		keys, err := checkCertificates(r)
-		wrong = append(append(wrong, more...), keys...)
+		if err != nil {
+			return err
+		}
+		apop, err := checkAPOP(r)
+		wrong = slices.Concat(wrong, more, keys, apop)
 		return err
 	})
 	if err != nil {

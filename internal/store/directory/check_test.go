@@ -24,6 +24,9 @@ func TestDirectoryCheck(t *testing.T) {
 		if err := d.PutCertificate(tx, a.ID, Certificate{Key: make([]byte, keyLen), Name: "laptop"}); err != nil {
 			return err
 		}
+		if _, err := d.PutAppPassword(tx, a.ID, AppPassword{Name: "scanner", APOP: "secret"}, Credentials{Salt: []byte("salt"), Iterations: 4096}); err != nil {
+			return err
+		}
 		return errors.Join(d.PutAlias(tx, Alias{Address: mail.Address{Domain: "o.example"}, Targets: to}), d.SetForward(tx, a.ID, &Forward{To: to}))
 	}))
 	if wrong, err := d.Check(t.Context()); err != nil || len(wrong) != 0 {
@@ -45,6 +48,8 @@ func TestDirectoryCheck(t *testing.T) {
 		"to 0 addresses": addressKey(a.Address),
 		"not have it":    certificateKey(a.ID, make([]byte, keyLen)),
 		"by its key":     ownerKey(make([]byte, keyLen)),
+		"is not known":   apopKey(a.ID, 1),
+		"is not there":   appKey(a.ID, 1),
 	} {
 		good := row(k)
 		must(t, update(t, d, func(tx kv.Tx) error {

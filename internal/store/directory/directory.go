@@ -35,6 +35,7 @@ const (
 	kindAppPassword = 0x10 // account id, device → AppPassword; device 0 → next device
 	kindCertificate = 0x11 // account id, key → Certificate
 	kindKeyOwner    = 0x12 // key of a certificate → account id
+	kindAPOP        = 0x13 // account id, device → nothing: it is an app password for APOP
 )
 
 // An Account is somebody who logs in and has a mailbox.
