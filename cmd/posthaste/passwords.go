@@ -14,11 +14,12 @@ func (t *tool) accountPassword() *cobra.Command {
 	var stdin bool
 	c := &cobra.Command{
 		Use: "password ADDRESS", Short: "Set an account's password, or look after its app passwords", Args: cobra.ExactArgs(1),
-		Long: `Set an account's own password.
+		Long: `Set an account's own password. Sessions that were opened with the old one end.
 
 App passwords are further passwords of the same account, one for each device or
 program. The server makes them and shows each once. One can be for some
-protocols only, and can be taken away without a change for the others.`,
+protocols only, and can be taken away without a change for the others: its sessions
+end then.`,
 		Example: `  posthaste account password ada@example.org
   posthaste account password add ada@example.org scanner --protocols submission
   posthaste account password remove ada@example.org scanner`,

@@ -293,7 +293,7 @@ func (h *House) Run(ctx context.Context, ready func()) error {
 		}
 		serve = append(serve, func(ctx context.Context) error { return s.Serve(ctx, ln) })
 	}
-	serve = append(serve, h.transfer.Run, h.post.Run, h.watch, h.sts.Run)
+	serve = append(serve, h.auth.Run, h.transfer.Run, h.post.Run, h.watch, h.sts.Run)
 	if h.c.Reports.Send {
 		serve = append(serve, h.reporter.Run)
 	}
@@ -389,14 +389,14 @@ func (h *House) service(l config.Listener) (service, error) {
 	switch l.Protocol {
 	case "imap":
 		return &imapd.Server{
-			Mail: h.mailboxes, People: h.directory, Auth: verify, Offer: offer, TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log,
+			Mail: h.mailboxes, People: h.directory, Auth: verify, Attend: h.auth.Attend, Offer: offer, TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log,
 			Limits: imapd.Limits{Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress, Trusted: h.c.Limits.TrustedNetworks, PerAccount: h.c.Limits.SessionsPerAccount, Message: size, Messages: h.c.Limits.IMAPMessagesPerCommand, Saved: h.c.Limits.IMAPMessagesPerSave},
 		}, nil
 	case "https":
 		return &webd.Server{Policy: h.policyFor, TLS: cfg, Log: h.o.Log, Connections: h.c.Limits.Connections}, nil
 	case "pop3":
 		return &pop3d.Server{
-			Mail: h.mailboxes, Rules: h.maildrops, Drops: h.drops, LoginDelay: time.Duration(h.c.POP3.LoginDelay), Auth: verify, Offer: offer, TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log,
+			Mail: h.mailboxes, Rules: h.maildrops, Drops: h.drops, LoginDelay: time.Duration(h.c.POP3.LoginDelay), Auth: verify, Attend: h.auth.Attend, Offer: offer, TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log,
 			Limits: pop3d.Limits{Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress, Trusted: h.c.Limits.TrustedNetworks},
 		}, nil
 	}
@@ -411,7 +411,7 @@ func (h *House) service(l config.Listener) (service, error) {
 	case "smtp":
 		s.Name = h.name
 	case "submission":
-		s.Receiver, s.Auth, s.Offer = h.msa, verify, offer
+		s.Receiver, s.Auth, s.Attend, s.Offer = h.msa, verify, h.auth.Attend, offer
 		s.Open = (&urlauth.Agent{Mail: h.mailboxes, Account: h.directory.AccountOf}).Submit
 		s.Policy.RequireAuth, s.Policy.ClearAuth, s.Policy.HoldMax = true, l.PlaintextLogin, msa.MaxHold
 	case "lmtp":

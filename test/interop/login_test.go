@@ -438,3 +438,65 @@ assert p.stat()[0] == 1
 `, g.CA, port(g.POP3S), g.password, apop, apop, apop)
 	job{name: "python3", args: []string{write(t, filepath.Join(home, "t.py"), script)}}.ok(t)
 }
+
+// TestRevoked: sessions of all protocols end when the password changes, those of an
+// app password when it is taken away, and others go on.
+func TestRevoked(t *testing.T) {
+	t.Parallel()
+	g := newGate(t, "", "")
+	app := strings.TrimSpace(g.do(t, "", "account", "password", "add", g.address, "phone"))
+	dir := t.TempDir()
+	script := fmt.Sprintf(`import imaplib, poplib, smtplib, ssl, os, socket, sys, time
+c = ssl.create_default_context(cafile=%q)
+user, main, app, dir = %q, %q, %q, %q
+def imap(password):
+    m = imaplib.IMAP4_SSL("localhost", %s, ssl_context=c, timeout=20)
+    m.login(user, password)
+    return m
+idle, phone, quiet = imap(main), imap(app), imap(main)
+idle.select()
+idle.send(b"i IDLE\r\n")
+assert idle.readline().startswith(b"+ ")
+p = poplib.POP3_SSL("localhost", %s, context=c, timeout=20)
+p.user(user); p.pass_(main)
+s = smtplib.SMTP_SSL("localhost", %s, context=c, timeout=20)
+s.login(user, main)
+def step(name):
+    open(dir + "/" + name, "w").close()
+    for _ in range(300):
+        if os.path.exists(dir + "/" + name + ".done"):
+            return
+        time.sleep(0.1)
+    raise SystemExit("nothing happens after " + name)
+step("in")
+line = idle.readline()
+assert line.startswith(b"* BYE [EXPIRED]"), line
+line = quiet.readline()
+assert line.startswith(b"* BYE [EXPIRED]"), line
+line = p.file.readline()
+assert line.startswith(b"-ERR [AUTH]"), line
+line = s.getreply()
+assert line[0] == 421 and b"no longer good" in line[1], line
+assert phone.noop()[0] == "OK"
+step("changed")
+line = phone.readline()
+assert line.startswith(b"* BYE [EXPIRED]"), line
+`, g.CA, g.address, g.password, app, dir, port(g.IMAPS), port(g.POP3S), port(g.Submissions))
+	file := write(t, filepath.Join(dir, "t.py"), script)
+	change := func(name string, fn func()) {
+		eventually(t, func() error {
+			_, err := os.Stat(filepath.Join(dir, name))
+			return err
+		})
+		fn()
+		write(t, filepath.Join(dir, name+".done"), "")
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		change("in", func() { g.do(t, "another long password", "account", "password", g.address, "--password-stdin") })
+		change("changed", func() { g.do(t, "", "account", "password", "remove", g.address, "phone") })
+	}()
+	job{name: "python3", args: []string{file}}.ok(t)
+	<-ended
+}

@@ -10,6 +10,7 @@
 //     other networks its owner notices nothing.
 //   - At most two passwords are hashed at once, and networks take turns, so
 //     that hashing is not what stops the server.
+//   - Who is let in no more is not left in: a session ends when what opened it does.
 //   - Coming back with the right password costs microseconds, and the same
 //     wrong password from the same place counts once.
 package auth
@@ -24,6 +25,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -76,6 +78,8 @@ type Agent struct {
 	slow     limit.AtOnce[pair]
 	slowNet  limit.AtOnce[netip.Prefix]
 	hashing  limit.Fair[netip.Prefix]
+
+	attended attended // sessions
 
 	mu    sync.Mutex
 	right map[mail.AccountID][32]byte
@@ -270,7 +274,11 @@ func (v *verifier) admit(authzid string, acct account, device directory.Device) 
 			return sasl.Identity{}, no("wants to act as another:", acct)
 		}
 	}
-	return sasl.Identity{Account: acct.ID, Login: acct.Address, Device: uint32(device)}, nil
+	proof := byPassword + strconv.FormatInt(acct.Changed.UnixNano(), 10)
+	if device != 0 {
+		proof = byApp
+	}
+	return sasl.Identity{Account: acct.ID, Login: acct.Address, Device: uint32(device), Proof: proof}, nil
 }
 
 // ScramKeys gives the keys of a user, or made-up ones.

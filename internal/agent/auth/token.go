@@ -42,7 +42,8 @@ func (v *verifier) Token(ctx context.Context, authzid, token string) (sasl.Ident
 	}
 	id, err := v.admit(authzid, acct, 0)
 	if err != nil {
-		err = &sasl.TokenError{Status: sasl.TokenInvalid, Err: err}
+		return id, &sasl.TokenError{Status: sasl.TokenInvalid, Err: err}
 	}
-	return id, err
+	id.Proof = byToken
+	return id, nil
 }

@@ -57,6 +57,9 @@ type Identity struct {
 	Account mail.AccountID
 	Login   mail.Address
 	Device  uint32 // which of the account's passwords it was; 0 is the main one
+	// Proof is what they have shown, in words that only the Verifier knows: for it to
+	// tell later whether that still opens the account.
+	Proof string
 }
 
 // ScramKeys is what SCRAM needs to know of a password. RFC 5802 §3

@@ -21,6 +21,7 @@ var (
 	ErrManyErrors   = mail.Refuse("4.7.0", "too many errors", "")
 	ErrBusy         = mail.Refuse("4.7.0", "too many connections", "")
 	ErrShutdown     = mail.Refuse("4.3.2", "going down, come back soon", "")
+	ErrRevoked      = mail.Refuse("4.7.0", "what you have logged in with is no longer good", "")
 	ErrIdle         = mail.Refuse("4.4.2", "waited too long", "")
 	ErrSlow         = mail.Refuse("4.4.2", "too slow", "")
 	ErrAuthLater    = mail.Refuse("4.7.0", "cannot check that now, try again later", "")
@@ -47,7 +48,7 @@ func ownCode(r *mail.Refusal) int {
 		return 502
 	case ErrMechanism:
 		return 504
-	case ErrManyErrors, ErrBusy, ErrShutdown, ErrIdle, ErrSlow:
+	case ErrManyErrors, ErrBusy, ErrShutdown, ErrRevoked, ErrIdle, ErrSlow:
 		return 421
 	}
 	return 0

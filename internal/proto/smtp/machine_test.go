@@ -106,6 +106,7 @@ func TestRefusalReply(t *testing.T) {
 		{ErrAuthRequired, "530 5.7.0 log in first"},
 		{ErrAuthFailed, "535 5.7.8 authentication failed"},
 		{ErrManyRcpts, "452 4.5.3 too many recipients, send the rest in another transaction"},
+		{ErrRevoked, "421 4.7.0 what you have logged in with is no longer good"},
 		{ErrShutdown, "421 4.3.2 going down, come back soon"},
 		{ErrNoRcpt, "503 5.5.1 no valid recipients"},
 		{ErrUnknown, "500 5.5.2 unknown command"},

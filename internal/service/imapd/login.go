@@ -98,5 +98,19 @@ func (s *session) welcome(ctx context.Context, id sasl.Identity) error {
 	s.log = s.log.With("account", id.Account)
 	s.log.Info("loggedIn", "protocol", "imap", "login", id.Login.String(), "tls", s.peer.TLS != nil)
 	s.code, s.text = imap.CodeCapability(s.capabilities()), "logged in"
+	if s.srv.Attend != nil {
+		s.unattend = s.srv.Attend(ctx, id, func() {
+			s.revoked.Store(true)
+			s.conn.Stop()
+		})
+	}
 	return nil
+}
+
+// unwatch ends that somebody looks after the session.
+func (s *session) unwatch() {
+	if s.unattend != nil {
+		s.unattend()
+		s.unattend = nil
+	}
 }

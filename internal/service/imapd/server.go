@@ -25,6 +25,9 @@ type Server struct {
 	Mail *mailbox.Store
 	// Auth gives who checks passwords for a session.
 	Auth func(peer mail.Peer) sasl.Verifier
+	// Attend looks after a session of somebody who has logged in, until the function
+	// it gives is called, and calls end when they are let in no more; nil: nobody does.
+	Attend func(ctx context.Context, id sasl.Identity, end func()) (leave func())
 	// Offer is which mechanisms are announced.
 	Offer sasl.Offer
 	// People knows the owners of mailboxes that are shared; nil: none are.

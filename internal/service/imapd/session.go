@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"posthaste/internal/agent/auth"
@@ -36,6 +37,8 @@ type session struct {
 	failed     int           // attempts to log in that failed
 	compressed bool          // RFC 4978
 	entered    bool          // counted in Server.accounts
+	revoked    atomic.Bool   // what opened the account opens it no more
+	unattend   func()        // ends that somebody looks whether it does; nil if nobody does
 	admin      bool          // may set the limits of others
 	idling     *imap.Command // IDLE that is under way; nil if the client does not
 	client     string        // how it names itself
@@ -287,6 +290,8 @@ func (s *session) farewell(ctx context.Context, err error) {
 		s.enc.Flush()
 	case isEnding:
 		s.bye(end.code, end.text)
+	case s.revoked.Load():
+		s.bye(imap.CodeExpired, "what you have logged in with is no longer good")
 	case ctx.Err() != nil || s.conn.Stopped():
 		s.bye(imap.CodeUnavailable, "the server is shutting down")
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -307,6 +312,7 @@ func (s *session) bye(code imap.Code, text string) {
 // leave lets go of what the session holds.
 func (s *session) leave() {
 	s.ignore()
+	s.unwatch()
 	if s.entered {
 		s.srv.accounts.Leave(s.peer.Account)
 	}

@@ -17,6 +17,7 @@ func (s *session) unauthenticate(context.Context, *imap.Command) error {
 	s.without = nil
 	s.compare = unicodeCasemap
 	s.dec.UTF8, s.enc.UTF8 = false, false
+	s.unwatch()
 	s.srv.accounts.Leave(s.peer.Account)
 	s.entered, s.admin = false, false
 	s.peer.Account, s.peer.Login = 0, mail.Address{}

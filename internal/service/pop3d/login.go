@@ -190,6 +190,12 @@ func (s *session) welcome(ctx context.Context, id sasl.Identity) error {
 	s.conn.Until = time.Time{}
 	s.log = s.log.With("account", id.Account)
 	s.log.Info("loggedIn", "protocol", "pop3", "login", id.Login.String(), "tls", s.peer.TLS != nil)
+	if s.srv.Attend != nil {
+		s.unwatch = s.srv.Attend(ctx, id, func() {
+			s.revoked.Store(true)
+			s.conn.Stop()
+		})
+	}
 	return s.ok("welcome")
 }
 

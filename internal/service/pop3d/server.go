@@ -31,6 +31,9 @@ type Server struct {
 	LoginDelay time.Duration
 	// Auth gives who checks passwords for a session.
 	Auth func(peer mail.Peer) sasl.Verifier
+	// Attend looks after a session of somebody who has logged in, until the function
+	// it gives is called, and calls end when they are let in no more; nil: nobody does.
+	Attend func(ctx context.Context, id sasl.Identity, end func()) (leave func())
 	// Offer is which mechanisms are announced.
 	Offer sasl.Offer
 	// TLS is for STLS or from the beginning; nil: there is none.

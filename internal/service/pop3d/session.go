@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"posthaste/internal/agent/auth"
@@ -26,12 +27,14 @@ type session struct {
 	peer    mail.Peer
 	log     *slog.Logger
 	binding sasl.ChannelBinding
-	user    string // of USER, for the PASS that follows
-	stamp   string // in the greeting, for APOP; "": there was none
-	drop    *drop  // nil until login
-	utf8    bool   // the client knows UTF-8 in headers
-	bad     int    // commands in a row that were not understood
-	failed  int    // attempts to log in that failed
+	user    string      // of USER, for the PASS that follows
+	stamp   string      // in the greeting, for APOP; "": there was none
+	drop    *drop       // nil until login
+	revoked atomic.Bool // what opened the account opens it no more
+	unwatch func()      // ends that somebody looks whether it does; nil if nobody does
+	utf8    bool        // the client knows UTF-8 in headers
+	bad     int         // commands in a row that were not understood
+	failed  int         // attempts to log in that failed
 }
 
 // commands has how the session does each of them.
@@ -94,6 +97,8 @@ func (s *session) farewell(err error) {
 	case isEnding && end.last != nil:
 		s.say(pop3.AppendErr(s.begin(), end.last.code, end.last.text))
 	case isEnding:
+	case s.revoked.Load():
+		s.say(pop3.AppendErr(s.begin(), pop3.Auth, "what you have logged in with is no longer good"))
 	case s.conn.Stopped():
 		s.say(pop3.AppendErr(s.begin(), pop3.Temporary, "the server is shutting down"))
 	case errors.Is(err, pop3.ErrFlood):
@@ -110,6 +115,9 @@ func (s *session) farewell(err error) {
 
 // leave lets go of what the session holds, however it ended.
 func (s *session) leave(ctx context.Context) {
+	if s.unwatch != nil {
+		s.unwatch()
+	}
 	if s.drop != nil {
 		defer s.srv.Drops.leave(s.peer.Account)
 		if err := s.drop.markSeen(ctx); err != nil {

@@ -71,6 +71,16 @@ func (ses *session) auth(ctx context.Context, c smtp.Command) {
 	if err == nil {
 		id := server.Identity()
 		ses.peer.Account, ses.peer.Login = id.Account, id.Login
+		if ses.unwatch != nil { // of a login that STARTTLS has made forget
+			ses.unwatch()
+			ses.unwatch = nil
+		}
+		if ses.s.Attend != nil {
+			ses.unwatch = ses.s.Attend(ctx, id, func() {
+				ses.revoked.Store(true)
+				ses.interrupt()
+			})
+		}
 		ses.log.Info("loggedIn", "account", id.Login.String(), "mechanism", c.Mechanism)
 		ses.reply(smtp.Reply{Code: 235, Status: mail.Status{Class: 2, Subject: 7}, Text: "welcome"})
 		return

@@ -28,6 +28,9 @@ type Server struct {
 	Policy   Policy
 	// Auth gives who checks passwords for a session; nil: AUTH is not offered.
 	Auth func(peer mail.Peer) sasl.Verifier
+	// Attend looks after a session of somebody who has logged in, until the function
+	// it gives is called, and calls end when they are let in no more; nil: nobody does.
+	Attend func(ctx context.Context, id sasl.Identity, end func()) (leave func())
 	// Offer is which mechanisms are announced.
 	Offer sasl.Offer
 	// TLS is for STARTTLS or from the beginning; nil: there is none.

@@ -38,6 +38,9 @@ type session struct {
 	changed *int8         // the priority that the message has instead of the one asked for
 	pending *smtp.Command // came while a message in chunks was read, and ended it
 
+	revoked atomic.Bool // what opened the account opens it no more
+	unwatch func()      // ends that somebody looks whether it does; nil if nobody does
+
 	errors, refusals, authTries int
 	ending                      bool // nothing more is read
 }
@@ -63,6 +66,9 @@ func (ses *session) interrupt() {
 func (ses *session) run(ctx context.Context) {
 	ses.log.Debug("connected")
 	defer func() {
+		if ses.unwatch != nil {
+			ses.unwatch()
+		}
 		if ses.tx != nil {
 			ses.tx.Reset(ctx)
 		}
@@ -149,6 +155,8 @@ func (ses *session) unread(err error) {
 		ses.ending = true
 	case ok:
 		ses.bad(refusal)
+	case ses.revoked.Load():
+		ses.end(smtp.ErrRevoked)
 	case ses.wire.stopping.Load():
 		ses.end(smtp.ErrShutdown)
 	case errors.Is(err, os.ErrDeadlineExceeded):

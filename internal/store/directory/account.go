@@ -67,6 +67,7 @@ func (d *Directory) DeleteAccount(tx kv.Tx, id mail.AccountID) error {
 	if err != nil {
 		return err
 	}
+	tx.Wake(topic)
 	tx.Delete(addressKey(a.Address))
 	tx.Delete(idKey(kindAccount, id))
 	tx.Delete(idKey(kindCredential, id))
@@ -81,6 +82,7 @@ func (d *Directory) DeleteAccount(tx kv.Tx, id mail.AccountID) error {
 
 // SetDisabled allows or forbids an account to log in.
 func (d *Directory) SetDisabled(tx kv.Tx, id mail.AccountID, disabled bool) error {
+	tx.Wake(topic)
 	return d.change(tx, id, func(a *Account) { a.Disabled = disabled })
 }
 
@@ -217,6 +219,7 @@ func (d *Directory) PutCredentials(tx kv.Tx, id mail.AccountID, c Credentials) e
 		return fmt.Errorf("directory: the passwords were changed at the same moment: %w", mail.ErrInUse)
 	}
 	d.writeCredentials(tx, id, c)
+	tx.Wake(topic)
 	return nil
 }
 

@@ -176,6 +176,7 @@ func (d *Directory) DeleteAppPassword(tx kv.Tx, id mail.AccountID, name string) 
 		if strings.EqualFold(p.Name, name) {
 			tx.Delete(appKey(id, p.Device))
 			tx.Delete(apopKey(id, p.Device))
+			tx.Wake(topic)
 			return nil
 		}
 	}

@@ -78,6 +78,7 @@ func (d *Directory) DeleteCertificate(tx kv.Tx, id mail.AccountID, name string) 
 	for _, c := range list {
 		if strings.EqualFold(c.Name, name) {
 			deleteCertificate(tx, id, c)
+			tx.Wake(topic)
 			return nil
 		}
 	}

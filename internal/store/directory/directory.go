@@ -73,6 +73,14 @@ type Directory struct {
 
 const separator = 0x00
 
+// topic is what who must know of withdrawals subscribes to.
+const topic = uint64('D') << 56
+
+// Watch hears when something that opened an account may open it no more: a
+// password that is another one now, an app password or a certificate that is gone,
+// an account that is disabled or gone. The function ends that.
+func (d *Directory) Watch() (<-chan struct{}, func()) { return d.DB.Subscribe(topic) }
+
 func key(kind byte) []byte { return append(Lock.Prefix(), kind) }
 
 func idKey(kind byte, id mail.AccountID) []byte {
