@@ -164,11 +164,8 @@ func (c *cache) hear(t *testing.T, lines []string) {
 // what a client knows that fetches everything. RFC 7162
 func TestModel(t *testing.T) {
 	now := uint64(time.Now().UnixNano())
-	for i := range uint64(8) {
-		seed := i
-		if i >= 4 {
-			seed = now + i
-		}
+	// The first have failed before, or show the same each time.
+	for _, seed := range []uint64{1795923780297362567, 0, 1, 2, 3, now, now + 1, now + 2, now + 3} {
 		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
 			t.Parallel()
 			modelRun(t, rand.New(rand.NewPCG(seed, 7)))

@@ -140,7 +140,8 @@ func (e *Edit) makeOwn(b *editBox) error {
 }
 
 // makeCommon forgets what readers have of their own. Messages that are now
-// another thing for one of them count as changed. RFC 7162 §3
+// another thing for one of them count as changed, and so do those of which one of
+// them changed it: with what is forgotten goes when that was. RFC 7162 §3
 func (e *Edit) makeCommon(b *editBox) error {
 	now, err := e.current(b.ID)
 	if err != nil {
@@ -157,7 +158,7 @@ func (e *Edit) makeCommon(b *editBox) error {
 		p, err := loadState(e.tx, readerKey{boxKey{e.acct, b.ID}, who})
 		if err == nil {
 			theirs := p.seen().Intersect(there)
-			other = other.Union(theirs.Subtract(seen)).Union(seen.Subtract(theirs))
+			other = other.Union(theirs.Subtract(seen)).Union(seen.Subtract(theirs)).Union(p.changedSince(0).Intersect(there))
 		}
 		return err
 	}
