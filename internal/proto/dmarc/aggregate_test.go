@@ -3,10 +3,13 @@ package dmarc
 import (
 	"archive/zip"
 	"bytes"
+	"encoding/xml"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,6 +66,70 @@ func TestAggregate(t *testing.T) {
 	}
 	if s := a.Subject("b.example"); s != "Report Domain: a.example Submitter: b.example Report-ID: <20261121.1@b.example>" {
 		t.Error(s)
+	}
+}
+
+// TestForm: what is written has the elements of RFC 9990's schema, those that have an
+// order in it, and no others.
+func TestForm(t *testing.T) {
+	a := sample()
+	a.Contact, a.Errors = "x", []string{"y"}
+	a.Published.NonExistent, a.Published.Testing = PolicyNone, true
+	text, err := a.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ordered := map[string]string{
+		"feedback": "version report_metadata policy_published record", "record": "row identifiers auth_results",
+		"policy_evaluated": "disposition dkim spf reason", "auth_results": "dkim spf",
+	}
+	any := map[string]string{
+		"report_metadata": "org_name email extra_contact_info report_id date_range error generator", "date_range": "begin end",
+		"policy_published": "domain p sp np adkim aspf discovery_method fo testing", "row": "source_ip count policy_evaluated", "reason": "type comment",
+		"identifiers": "header_from envelope_from envelope_to", "dkim": "domain selector result human_result", "spf": "domain scope result human_result",
+	}
+	values := map[string]string{
+		"p": "none quarantine reject", "sp": "none quarantine reject", "np": "none quarantine reject", "adkim": "r s", "aspf": "r s", "testing": "y n",
+		"disposition": "none pass quarantine reject", "discovery_method": "psl treewalk", "scope": "mfrom", "result": "none pass fail softfail policy neutral temperror permerror",
+		"type": "local_policy mailing_list other policy_test_mode trusted_forwarder", "version": "1.0",
+	}
+	type open struct {
+		name string
+		last int
+	}
+	stack := []open{{}}
+	d := xml.NewDecoder(bytes.NewReader(text))
+	for {
+		tok, err := d.Token()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := &stack[len(stack)-1]
+		switch e := tok.(type) {
+		case xml.StartElement:
+			if e.Name.Space != "urn:ietf:params:xml:ns:dmarc-2.0" {
+				t.Errorf("%v is in another space", e.Name)
+			}
+			list, strict := ordered[in.name]
+			if !strict {
+				list = any[in.name]
+			}
+			at := slices.Index(strings.Fields(list), e.Name.Local)
+			if in.name != "" && at < 0 || strict && at < in.last {
+				t.Errorf("%s in %s is not in its place", e.Name.Local, in.name)
+			}
+			in.last = at
+			stack = append(stack, open{name: e.Name.Local})
+		case xml.EndElement:
+			stack = stack[:len(stack)-1]
+		case xml.CharData:
+			if list := values[in.name]; list != "" && !slices.Contains(strings.Fields(list), string(e)) {
+				t.Errorf("%s is %q", in.name, e)
+			}
+		}
 	}
 }
 

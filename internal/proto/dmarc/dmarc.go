@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"posthaste/internal/base/mail"
@@ -142,6 +143,9 @@ type Evaluation struct {
 	Testing bool        // and not to be carried out
 	Record  Record      // zero if there is none
 	Aligned string      // "dkim" or "spf", if Result is Pass
+	// DKIM and SPF tell which of them show the author's domain. After DKIM, SPF is
+	// looked at only if the domain wants reports.
+	DKIM, SPF bool
 }
 
 // Evaluate tells whether one of the domains that SPF and DKIM have shown is that
@@ -160,7 +164,7 @@ func Evaluate(ctx context.Context, r Resolver, author mail.Domain, spf Authentic
 	}
 	e.Record, e.Policy, e.Testing = rec, policy, rec.Testing
 	temporary := false
-	check := func(kind string, a Authenticated, strict bool) bool {
+	check := func(a Authenticated, strict bool) bool {
 		if a.Domain == "" || !a.Pass && !a.TempError {
 			return false
 		}
@@ -169,17 +173,18 @@ func Evaluate(ctx context.Context, r Resolver, author mail.Domain, spf Authentic
 			temporary = true
 			return false
 		}
-		if same {
-			e.Result, e.Aligned = Pass, kind
-		}
 		return same
 	}
-	for _, d := range dkim {
-		if check("dkim", d, rec.StrictDKIM) {
-			return e
-		}
+	e.DKIM = slices.ContainsFunc(dkim, func(d Authenticated) bool { return check(d, rec.StrictDKIM) })
+	if !e.DKIM || len(rec.Aggregate) > 0 {
+		e.SPF = check(spf, rec.StrictSPF)
 	}
-	if check("spf", spf, rec.StrictSPF) {
+	switch {
+	case e.DKIM:
+		e.Result, e.Aligned = Pass, "dkim"
+		return e
+	case e.SPF:
+		e.Result, e.Aligned = Pass, "spf"
 		return e
 	}
 	if temporary {

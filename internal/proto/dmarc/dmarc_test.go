@@ -3,6 +3,7 @@ package dmarc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -123,4 +124,31 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%+v", r)
 		}
 	})
+}
+
+// TestBoth: who wants reports hears of DKIM and of SPF, whichever is enough.
+func TestBoth(t *testing.T) {
+	z := &zone{txt: map[string]string{
+		"_dmarc.a.example":    "v=DMARC1; p=reject; rua=mailto:x@a.example",
+		"_dmarc.b.example":    "v=DMARC1; p=reject",
+		"_dmarc.lost.example": "down",
+	}}
+	pass := func(d mail.Domain) Authenticated { return Authenticated{Domain: d, Pass: true} }
+	for _, c := range []struct {
+		author, spf, dkim mail.Domain
+		want              string
+	}{
+		{"a.example", "a.example", "a.example", "pass dkim true true"},
+		{"a.example", "b.example", "a.example", "pass dkim true false"},
+		{"a.example", "lost.example", "a.example", "pass dkim true false"},
+		{"a.example", "x.a.example", "z.example", "pass spf false true"},
+		{"b.example", "b.example", "b.example", "pass dkim true false"},
+		{"b.example", "b.example", "z.example", "pass spf false true"},
+		{"a.example", "z.example", "z.example", "fail  false false"},
+	} {
+		e := Evaluate(t.Context(), z, c.author, pass(c.spf), []Authenticated{pass("other.example"), pass(c.dkim)})
+		if got := fmt.Sprint(e.Result, " ", e.Aligned, " ", e.DKIM, " ", e.SPF); got != c.want {
+			t.Errorf("%+v: %s", c, got)
+		}
+	}
 }

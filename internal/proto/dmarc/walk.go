@@ -80,6 +80,12 @@ func parent(d mail.Domain) mail.Domain {
 	return mail.Domain(strings.Join(labels[1:], "."))
 }
 
+// Organization gives the organizational domain of d. RFC 9989 §4.10.2
+func Organization(ctx context.Context, r Resolver, d mail.Domain) (mail.Domain, error) {
+	w := walker{r: r, seen: map[mail.Domain]found{}}
+	return w.organization(ctx, d)
+}
+
 // organization gives the organizational domain of d: where the walk that begins
 // at d ends. RFC 9989 §4.10.2
 func (w *walker) organization(ctx context.Context, d mail.Domain) (mail.Domain, error) {
