@@ -137,7 +137,7 @@ func (f *Forecast) policy(ctx context.Context, p proof) dmarc.Policy {
 	for _, d := range strings.Fields(p.signed) {
 		signed = append(signed, dmarc.Authenticated{Domain: mail.Domain(d), Pass: true})
 	}
-	ev := dmarc.Evaluate(ctx, dmarcDNS{f.DNS}, p.author, dmarc.Authenticated{}, signed)
+	ev := dmarc.Evaluate(ctx, Records{f.DNS}, p.author, dmarc.Authenticated{}, signed)
 	if ev.Result != dmarc.Fail || ev.Testing {
 		return ""
 	}

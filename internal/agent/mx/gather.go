@@ -108,32 +108,7 @@ func (a *Agent) dmarc(ctx context.Context, author mail.Domain, ev Evidence) dmar
 	for _, s := range ev.DKIM {
 		signed = append(signed, dmarc.Authenticated{Domain: s.Domain, Pass: s.Result == dkim.Pass, TempError: s.Result == dkim.TempError})
 	}
-	return dmarc.Evaluate(ctx, dmarcDNS{a.DNS}, author, from, signed)
-}
-
-// dmarcDNS asks for dmarc.
-type dmarcDNS struct{ r dns.Resolver }
-
-// TXT is as of dmarc.Resolver.
-func (d dmarcDNS) TXT(ctx context.Context, name string) ([]string, error) {
-	ans, err := d.r.TXT(ctx, name)
-	if dns.IsAbsent(err) {
-		return nil, dmarc.ErrNoRecord
-	}
-	return ans.Records, err
-}
-
-// Exists is as of dmarc.Resolver: a name without any of these records may still
-// have others, so only NXDOMAIN is a no.
-func (d dmarcDNS) Exists(ctx context.Context, name mail.Domain) (bool, error) {
-	_, err := d.r.Addresses(ctx, name)
-	switch {
-	case err == nil, errors.Is(err, dns.ErrNoData):
-		return true, nil
-	case errors.Is(err, dns.ErrNoName):
-		return false, nil
-	}
-	return false, err
+	return dmarc.Evaluate(ctx, Records{a.DNS}, author, from, signed)
 }
 
 // spfDNS asks for spf.

@@ -27,6 +27,7 @@ import (
 	"posthaste/internal/store/body"
 	"posthaste/internal/store/journal"
 	"posthaste/internal/store/mailbox"
+	"posthaste/internal/store/reports"
 )
 
 // Delivery is what the mx needs behind it: the mda, or on an edge host the way
@@ -37,8 +38,8 @@ type Delivery interface {
 	Deliver(ctx context.Context, m mda.Mail) error
 }
 
-// An Agent receives. All fields but DNS, Trusted, Signers, Policy, Counts and
-// Filters must be set.
+// An Agent receives. All fields but DNS, Trusted, Signers, Policy, Counts, Filters
+// and Saw must be set.
 type Agent struct {
 	Hostname string
 	Delivery Delivery
@@ -61,6 +62,9 @@ type Agent struct {
 	Counts *Counts
 	// Filters are asked about each message, in their order.
 	Filters []Filter
+	// Saw hears of each message that the DMARC policy of its author's domain spoke
+	// for, if the domain wants reports; nil: nobody hears of it.
+	Saw func(ctx context.Context, env mail.Envelope, s reports.Sight)
 }
 
 // Begin opens a mail transaction.
@@ -181,6 +185,9 @@ func (t *transaction) take(ctx context.Context, st *body.Staged) error {
 		ev.Client = *t.client
 	}
 	v := Judge(t.a.Policy, ev)
+	if x, wanted := ev.Sight(t.peer.Addr.Addr(), v); wanted && t.a.Saw != nil {
+		t.a.Saw(ctx, t.env, x)
+	}
 	now := time.Now()
 	judged := trace.Event{Trace: t.env.Trace, Time: now, Kind: trace.Judged, Text: ev.Words()}
 	if v.Refusal != nil {

@@ -59,13 +59,13 @@ type Desk struct {
 	taken int
 }
 
-// wants tells whether an address is for reports: an account or an alias of that
+// atDesk tells whether an address is for reports: an account or an alias of that
 // name goes before us, a catch-all does not.
-func (d *Desk) wants(ctx context.Context, to mail.Address) (bool, error) {
+func atDesk(ctx context.Context, dir *directory.Directory, to mail.Address) (bool, error) {
 	if !strings.EqualFold(to.Local, Mailbox) && !strings.EqualFold(to.Local, DMARCMailbox) {
 		return false, nil
 	}
-	t, err := d.Directory.Resolve(ctx, to)
+	t, err := dir.Resolve(ctx, to)
 	switch {
 	case errors.Is(err, mail.ErrNotFound):
 	case err != nil:
@@ -73,12 +73,23 @@ func (d *Desk) wants(ctx context.Context, to mail.Address) (bool, error) {
 	case t.Alias == nil || t.Alias.Address.Local != "":
 		return false, nil
 	}
-	return d.Directory.HasDomain(ctx, to.Domain)
+	return dir.HasDomain(ctx, to.Domain)
+}
+
+// Saw counts a message for the report to the domain that it claims to be from, unless
+// it is for us alone: two who report to each other on reports would never end.
+func (d *Desk) Saw(ctx context.Context, env mail.Envelope, s reports.Sight) {
+	for _, r := range env.Recipients {
+		if ours, err := atDesk(ctx, d.Directory, r.Address); err == nil && !ours {
+			d.Reports.Saw(time.Now(), s)
+			return
+		}
+	}
 }
 
 // Accepts takes the address for reports beside those that the Door takes.
 func (d *Desk) Accepts(ctx context.Context, sender mail.Address, to mail.Recipient) error {
-	if ours, err := d.wants(ctx, to.Address); err != nil || ours {
+	if ours, err := atDesk(ctx, d.Directory, to.Address); err != nil || ours {
 		return err
 	}
 	return d.Door.Accepts(ctx, sender, to)
@@ -88,7 +99,7 @@ func (d *Desk) Accepts(ctx context.Context, sender mail.Address, to mail.Recipie
 func (d *Desk) Deliver(ctx context.Context, m mda.Mail) error {
 	var ours, rest []mail.Recipient
 	for _, r := range m.Envelope.Recipients {
-		is, err := d.wants(ctx, r.Address)
+		is, err := atDesk(ctx, d.Directory, r.Address)
 		if err != nil {
 			return err
 		}

@@ -239,9 +239,11 @@ type MTASTS struct {
 	MaxAge Duration `toml:"max_age"` // how long others may keep it
 }
 
-// Reports are those on TLS that other domains ask for.
+// Reports are those that other domains ask for: on TLS in our sessions with them, and
+// on mail in their names.
 type Reports struct {
-	Send bool `toml:"send"`
+	Send  bool `toml:"send"`  // false: none
+	DMARC bool `toml:"dmarc"` // false: on TLS only
 }
 
 // Pause is a Duration that may be "0".
@@ -323,7 +325,7 @@ func Default() Config {
 			FirstRetry: Duration(time.Minute), LastRetry: Duration(4 * time.Hour), WarnAfter: Duration(4 * time.Hour), GiveUp: Duration(5 * 24 * time.Hour),
 			Workers: 100, PerDomain: 10, SuppressAfter: 3,
 		},
-		Reports: Reports{Send: true},
+		Reports: Reports{Send: true, DMARC: true},
 		MTASTS:  MTASTS{Mode: "testing", MaxAge: Duration(7 * 24 * time.Hour)},
 		Deleted: Deleted{Keep: Duration(30 * 24 * time.Hour), Limit: 5 << 30},
 		Backup:  Backup{Every: Duration(24 * time.Hour), Keep: 14},

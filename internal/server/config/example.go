@@ -180,9 +180,12 @@ hostname = "mail.example.org"
 # max_age = "7d"                   # how long others keep it
 
 # Who asks for it in the DNS hears once a day what TLS came to in our sessions
-# with his servers (RFC 8460).
+# with his servers (RFC 8460), and what mail came here in his name, from which
+# addresses, and whether it was proven to be his (RFC 9990). Of people nothing is
+# told. "posthaste reports sent" shows what went where.
 [reports]
-# send = true
+# send = true                      # false: nobody hears anything
+# dmarc = true                     # false: nothing is counted and told of mail
 
 [deleted]                          # mail that was deleted for good can be restored
 # keep = "30d"                     # for so long,

@@ -215,6 +215,7 @@ func (s *Server) Handler() http.Handler {
 	m.HandleFunc("POST /v1/backup", s.answer(s.makeBackup))
 	m.HandleFunc("GET /v1/backup", s.answer(s.backupState))
 	m.HandleFunc("GET /v1/reports/dmarc", s.answer(s.toldDMARC))
+	m.HandleFunc("GET /v1/reports/sent", s.answer(s.sentReports))
 	m.HandleFunc("POST /v1/check", s.check)
 	return m
 }

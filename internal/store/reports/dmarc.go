@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"posthaste/internal/base/mail"
 	"posthaste/internal/engine/kv"
 	"posthaste/internal/proto/dmarc"
 )
@@ -102,6 +103,12 @@ func decodeJudged(at time.Time, row []byte) (Judged, error) {
 // TellDMARC keeps what another receiver saw.
 func (s *Store) TellDMARC(ctx context.Context, now time.Time, salt uint32, j Judged) error {
 	return s.put(ctx, toldKey(kindDMARC, now, salt), j.row())
+}
+
+// PutDMARC keeps in a transaction what we have seen of a domain of ours ourselves. It
+// needs Lock.
+func PutDMARC(tx kv.Tx, now time.Time, id mail.TraceID, j Judged) {
+	tx.Set(toldKey(kindDMARC, now, binary.BigEndian.Uint32(id[6:])), j.row())
 }
 
 // LatestDMARC gives up to n reports of other receivers, the last first.

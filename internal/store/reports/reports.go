@@ -1,6 +1,7 @@
 // Package reports keeps what is told of mail between servers: what TLS came to
-// in our sessions with others, a day and a domain at a time, until it is sent to
-// them; and what others have told us in theirs. RFC 8460
+// in our sessions with others, and what mail came in their names, a day and a
+// domain at a time, until it is sent to them; and what others have told us. RFC
+// 8460, 9990
 //
 // What is counted waits in memory for a while; a crash loses the last of it.
 //
@@ -8,8 +9,11 @@
 //
 //	1 day(4) domain → a report in JSON, as it will be sent: what we saw
 //	2 time(8) salt(4) → what others saw of a domain of ours
-//	3 day(4) domain → nothing: the report was sent, or nobody wants it
+//	3 day(4) domain → what became of the report on 1
 //	4 time(8) salt(4) → what others saw of mail in the name of a domain of ours
+//	5 day(4) domain 0 hash(16) → so many messages in a domain's name that were alike
+//	6 day(4) domain → the DMARC policy of the domain, and how much there is of 5
+//	7 day(4) domain → what became of the report on 5 and 6, which are gone then
 package reports
 
 import (
@@ -29,9 +33,12 @@ import (
 var lock = kv.Lock{Class: 'W'}
 
 const (
-	kindSeen = 0x01
-	kindTold = 0x02
-	kindSent = 0x03
+	kindSeen      = 0x01
+	kindTold      = 0x02
+	kindSent      = 0x03
+	kindSight     = 0x05
+	kindPolicy    = 0x06
+	kindSentDMARC = 0x07
 )
 
 const (
@@ -67,6 +74,7 @@ type Store struct {
 	mu      sync.Mutex
 	waiting map[seen]*tlsrpt.Report
 	lost    int64
+	sights  sights
 }
 
 // seen is a domain on a day.
@@ -166,6 +174,10 @@ func (s *Store) Run(ctx context.Context, report func(error)) error {
 
 // Flush writes what waits.
 func (s *Store) Flush(ctx context.Context) error {
+	return errors.Join(s.flushSessions(ctx), s.flushSights(ctx))
+}
+
+func (s *Store) flushSessions(ctx context.Context) error {
 	s.mu.Lock()
 	waiting, lost := s.waiting, s.lost
 	s.waiting, s.lost = nil, 0
@@ -259,23 +271,6 @@ func (s *Store) After(ctx context.Context, from Day, d mail.Domain, before Day, 
 	return out, nil
 }
 
-// Sent tells whether the report of a domain's day is done with.
-func (s *Store) Sent(ctx context.Context, day Day, d mail.Domain) (done bool, err error) {
-	err = s.DB.View(ctx, func(r kv.Reader) error {
-		row, err := r.Get(seenKey(kindSent, seen{day, d}))
-		done = row != nil
-		return err
-	})
-	if err != nil {
-		return false, fmt.Errorf("reports: %w", err)
-	}
-	return done, nil
-}
-
-// MarkSent notes in a transaction that the report of a domain's day is done with.
-// It needs Lock.
-func MarkSent(tx kv.Tx, day Day, d mail.Domain) { tx.Set(seenKey(kindSent, seen{day, d}), []byte{1}) }
-
 // Lock is what MarkSent needs.
 func Lock() kv.Lock { return lock }
 
@@ -352,7 +347,7 @@ func (s *Store) Latest(ctx context.Context, n int) (out []Told, err error) {
 // Expire forgets what is older than a time.
 func (s *Store) Expire(ctx context.Context, before time.Time) error {
 	err := s.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{lock}}, func(tx kv.Tx) error {
-		for _, kind := range []byte{kindSeen, kindSent} {
+		for _, kind := range []byte{kindSeen, kindSent, kindSight, kindPolicy, kindSentDMARC} {
 			tx.DeleteRange(append(lock.Prefix(), kind), seenKey(kind, seen{DayOf(before), ""}))
 		}
 		for _, kind := range []byte{kindTold, kindDMARC} {
@@ -375,18 +370,8 @@ func (s *Store) Check(ctx context.Context) (wrong []string, err error) {
 				return err
 			}
 			k := row.Key[kv.PrefixLen:]
-			switch {
-			case len(k) > 5 && k[0] == kindSeen, len(k) == 13 && k[0] == kindTold:
-				if _, err := tlsrpt.Parse(row.Value); err != nil {
-					wrong = append(wrong, fmt.Sprintf("reports: %q cannot be read: %v", k, err))
-				}
-			case len(k) == 13 && k[0] == kindDMARC:
-				if _, err := decodeJudged(time.Time{}, row.Value); err != nil {
-					wrong = append(wrong, fmt.Sprintf("reports: %q cannot be read: %v", k, err))
-				}
-			case len(k) > 5 && k[0] == kindSent:
-			default:
-				wrong = append(wrong, fmt.Sprintf("reports: a row of no kind: %q", k))
+			if err := checkRow(k, row.Value); err != nil {
+				wrong = append(wrong, fmt.Sprintf("reports: %q cannot be read: %v", k, err))
 			}
 		}
 		return nil
@@ -395,4 +380,23 @@ func (s *Store) Check(ctx context.Context) (wrong []string, err error) {
 		return nil, fmt.Errorf("reports: %w", err)
 	}
 	return wrong, nil
+}
+
+// checkRow tells what is wrong with a row, whose key without its lock is k.
+func checkRow(k, row []byte) (err error) {
+	switch {
+	case len(k) > 5 && k[0] == kindSeen, len(k) == 13 && k[0] == kindTold:
+		_, err = tlsrpt.Parse(row)
+	case len(k) == 13 && k[0] == kindDMARC:
+		_, err = decodeJudged(time.Time{}, row)
+	case len(k) > 5+1+16 && k[0] == kindSight && k[len(k)-17] == 0:
+		_, err = decodeRow(row)
+	case len(k) > 5 && k[0] == kindPolicy:
+		err = new(Sighted).decode(row)
+	case len(k) > 5 && (k[0] == kindSent || k[0] == kindSentDMARC):
+		err = new(Sending).decode(row)
+	default:
+		err = errors.New("there is no such kind")
+	}
+	return err
 }
