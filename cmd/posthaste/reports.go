@@ -104,11 +104,15 @@ or dmarc = false, below [reports] in the configuration.`,
 			}
 			rows := [][]string{{"DAY", "ABOUT", "DOMAIN", "COUNTED", "TO", "ID", "REMARKS"}}
 			for _, r := range list {
-				if len(r.To) == 0 && r.Note == "" && !all {
+				if len(r.To)+len(r.Left) == 0 && r.Note == "" && !all {
 					continue
 				}
 				what := map[string]string{"tls": "TLS", "dmarc": "mail"}[r.About]
-				rows = append(rows, []string{r.Day.Format(time.DateOnly), what, plain(r.Domain), strconv.FormatInt(r.Counted, 10), plain(strings.Join(r.To, ", ")), strings.Join(r.IDs, ", "), plain(r.Note)})
+				remarks := r.Note
+				if len(r.Left) > 0 {
+					remarks += " (is tried again)"
+				}
+				rows = append(rows, []string{r.Day.Format(time.DateOnly), what, plain(r.Domain), strconv.FormatInt(r.Counted, 10), plain(strings.Join(r.To, ", ")), strings.Join(r.IDs, ", "), plain(remarks)})
 			}
 			if len(rows) == 1 {
 				fmt.Println("Nothing was reported.")

@@ -36,7 +36,7 @@ func (a *Agent) roundDMARC(ctx context.Context, from mail.Address, now time.Time
 			return errors.Join(append(errs, err)...)
 		}
 		for _, at = range list {
-			done, err := a.Reports.Sent(ctx, reports.OnDMARC, at.Day, at.Domain)
+			_, done, err := a.Reports.Sent(ctx, reports.OnDMARC, at.Day, at.Domain)
 			if err == nil && !done {
 				err = a.sendDMARC(ctx, at, from, now)
 			}
@@ -80,7 +80,7 @@ func (a *Agent) sendDMARC(ctx context.Context, sum reports.Sighted, from mail.Ad
 			}
 		}
 		var large []string
-		if items, large, err = a.post(ctx, rep, from, away, now); err != nil {
+		if items, large, err = a.write(ctx, rep, from, away, now); err != nil {
 			return err
 		}
 		notes = append(notes, large...)
@@ -89,8 +89,8 @@ func (a *Agent) sendDMARC(ctx context.Context, sum reports.Sighted, from mail.Ad
 	return a.commit(ctx, s, from, items, also)
 }
 
-// post makes the items for those who take a message as large as this.
-func (a *Agent) post(ctx context.Context, rep dmarc.Aggregate, from mail.Address, to []dmarc.Destination, now time.Time) (items []queue.Item, notes []string, err error) {
+// write makes the items for those who take a message as large as this.
+func (a *Agent) write(ctx context.Context, rep dmarc.Aggregate, from mail.Address, to []dmarc.Destination, now time.Time) (items []queue.Item, notes []string, err error) {
 	if len(to) == 0 {
 		return nil, nil, nil
 	}

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"time"
 
@@ -39,7 +40,9 @@ type Agent struct {
 	Queue     *queue.Queue
 	Reports   *reports.Store
 	Signers   func(ctx context.Context, d mail.Domain) ([]*dkim.Signer, error)
-	Log       *slog.Logger
+	// Web sends what goes by https: only to hosts with a certificate of their name.
+	Web *http.Client
+	Log *slog.Logger
 }
 
 const (

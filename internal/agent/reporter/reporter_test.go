@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
@@ -42,7 +43,7 @@ func newSide(t *testing.T, host, domain string) *side {
 	s.reports = &reports.Store{DB: s.DB}
 	s.agent = &reporter.Agent{
 		Hostname: host, DB: s.DB, DNS: &s.zone, Records: mx.Records{DNS: &s.zone}, Directory: s.Directory, Bodies: s.Bodies, Queue: s.Queue, Reports: s.reports,
-		Signers: s.Keys.Signers, Log: slog.New(slog.DiscardHandler),
+		Signers: s.Keys.Signers, Web: &http.Client{Transport: &web{t: t}}, Log: slog.New(slog.DiscardHandler),
 	}
 	s.MX.Delivery = &reporter.Desk{Door: s.Delivery, Directory: s.Directory, Reports: s.reports, Journal: s.Journal}
 	return s

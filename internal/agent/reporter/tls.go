@@ -17,6 +17,8 @@ import (
 
 // roundTLS sends the reports on TLS.
 func (a *Agent) roundTLS(ctx context.Context, from mail.Address, now time.Time) error {
+	posting, cancel := context.WithTimeout(ctx, postAll)
+	defer cancel()
 	today := reports.DayOf(now.Add(-after))
 	at := reports.Seen{Day: today - lateDays}
 	var errs []error
@@ -26,11 +28,7 @@ func (a *Agent) roundTLS(ctx context.Context, from mail.Address, now time.Time) 
 			return errors.Join(append(errs, err)...)
 		}
 		for _, at = range list {
-			done, err := a.Reports.Sent(ctx, reports.OnTLS, at.Day, at.Domain)
-			if err == nil && !done {
-				err = a.sendTLS(ctx, at, from, now)
-			}
-			if err != nil {
+			if err := a.oneTLS(ctx, at, from, now, posting); err != nil {
 				errs = append(errs, fmt.Errorf("on TLS with %s: %w", at.Domain, err))
 			}
 		}
@@ -40,49 +38,85 @@ func (a *Agent) roundTLS(ctx context.Context, from mail.Address, now time.Time) 
 	}
 }
 
-// sendTLS sends one report to who wants it, or notes that nobody does.
-func (a *Agent) sendTLS(ctx context.Context, seen reports.Seen, from mail.Address, now time.Time) error {
+// oneTLS does what there is to do for one report: it is queued for those who want it
+// by mail, and sent to those who want it by https, at once and in later rounds.
+// Posting is the time that there is for the latter.
+func (a *Agent) oneTLS(ctx context.Context, seen reports.Seen, from mail.Address, now time.Time, posting context.Context) error {
+	s, done, err := a.Reports.Sent(ctx, reports.OnTLS, seen.Day, seen.Domain)
+	if err != nil {
+		return err
+	}
+	if !done {
+		if s, done, err = a.sendTLS(ctx, seen, from, now); err != nil || !done {
+			return err
+		}
+	}
+	if len(s.Left) == 0 {
+		return nil
+	}
+	return a.postTLS(ctx, seen, s, from, now, posting)
+}
+
+// sendTLS queues one report for who wants it, and notes what is left to do; false: it
+// could not be found out yet who wants it.
+func (a *Agent) sendTLS(ctx context.Context, seen reports.Seen, from mail.Address, now time.Time) (s reports.Sending, ok bool, err error) {
 	ans, err := a.DNS.TXT(ctx, tlsrpt.Name(seen.Domain))
 	if err != nil && !dns.IsAbsent(err) {
-		return nil // the next round asks again
+		return s, false, nil // the next round asks again
 	}
-	s := reports.Sending{Subject: reports.OnTLS, Day: seen.Day, Domain: seen.Domain, At: now}
+	s = reports.Sending{Subject: reports.OnTLS, Day: seen.Day, Domain: seen.Domain, At: now}
 	for _, p := range seen.Report.Policies {
 		s.Counted += p.Successful + p.Failed
 	}
+	to, posts := places(tlsrpt.Addresses(ans.Records))
+	s.Left = posts
 	var items []queue.Item
-	if to := addresses(tlsrpt.Addresses(ans.Records)); len(to) > 0 {
+	if len(to) > 0 {
 		l, err := a.letterTLS(seen, from, to)
 		if err != nil {
-			return err
+			return s, false, err
 		}
 		text, header, err := l.bytes(a.Hostname, now)
 		if err != nil {
-			return err
+			return s, false, err
 		}
 		if items, err = a.items(ctx, l, text, header, now); err != nil {
-			return err
+			return s, false, err
 		}
 	}
-	return a.commit(ctx, s, from, items, nil)
+	if err := a.commit(ctx, s, from, items, nil); err != nil {
+		return s, false, err
+	}
+	return a.Reports.Sent(ctx, reports.OnTLS, seen.Day, seen.Domain)
 }
 
-// addresses gives those of mailto: URIs.
-func addresses(uris []string) (out []mail.Address) {
-	for _, u := range uris {
-		if d, ok := dmarc.ParseDestination(u); ok && len(out) < maxTo {
-			out = append(out, d.Address)
+// places gives the addresses of mailto: URIs, and those that are https.
+func places(uris []string) (to []mail.Address, posts []string) {
+	for _, uri := range uris {
+		if len(to)+len(posts) == maxTo {
+			break
+		}
+		if d, ok := dmarc.ParseDestination(uri); ok {
+			to = append(to, d.Address)
+		} else if postable(uri) {
+			posts = append(posts, uri)
 		}
 	}
-	return out
+	return to, posts
 }
 
-// letterTLS makes the message. RFC 8460 §5.3
-func (a *Agent) letterTLS(seen reports.Seen, from mail.Address, to []mail.Address) (letter, error) {
+// reportTLS gives the report as it is sent: the same however often.
+func (a *Agent) reportTLS(seen reports.Seen, from mail.Address) tlsrpt.Report {
 	r := seen.Report
 	r.Organization, r.Contact = a.Hostname, from.String()
 	r.Start, r.End = seen.Day.Start(), seen.Day.End()
 	r.ID = fmt.Sprintf("%s.%s@%s", r.Start.Format("20060102"), seen.Domain, a.Hostname)
+	return r
+}
+
+// letterTLS makes the message. RFC 8460 §5.3
+func (a *Agent) letterTLS(seen reports.Seen, from mail.Address, to []mail.Address) (letter, error) {
+	r := a.reportTLS(seen, from)
 	zipped, err := r.Zip()
 	if err != nil {
 		return letter{}, err

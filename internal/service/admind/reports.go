@@ -99,6 +99,7 @@ type SentReport struct {
 	To      []string  `json:"to,omitempty"`
 	IDs     []string  `json:"ids,omitempty"`  // of the messages that carry it
 	Note    string    `json:"note,omitempty"` // what was wrong with other places that were named
+	Left    []string  `json:"left,omitempty"` // URIs at which it is still tried
 }
 
 func (s *Server) sentReports(r *http.Request) (any, error) {
@@ -108,7 +109,7 @@ func (s *Server) sentReports(r *http.Request) (any, error) {
 	}
 	out := []SentReport{}
 	for _, x := range list {
-		one := SentReport{About: "tls", Day: x.Day.Start(), Domain: x.Domain.Unicode(), At: x.At, Counted: x.Counted, To: x.To, Note: x.Note}
+		one := SentReport{About: "tls", Day: x.Day.Start(), Domain: x.Domain.Unicode(), At: x.At, Counted: x.Counted, To: x.To, Note: x.Note, Left: x.Left}
 		if x.Subject == reports.OnDMARC {
 			one.About = "dmarc"
 		}

@@ -34,6 +34,7 @@ type Sending struct {
 	To      []string       // addresses and URIs to which it goes; none: nobody gets it
 	Mail    []mail.TraceID // the messages that carry it, as "why" knows them
 	Note    string         // what is wrong with the others that were named
+	Left    []string       // URIs at which it is still to be tried
 }
 
 // MarkSent notes in a transaction that the report of a domain's day is done with,
@@ -44,13 +45,18 @@ func MarkSent(tx kv.Tx, s Sending) (first bool, err error) {
 	if err != nil || have != nil {
 		return false, err
 	}
-	tx.Set(seenKey(byte(s.Subject), k), s.row())
+	PutSent(tx, s)
 	if s.Subject == OnDMARC {
 		all := sightsOf(k)
 		tx.DeleteRange(all.Low, all.High)
 		tx.Delete(seenKey(kindPolicy, k))
 	}
 	return true, nil
+}
+
+// PutSent writes anew in a transaction what became of a report. It needs Lock.
+func PutSent(tx kv.Tx, s Sending) {
+	tx.Set(seenKey(byte(s.Subject), seen{s.Day, s.Domain}), s.row())
 }
 
 // sentPlain is the whole row of versions that kept nothing else; sentVersion begins
@@ -70,7 +76,12 @@ func (s Sending) row() []byte {
 	for _, id := range s.Mail {
 		b = append(b, id[:]...)
 	}
-	return kv.AppendBytes(b, s.Note[:min(len(s.Note), maxNote)])
+	b = kv.AppendBytes(b, s.Note[:min(len(s.Note), maxNote)])
+	b = binary.AppendUvarint(b, uint64(len(s.Left)))
+	for _, uri := range s.Left {
+		b = kv.AppendBytes(b, uri)
+	}
+	return b
 }
 
 func (s *Sending) decode(row []byte) error {
@@ -91,6 +102,11 @@ func (s *Sending) decode(row []byte) error {
 		s.Mail = append(s.Mail, id)
 	}
 	s.Note = d.String()
+	if d.More() {
+		for n := d.Uvarint(); n > 0 && d.More(); n-- {
+			s.Left = append(s.Left, d.String())
+		}
+	}
 	return d.Err()
 }
 
@@ -123,15 +139,18 @@ func (s *Store) LatestSent(ctx context.Context, n int) (out []Sending, err error
 	return out, nil
 }
 
-// Sent tells whether the report of a domain's day is done with.
-func (s *Store) Sent(ctx context.Context, on Subject, day Day, d mail.Domain) (done bool, err error) {
+// Sent gives what became of the report of a domain's day; false if nothing yet.
+func (s *Store) Sent(ctx context.Context, on Subject, day Day, d mail.Domain) (one Sending, done bool, err error) {
 	err = s.DB.View(ctx, func(r kv.Reader) error {
 		row, err := r.Get(seenKey(byte(on), seen{day, d}))
-		done = row != nil
-		return err
+		one, done = Sending{Subject: on, Day: day, Domain: d}, row != nil
+		if err != nil || row == nil {
+			return err
+		}
+		return one.decode(row)
 	})
 	if err != nil {
-		return false, fmt.Errorf("reports: %w", err)
+		return one, false, fmt.Errorf("reports: %w", err)
 	}
-	return done, nil
+	return one, done, nil
 }
