@@ -39,25 +39,39 @@ that fit, the longest.`,
 				return c.SetSeparators(ctx, args[0], args[1])
 			}),
 		},
-		&cobra.Command{
-			Use: "dns DOMAIN", Short: "Print the records that a domain should have in the DNS", Args: cobra.ExactArgs(1),
-			Long: `Print the records that a domain should have in the DNS, in the form of a zone
-file, with the reason for each. The keys that sign the domain's mail are made
-when they are first asked for.`,
-			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
-				list, err := c.Records(ctx, args[0])
-				for _, r := range list {
-					fmt.Printf("; %s\n%s.  IN  %s  %s\n", r.Why, r.Name, r.Type, r.Value)
-				}
-				return err
-			}),
-		},
+		t.domainDNS(),
 		&cobra.Command{
 			Use: "remove DOMAIN", Short: "Remove a domain that has no accounts and aliases left", Args: cobra.ExactArgs(1),
 			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
 				return c.RemoveDomain(ctx, args[0])
 			}),
 		})
+	return c
+}
+
+func (t *tool) domainDNS() *cobra.Command {
+	var o admind.RecordOptions
+	c := &cobra.Command{
+		Use: "dns DOMAIN", Short: "Print the records that a domain should have in the DNS", Args: cobra.ExactArgs(1),
+		Long: `Print the records that a domain should have in the DNS, in the form of a zone
+file, with the reason for each. The keys that sign the domain's mail are made
+when they are first asked for.
+
+With --failures the DMARC record also asks others to tell of each message in the
+domain's name that was not proven; "posthaste reports failures" shows them. Few
+send them, as they have addresses and subjects of people's mail: think of whether
+you may keep those.`,
+		Example: `  posthaste domain dns example.org
+  posthaste domain dns example.org --failures`,
+		RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+			list, err := c.Records(ctx, args[0], o)
+			for _, r := range list {
+				fmt.Printf("; %s\n%s.  IN  %s  %s\n", r.Why, r.Name, r.Type, r.Value)
+			}
+			return err
+		}),
+	}
+	c.Flags().BoolVar(&o.Failures, "failures", false, "ask for reports on single messages, too")
 	return c
 }
 

@@ -49,7 +49,7 @@ prints.`,
 			return nil
 		}),
 	})
-	c.AddCommand(t.reportsDMARC(), t.reportsSent())
+	c.AddCommand(t.reportsDMARC(), t.reportsFailures(), t.reportsSent())
 	return c
 }
 
@@ -78,6 +78,33 @@ the DMARC record is published that "posthaste domain dns" prints.`,
 				if r.More > 0 {
 					rows = append(rows, []string{r.Begin.Format(time.DateOnly), plain(r.From), plain(r.Domain), "(others)", strconv.FormatInt(r.More, 10), "", ""})
 				}
+			}
+			table(rows)
+			return nil
+		}),
+	}
+}
+
+func (t *tool) reportsFailures() *cobra.Command {
+	return &cobra.Command{
+		Use: "failures", Short: "Single messages in our domains' names that were not proven", Args: cobra.NoArgs,
+		Long: `Show what other receivers have told of single messages in the name of our domains
+that were not proven to be from them (failure reports of DMARC, RFC 9991), the last
+first. They come, from the few who send them, if the DMARC record is published that
+"posthaste domain dns --failures" prints. Anybody can send such a report: what it
+says is not proven either.`,
+		RunE: t.with(func(ctx context.Context, c *admind.Client, _ []string) error {
+			list, err := c.FailureReports(ctx)
+			if err != nil {
+				return err
+			}
+			if len(list) == 0 {
+				fmt.Println("Nobody has reported anything.")
+				return nil
+			}
+			rows := [][]string{{"DAY", "SEEN BY", "DOMAIN", "FROM ADDRESS", "AUTHOR", "SENDER", "SUBJECT", "WHAT FAILED", "WHAT THEY DID"}}
+			for _, r := range list {
+				rows = append(rows, []string{r.Received.Format(time.DateOnly), plain(r.From), plain(r.Domain), r.IP, plain(r.Author), plain(r.Sender), plain(r.Subject), plain(r.Failure), plain(r.Delivery)})
 			}
 			table(rows)
 			return nil

@@ -21,7 +21,7 @@ import (
 )
 
 // records gives what a domain whose mail we serve should have in the DNS.
-func (h *House) records(ctx context.Context, keys *keyring.Keyring, host, d mail.Domain) ([]admind.Record, error) {
+func (h *House) records(ctx context.Context, keys *keyring.Keyring, host, d mail.Domain, o admind.RecordOptions) ([]admind.Record, error) {
 	out := []admind.Record{
 		{Name: string(d), Type: "MX", Value: fmt.Sprintf("10 %s.", host), Why: "mail for the domain comes to this server"},
 		{Name: string(d), Type: "TXT", Value: text("v=spf1 mx -all"), Why: "SPF: only this server sends mail for the domain"},
@@ -38,8 +38,12 @@ func (h *House) records(ctx context.Context, keys *keyring.Keyring, host, d mail
 		out = append(out, admind.Record{Name: s.Name(), Type: "TXT", Value: text(rec), Why: "DKIM: a key that signs the domain's mail"})
 	}
 	out = append(out, h.safety(host, d)...)
+	dmarc := "v=DMARC1; p=none; rua=mailto:" + reporter.DMARCMailbox + "@" + string(d)
+	if o.Failures {
+		dmarc += "; ruf=mailto:" + reporter.FailureMailbox + "@" + string(d) + "; fo=1"
+	}
 	return append(out, admind.Record{
-		Name: "_dmarc." + string(d), Type: "TXT", Value: text("v=DMARC1; p=none; rua=mailto:" + reporter.DMARCMailbox + "@" + string(d)),
+		Name: "_dmarc." + string(d), Type: "TXT", Value: text(dmarc),
 		Why: "DMARC: begin with p=none; change it to p=quarantine, then p=reject, when all who send for the domain pass, as \"posthaste reports dmarc\" shows",
 	}), nil
 }

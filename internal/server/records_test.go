@@ -38,13 +38,17 @@ func TestRecords(t *testing.T) {
 		if err := cl.AddDomain(t.Context(), "b.example"); err != nil {
 			t.Fatal(err)
 		}
-		list, err := cl.Records(t.Context(), "b.example")
+		list, err := cl.Records(t.Context(), "b.example", admind.RecordOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		var out strings.Builder
 		for _, r := range list {
 			out.WriteString(r.Name + " " + r.Type + " " + r.Value + "\n")
+		}
+		list, err = cl.Records(t.Context(), "b.example", admind.RecordOptions{Failures: true})
+		if last := list[len(list)-1].Value; err != nil || strings.Contains(out.String(), "ruf=") || !strings.Contains(last, "; ruf=mailto:dmarc-failures@b.example; fo=1") {
+			t.Error(last, err)
 		}
 		return out.String()
 	}

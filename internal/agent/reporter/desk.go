@@ -19,11 +19,12 @@ import (
 )
 
 // The local parts of the addresses, in each domain of ours, that others send their
-// reports to: on TLS, and on mail in the domain's name. What comes there is read
-// by us and by nobody else.
+// reports to: on TLS, on mail in the domain's name, and on single messages in its name
+// that were not proven. What comes there is read by us and by nobody else.
 const (
-	Mailbox      = "tls-reports"
-	DMARCMailbox = "dmarc-reports"
+	Mailbox        = "tls-reports"
+	DMARCMailbox   = "dmarc-reports"
+	FailureMailbox = "dmarc-failures"
 )
 
 const (
@@ -34,7 +35,7 @@ const (
 // errFull, errForm and errProof refuse what is no report that we keep.
 var (
 	errFull  = mail.Refuse("4.3.2", "too many reports today", "")
-	errForm  = mail.Refuse("5.6.0", "this address takes reports only: on TLS as RFC 8460 has them, or aggregate reports of DMARC", "")
+	errForm  = mail.Refuse("5.6.0", "this address takes reports only: on TLS (RFC 8460), aggregate reports of DMARC (RFC 9990) and failure reports (RFC 9991), each at an address of its own", "")
 	errProof = mail.Refuse("5.7.20", "reports must be signed by DKIM", "") // RFC 8460 §3
 )
 
@@ -62,7 +63,9 @@ type Desk struct {
 // atDesk tells whether an address is for reports: an account or an alias of that
 // name goes before us, a catch-all does not.
 func atDesk(ctx context.Context, dir *directory.Directory, to mail.Address) (bool, error) {
-	if !strings.EqualFold(to.Local, Mailbox) && !strings.EqualFold(to.Local, DMARCMailbox) {
+	switch strings.ToLower(to.Local) {
+	case Mailbox, DMARCMailbox, FailureMailbox:
+	default:
 		return false, nil
 	}
 	t, err := dir.Resolve(ctx, to)
@@ -140,12 +143,19 @@ func (d *Desk) take(ctx context.Context, m mda.Mail, to mail.Address) error {
 	}
 	d.reading.Lock() // one at a time: unpacked, they can be large
 	defer d.reading.Unlock()
-	if onTLS {
+	switch strings.ToLower(to.Local) {
+	case Mailbox:
 		r, err := read(m.Body, m.Body.Size())
 		if err != nil {
 			return noReport(err)
 		}
 		return d.Reports.Tell(ctx, now, salt, r)
+	case FailureMailbox:
+		f, err := readFailure(m.Body, m.Body.Size())
+		if err != nil {
+			return noReport(err)
+		}
+		return d.Reports.TellFailed(ctx, now, salt, f)
 	}
 	a, err := readDMARC(m.Body, m.Body.Size())
 	if err != nil {

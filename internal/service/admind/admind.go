@@ -55,7 +55,7 @@ type Server struct {
 	// Mover brings mail from elsewhere, and hands it out.
 	Mover *mover.Agent
 	// Records gives what a domain should have in the DNS.
-	Records func(ctx context.Context, d mail.Domain) ([]Record, error)
+	Records func(ctx context.Context, d mail.Domain, o RecordOptions) ([]Record, error)
 	// SHA1 tells that SCRAM-SHA-1 is announced.
 	SHA1    bool
 	Version string
@@ -215,6 +215,7 @@ func (s *Server) Handler() http.Handler {
 	m.HandleFunc("POST /v1/backup", s.answer(s.makeBackup))
 	m.HandleFunc("GET /v1/backup", s.answer(s.backupState))
 	m.HandleFunc("GET /v1/reports/dmarc", s.answer(s.toldDMARC))
+	m.HandleFunc("GET /v1/reports/failures", s.answer(s.toldFailures))
 	m.HandleFunc("GET /v1/reports/sent", s.answer(s.sentReports))
 	m.HandleFunc("POST /v1/check", s.check)
 	return m
@@ -303,7 +304,7 @@ func (s *Server) records(r *http.Request) (any, error) {
 	if !ours {
 		return nil, fmt.Errorf("domain %s: %w", d, mail.ErrNotFound)
 	}
-	return s.Records(r.Context(), d)
+	return s.Records(r.Context(), d, RecordOptions{Failures: r.URL.Query().Get("failures") == "true"})
 }
 
 func (s *Server) accounts(r *http.Request) (any, error) {

@@ -135,9 +135,18 @@ func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	return s, c.do(ctx, http.MethodGet, "/v1/status", nil, &s)
 }
 
+// RecordOptions are what not everybody wants in the DNS.
+type RecordOptions struct {
+	Failures bool // reports on single messages that were not proven to be the domain's
+}
+
 // Records gives what a domain should have in the DNS.
-func (c *Client) Records(ctx context.Context, domain string) (out []Record, err error) {
-	return out, c.do(ctx, http.MethodGet, "/v1/domains/"+url.PathEscape(domain)+"/dns", nil, &out)
+func (c *Client) Records(ctx context.Context, domain string, o RecordOptions) (out []Record, err error) {
+	path := "/v1/domains/" + url.PathEscape(domain) + "/dns"
+	if o.Failures {
+		path += "?failures=true"
+	}
+	return out, c.do(ctx, http.MethodGet, path, nil, &out)
 }
 
 // Accounts gives all accounts.

@@ -89,6 +89,54 @@ func (c *Client) DMARCReports(ctx context.Context) (out []DMARCReport, err error
 	return out, c.do(ctx, http.MethodGet, "/v1/reports/dmarc", nil, &out)
 }
 
+// A FailureReport is what another receiver told of one message in the name of a domain
+// of ours that was not proven to be from it.
+type FailureReport struct {
+	Received  time.Time `json:"received"`
+	From      string    `json:"from"`
+	Domain    string    `json:"domain"`
+	IP        string    `json:"ip,omitempty"`
+	Failure   string    `json:"failure,omitempty"`  // as RFC 6591 names it
+	Delivery  string    `json:"delivery,omitempty"` // what became of the message
+	Results   string    `json:"results,omitempty"`  // as of Authentication-Results
+	Sender    string    `json:"sender,omitempty"`
+	Author    string    `json:"author,omitempty"`
+	Subject   string    `json:"subject,omitempty"`
+	MessageID string    `json:"messageId,omitempty"`
+	Arrival   time.Time `json:"arrival,omitzero"`
+}
+
+func (s *Server) toldFailures(r *http.Request) (any, error) {
+	list, err := s.Reports.LatestFailed(r.Context(), maxReports)
+	if err != nil {
+		return nil, err
+	}
+	out := []FailureReport{}
+	for _, f := range list {
+		x := f.Report
+		one := FailureReport{
+			Received: f.Received, From: f.By.Unicode(), Domain: x.Domain.Unicode(), Failure: x.Failure, Delivery: x.Delivery, Results: x.Results,
+			Subject: x.Subject, MessageID: x.MessageID, Arrival: x.Arrival,
+		}
+		if x.Source.IsValid() {
+			one.IP = x.Source.String()
+		}
+		if !x.Sender.IsZero() {
+			one.Sender = x.Sender.String()
+		}
+		if !x.Author.IsZero() {
+			one.Author = x.Author.String()
+		}
+		out = append(out, one)
+	}
+	return out, nil
+}
+
+// FailureReports gives what other receivers told of single messages, the last first.
+func (c *Client) FailureReports(ctx context.Context) (out []FailureReport, err error) {
+	return out, c.do(ctx, http.MethodGet, "/v1/reports/failures", nil, &out)
+}
+
 // A SentReport is what became of a report of ours on a day of another domain.
 type SentReport struct {
 	About   string    `json:"about"` // "tls" or "dmarc"

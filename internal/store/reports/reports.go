@@ -14,6 +14,7 @@
 //	5 day(4) domain 0 hash(16) → so many messages in a domain's name that were alike
 //	6 day(4) domain → the DMARC policy of the domain, and how much there is of 5
 //	7 day(4) domain → what became of the report on 5 and 6, which are gone then
+//	8 time(8) salt(4) → what others told of one message in the name of a domain of ours
 package reports
 
 import (
@@ -39,6 +40,7 @@ const (
 	kindSight     = 0x05
 	kindPolicy    = 0x06
 	kindSentDMARC = 0x07
+	kindFailed    = 0x08
 )
 
 const (
@@ -350,7 +352,7 @@ func (s *Store) Expire(ctx context.Context, before time.Time) error {
 		for _, kind := range []byte{kindSeen, kindSent, kindSight, kindPolicy, kindSentDMARC} {
 			tx.DeleteRange(append(lock.Prefix(), kind), seenKey(kind, seen{DayOf(before), ""}))
 		}
-		for _, kind := range []byte{kindTold, kindDMARC} {
+		for _, kind := range []byte{kindTold, kindDMARC, kindFailed} {
 			tx.DeleteRange(append(lock.Prefix(), kind), toldKey(kind, before, 0))
 		}
 		return nil
@@ -389,6 +391,8 @@ func checkRow(k, row []byte) (err error) {
 		_, err = tlsrpt.Parse(row)
 	case len(k) == 13 && k[0] == kindDMARC:
 		_, err = decodeJudged(time.Time{}, row)
+	case len(k) == 13 && k[0] == kindFailed:
+		_, err = decodeFailed(time.Time{}, row)
 	case len(k) > 5+1+16 && k[0] == kindSight && k[len(k)-17] == 0:
 		_, err = decodeRow(row)
 	case len(k) > 5 && k[0] == kindPolicy:
