@@ -87,7 +87,7 @@ func TestThereAndBack(t *testing.T) {
 		if err := b.agent.Round(ctx, time.Now()); err != nil || len(b.Items()) != 0 {
 			t.Fatal("before the day is over:", b.Waiting(), err)
 		}
-		time.Sleep(day.End().Sub(time.Now()) + 15*time.Minute)
+		time.Sleep(time.Until(day.End()) + 15*time.Minute)
 		for range 2 {
 			if err := b.agent.Round(ctx, time.Now()); err != nil {
 				t.Fatal(err)
