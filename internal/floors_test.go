@@ -27,6 +27,7 @@ var siblings = map[string][]string{
 	"base/fetch":           {"base/dns", "base/mail"},
 	"base/remedy":          {"base/mail"},
 	"base/trace":           {"base/mail", "base/remedy"},
+	"proto/arf":            {"proto/message"},
 	"proto/dkim":           {"proto/message"},
 	"proto/imap":           {"proto/message"},
 	"proto/maildir":        {"proto/imap"},
