@@ -7,10 +7,11 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
+	"posthaste/internal/agent/keys"
 	"posthaste/internal/agent/reporter"
+	"posthaste/internal/base/dns"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/dane"
 	"posthaste/internal/proto/mtasts"
@@ -21,31 +22,58 @@ import (
 )
 
 // records gives what a domain whose mail we serve should have in the DNS.
-func (h *House) records(ctx context.Context, keys *keyring.Keyring, host, d mail.Domain, o admind.RecordOptions) ([]admind.Record, error) {
+func (h *House) records(ctx context.Context, ring *keyring.Keyring, host, d mail.Domain, o admind.RecordOptions) ([]admind.Record, error) {
 	out := []admind.Record{
 		{Name: string(d), Type: "MX", Value: fmt.Sprintf("10 %s.", host), Why: "mail for the domain comes to this server"},
-		{Name: string(d), Type: "TXT", Value: text("v=spf1 mx -all"), Why: "SPF: only this server sends mail for the domain"},
+		{Name: string(d), Type: "TXT", Value: dns.Quote("v=spf1 mx -all"), Why: "SPF: only this server sends mail for the domain"},
 	}
-	signers, err := keys.Signers(ctx, d)
+	signers, err := signerRecords(ctx, ring, d)
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range signers {
-		rec, err := s.Record()
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, admind.Record{Name: s.Name(), Type: "TXT", Value: text(rec), Why: "DKIM: a key that signs the domain's mail"})
-	}
+	out = append(out, signers...)
 	out = append(out, h.safety(host, d)...)
 	dmarc := "v=DMARC1; p=none; rua=mailto:" + reporter.DMARCMailbox + "@" + string(d)
 	if o.Failures {
 		dmarc += "; ruf=mailto:" + reporter.FailureMailbox + "@" + string(d) + "; fo=1"
 	}
 	return append(out, admind.Record{
-		Name: "_dmarc." + string(d), Type: "TXT", Value: text(dmarc),
+		Name: "_dmarc." + string(d), Type: "TXT", Value: dns.Quote(dmarc),
 		Why: "DMARC: begin with p=none; change it to p=quarantine, then p=reject, when all who send for the domain pass, as \"posthaste reports dmarc\" shows",
 	}), nil
+}
+
+// signers makes what looks after the keys that sign mail.
+func (h *House) signers(ring *keyring.Keyring) *keys.Agent {
+	return &keys.Agent{Keys: ring, Directory: h.directory, DNS: h.o.DNS, Log: h.o.Log}
+}
+
+// signerRecords gives those of the keys that sign a domain's mail, will sign it, or
+// have signed it lately.
+func signerRecords(ctx context.Context, ring *keyring.Keyring, d mail.Domain) (out []admind.Record, err error) {
+	list, err := ring.Keys(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range list {
+		why := "DKIM: a key that signs the domain's mail"
+		switch k.State {
+		case keyring.Prepared:
+			why = "DKIM: a new key, which signs the domain's mail once it is published"
+		case keyring.Retired:
+			until := k.Since.Add(keys.KeepTime)
+			if time.Now().After(until) {
+				continue
+			}
+			why = "DKIM: a key that signs no more; it must stay until " + until.Format(time.DateOnly)
+		}
+		rec, err := k.Record()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, admind.Record{Name: k.Name(), Type: "TXT", Value: dns.Quote(rec), Why: why})
+	}
+	return out, nil
 }
 
 // safety gives the records by which others know how to send to the domain
@@ -69,12 +97,12 @@ func (h *House) safety(host, d mail.Domain) (out []admind.Record) {
 		}
 	}
 	out = append(out, admind.Record{
-		Name: tlsrpt.Name(d), Type: "TXT", Value: text("v=TLSRPTv1; rua=mailto:" + reporter.Mailbox + "@" + string(d)),
+		Name: tlsrpt.Name(d), Type: "TXT", Value: dns.Quote("v=TLSRPTv1; rua=mailto:" + reporter.Mailbox + "@" + string(d)),
 		Why: "TLSRPT: others report what was wrong with TLS; \"posthaste reports tls\" shows it",
 	})
 	if policy := h.policy(); policy != nil {
 		out = append(out,
-			admind.Record{Name: mtasts.Name(d), Type: "TXT", Value: text(mtasts.Record(policyID(policy))), Why: "MTA-STS: the domain has a policy; a new one has a new id"},
+			admind.Record{Name: mtasts.Name(d), Type: "TXT", Value: dns.Quote(mtasts.Record(policyID(policy))), Why: "MTA-STS: the domain has a policy; a new one has a new id"},
 			admind.Record{Name: mtasts.Host(d), Type: "CNAME", Value: string(host) + ".", Why: "MTA-STS: where the policy is; one of the certificates must have this name"})
 	}
 	return out
@@ -109,16 +137,4 @@ func (h *House) policyFor(ctx context.Context, d mail.Domain) ([]byte, error) {
 func policyID(text []byte) string {
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:10])
-}
-
-// maxString is the longest string of a TXT record. RFC 1035 §3.3.14
-const maxString = 255
-
-// text gives a TXT record's value in quotes, in as many strings as it needs.
-func text(s string) string {
-	var parts []string
-	for len(s) > maxString {
-		parts, s = append(parts, `"`+s[:maxString]+`"`), s[maxString:]
-	}
-	return strings.Join(append(parts, `"`+s+`"`), " ")
 }

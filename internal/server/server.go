@@ -23,6 +23,7 @@ import (
 
 	"posthaste/internal/agent/auth"
 	"posthaste/internal/agent/backup"
+	"posthaste/internal/agent/keys"
 	"posthaste/internal/agent/mda"
 	"posthaste/internal/agent/mover"
 	"posthaste/internal/agent/msa"
@@ -106,6 +107,7 @@ type House struct {
 	lmtp      *mda.Door
 	auth      *auth.Agent
 	keys      *keyring.Keyring
+	signing   *keys.Agent
 	web       *http.Client     // to ask others over HTTPS
 	backups   *backup.Schedule // nil: none
 	drops     *pop3d.Maildrops
@@ -144,6 +146,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 	h.auth = &auth.Agent{Directory: h.directory, Trusted: c.Limits.TrustedNetworks, SHA1: c.Auth.ScramSHA1}
 	web := &fetch.Web{DNS: o.DNS, Dial: o.Dial, Roots: o.Roots}
 	h.keys, h.web = keys, web.Client()
+	h.signing = h.signers(keys)
 	if len(c.Auth.Issuers) > 0 {
 		h.auth.Tokens = issuers(c.Auth.Issuers, h.web, o.Log).Whose
 	}
@@ -169,6 +172,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 		Backup: o.Backup, Backups: h.backups, SHA1: c.Auth.ScramSHA1,
 		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: keys, Quota: int64(c.Limits.AccountQuota), Hash: h.hash, AppPassword: h.auth.NewAppPassword, APOPPassword: auth.NewAPOPPassword, KeyOf: auth.KeyOf},
 		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Queue: q, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Reports: h.reports, Delivery: deliver, Suppression: dead, Forecast: &mx.Forecast{Hostname: c.Hostname, DNS: o.DNS, Mailboxes: h.mailboxes}, Version: o.Version, Log: o.Log,
+		Keys:  h.signing,
 		Mover: &mover.Agent{Mailboxes: h.mailboxes},
 		Records: func(ctx context.Context, d mail.Domain, o admind.RecordOptions) ([]admind.Record, error) {
 			return h.records(ctx, keys, host, d, o)
@@ -297,7 +301,7 @@ func (h *House) Run(ctx context.Context, ready func()) error {
 		}
 		serve = append(serve, func(ctx context.Context) error { return s.Serve(ctx, ln) })
 	}
-	serve = append(serve, h.auth.Run, h.transfer.Run, h.post.Run, h.watch, h.sts.Run)
+	serve = append(serve, h.auth.Run, h.transfer.Run, h.post.Run, h.watch, h.sts.Run, h.signing.Run)
 	if h.c.Reports.Send {
 		serve = append(serve, h.reporter.Run)
 	}

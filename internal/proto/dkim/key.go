@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -101,6 +102,25 @@ func (s *Signer) Record() (string, error) {
 		return "v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(pub), nil
 	}
 	return "", fmt.Errorf("dkim: no such kind of key: %T", s.Key)
+}
+
+// Published tells what is wrong with the TXT records at Name: nil if others can verify
+// by them what is signed.
+func (s *Signer) Published(texts []string) error {
+	if len(texts) == 0 {
+		return errors.New("it is not published yet")
+	}
+	if len(texts) > 1 {
+		return fmt.Errorf("there are %d TXT records of its name, and must be one", len(texts))
+	}
+	k, err := parseKey(texts[0])
+	if err != nil {
+		return fmt.Errorf("what is published is no such key: %w", err)
+	}
+	if mine, ok := s.Key.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !mine.Equal(k.key) {
+		return errors.New("another key is published")
+	}
+	return nil
 }
 
 // Name gives where the key record is published.

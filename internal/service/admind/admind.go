@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"posthaste/internal/agent/backup"
+	"posthaste/internal/agent/keys"
 	"posthaste/internal/agent/mda"
 	"posthaste/internal/agent/mover"
 	"posthaste/internal/agent/mta"
@@ -52,6 +53,8 @@ type Server struct {
 	Backup  func(ctx context.Context, r *backup.Repository) (backup.Written, error)
 	Backups *backup.Schedule
 	Reports *reports.Store
+	// Keys looks after the keys that sign mail.
+	Keys *keys.Agent
 	// Mover brings mail from elsewhere, and hands it out.
 	Mover *mover.Agent
 	// Records gives what a domain should have in the DNS.
@@ -161,6 +164,9 @@ func (s *Server) Handler() http.Handler {
 	m.HandleFunc("PATCH /v1/domains/{name}", s.answer(s.changeDomain))
 	m.HandleFunc("DELETE /v1/domains/{name}", s.answer(s.removeDomain))
 	m.HandleFunc("GET /v1/domains/{name}/dns", s.answer(s.records))
+	m.HandleFunc("GET /v1/domains/{name}/keys", s.answer(s.domainKeys))
+	m.HandleFunc("POST /v1/domains/{name}/keys", s.answer(s.prepareKeys))
+	m.HandleFunc("POST /v1/domains/{name}/keys/use", s.answer(s.useKeys))
 	m.HandleFunc("GET /v1/accounts", s.answer(s.accounts))
 	m.HandleFunc("POST /v1/accounts", s.answer(s.addAccount))
 	m.HandleFunc("DELETE /v1/accounts/{address}", s.answer(s.removeAccount))
