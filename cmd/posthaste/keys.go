@@ -22,8 +22,8 @@ them:
   1. "rotate" makes new keys and prints the records to publish for them.
   2. The server asks the DNS from time to time. An hour after it has first seen
      both, the new keys sign. "use" has them sign at once.
-  3. The old records must stay for two weeks, as mail that they signed is still on
-     its way. "list" says until when. Then take them out of the DNS.`,
+  3. The old records must stay for some time, as mail that they signed may still
+     wait to be sent. "list" says until when. Then take them out of the DNS.`,
 	}
 	c.AddCommand(
 		&cobra.Command{

@@ -25,10 +25,10 @@ const (
 	// SettleTime is how long new keys are seen to be published before they sign:
 	// not all servers of a zone have a new record at once.
 	SettleTime = time.Hour
-	// KeepTime is how long a key that signs no more stays published: its signatures
-	// are good for a week, and mail may wait for five days before somebody verifies
-	// them.
-	KeepTime = 14 * 24 * time.Hour
+	// KeepTime is how long a key that signs no more stays published. Its signatures
+	// are good for a week from when the message goes, and people may have it go up
+	// to 90 days after it was signed (RFC 4865); another week is for the slow.
+	KeepTime = (90 + 14) * 24 * time.Hour
 
 	every   = 15 * time.Minute
 	askTime = 20 * time.Second // for the records of one domain
