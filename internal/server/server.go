@@ -218,9 +218,9 @@ func (h *House) hash(_ context.Context, password string, now directory.Credentia
 	return h.auth.NewCredentials(password, now)
 }
 
-// routes gives the way to a domain: our own mailboxes, a route of the
+// routes gives the way of an item: to our own mailboxes, a route of the
 // configuration, or the domain's MX.
-func (h *House) routes(local mta.Transport) (func(context.Context, mail.Domain) (mta.Transport, error), error) {
+func (h *House) routes(local mta.Transport) (func(context.Context, *queue.Item) (mta.Transport, error), error) {
 	// Opportunistic, if a domain does not say more: any TLS is better than none.
 	open := h.remote(nil, &tls.Config{InsecureSkipVerify: true, RootCAs: h.o.Roots, MinVersion: tls.VersionTLS12})
 	open.STS, open.Tell = h.sts.Policy, h.tell
@@ -232,11 +232,11 @@ func (h *House) routes(local mta.Transport) (func(context.Context, mail.Domain) 
 		}
 		fixed[mail.Domain(r.Domain)] = t
 	}
-	return func(ctx context.Context, d mail.Domain) (mta.Transport, error) {
-		if t := fixed[d]; t != nil {
+	return func(ctx context.Context, it *queue.Item) (mta.Transport, error) {
+		if t := fixed[it.Domain]; t != nil {
 			return t, nil
 		}
-		ours, err := h.directory.HasDomain(ctx, d)
+		ours, err := h.directory.HasDomain(ctx, it.Domain)
 		switch {
 		case err != nil:
 			return nil, err

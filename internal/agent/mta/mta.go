@@ -35,8 +35,8 @@ type Agent struct {
 	Queue    *queue.Queue
 	Journal  *journal.Journal
 	Log      *slog.Logger
-	// Route finds the way to a domain. A *mail.Refusal means that there is none.
-	Route func(ctx context.Context, d mail.Domain) (Transport, error)
+	// Route finds the way that an item goes. A *mail.Refusal means that there is none.
+	Route func(ctx context.Context, it *queue.Item) (Transport, error)
 	// Suppression hears of addresses that do not exist; nil: nobody does.
 	Suppression *suppression.List
 
@@ -249,7 +249,7 @@ func (a *Agent) carry(ctx context.Context, c queue.Claim) ([]mail.Outcome, error
 	if len(c.Envelope.Recipients) == 0 {
 		return nil, nil // all were reached, and that was not settled
 	}
-	t, err := a.Route(ctx, c.Domain)
+	t, err := a.Route(ctx, &c.Item)
 	if err != nil {
 		return nil, err
 	}

@@ -207,9 +207,9 @@ func outcomes(it queue.Item, st mail.Status) (out []mail.Outcome) {
 
 func (w *world) routeTo(a *mta.Agent, k *taker) {
 	old := a.Route
-	a.Route = func(ctx context.Context, d mail.Domain) (mta.Transport, error) {
-		if d == "a.example" {
-			return old(ctx, d)
+	a.Route = func(ctx context.Context, it *queue.Item) (mta.Transport, error) {
+		if it.Domain == "a.example" {
+			return old(ctx, it)
 		}
 		return k, nil
 	}

@@ -62,8 +62,8 @@ func (w *world) newAgent() *mta.Agent {
 	local := &mta.Local{Delivery: w.Delivery, Bodies: w.Bodies}
 	return &mta.Agent{
 		Hostname: w.Hostname, DB: w.DB, Bodies: w.Bodies, Queue: w.Queue, Journal: w.Journal, Log: slog.New(slog.DiscardHandler),
-		Route: func(ctx context.Context, d mail.Domain) (mta.Transport, error) {
-			if d == "a.example" {
+		Route: func(ctx context.Context, it *queue.Item) (mta.Transport, error) {
+			if it.Domain == "a.example" {
 				return local, nil
 			}
 			return w.remote, nil
