@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/imap"
 )
 
@@ -32,29 +31,14 @@ func (s *session) attend() {
 	}
 }
 
-// listen begins to listen for news: of the account, and of the one that owns the
-// selected mailbox. It tells whether there may be some already.
+// listen begins to listen for news: of the account, and of those of others that
+// the session looks at. It tells whether there may be some already.
 func (s *session) listen() (fresh bool) {
 	if s.news == nil {
 		s.news, s.deafen = s.srv.Mail.Watch(s.peer.Account)
 		fresh = true
 	}
-	owner := mail.AccountID(0)
-	if s.box != nil && s.box.Account != s.peer.Account {
-		owner = s.box.Account
-	}
-	if owner == s.host {
-		return fresh
-	}
-	if s.leaveHost != nil {
-		s.leaveHost()
-		s.hostNews, s.leaveHost = nil, nil
-	}
-	if s.host = owner; owner != 0 {
-		s.hostNews, s.leaveHost = s.srv.Mail.Watch(owner)
-		fresh = true
-	}
-	return fresh
+	return s.others.set(s.hosts(), s.srv.Mail.Watch) || fresh
 }
 
 // ignore ceases to listen.
@@ -63,10 +47,7 @@ func (s *session) ignore() {
 		s.deafen()
 		s.news, s.deafen = nil, nil
 	}
-	if s.leaveHost != nil {
-		s.leaveHost()
-		s.host, s.hostNews, s.leaveHost = 0, nil, nil
-	}
+	s.others.set(nil, nil)
 }
 
 // waitForNews tells a client what happens, until it says something. One
@@ -90,7 +71,7 @@ func (s *session) waitForNews(ctx context.Context) error {
 			return err
 		case <-s.news:
 			err = s.apart(func() error { return s.tellNews(ctx) })
-		case <-s.hostNews:
+		case <-s.others.news:
 			err = s.apart(func() error { return s.tellNews(ctx) })
 		case <-alive.C:
 			s.enc.Status("*", imap.OK, "", "still here")

@@ -35,7 +35,7 @@ func (s *session) create(ctx context.Context, c *imap.Command) error {
 	}
 	m, err := s.srv.Mail.CreateMailbox(ctx, at.owner, at.name, role)
 	if err == nil {
-		s.knowName(at.owner, func(n *names) { n.boxes[m.ID] = m.Name })
+		s.knowName(func(n *names) { n.add(mailbox.Box{Account: at.owner, Mailbox: m.ID}, at.full(), at.prefix != "") })
 		s.code = imap.CodeMailboxID(mailboxID(m.ID))
 	}
 	return err
@@ -95,7 +95,7 @@ func (s *session) delete(ctx context.Context, c *imap.Command) error {
 		return no(imap.CodeHasChildren, "there are mailboxes below this name")
 	}
 	if err == nil {
-		s.knowName(at.owner, func(n *names) { delete(n.boxes, m.ID) })
+		s.knowName(func(n *names) { delete(n.boxes, m.box()) })
 	}
 	return err
 }
@@ -125,7 +125,7 @@ func (s *session) rename(ctx context.Context, c *imap.Command) error {
 		return no(imap.CodeCannot, "a mailbox cannot go below itself")
 	}
 	if err == nil && from.name != mailbox.InboxName {
-		s.knowName(from.owner, func(n *names) { n.rename(from.name, to.name) })
+		s.knowName(func(n *names) { n.rename(from.full(), to.full()) })
 	}
 	return err
 }
@@ -151,7 +151,7 @@ func (s *session) subscribe(ctx context.Context, c *imap.Command) error {
 		err = s.srv.Mail.Unsubscribe(ctx, s.peer.Account, n)
 	}
 	if err == nil {
-		s.knowName(s.peer.Account, func(known *names) { known.subscribed[n] = c.Name == "SUBSCRIBE" })
+		s.knowName(func(known *names) { known.subscribed[n] = c.Name == "SUBSCRIBE" })
 	}
 	return err
 }

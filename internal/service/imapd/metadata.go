@@ -151,9 +151,7 @@ func (s *session) setMetadata(ctx context.Context, c *imap.Command) error {
 
 // noted remembers a commit of the session, which it need not be told of.
 func (s *session) noted(owner mail.AccountID, seq mail.ModSeq) {
-	if owner == s.peer.Account && s.notify != nil && len(s.notify.groups) > 0 {
-		s.notify.own = append(s.notify.own, seq)
-	}
+	s.notify.done(owner, seq)
 }
 
 // tellNoted tells which entries of a mailbox others have changed, as far as they

@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -20,15 +21,23 @@ const supportedEvents = imap.MessageNew | imap.MessageExpunge | imap.FlagChange 
 type watch struct {
 	groups   []imap.NotifyGroup // but for that of the selected mailbox
 	selected imap.NotifyGroup   // no events if there is none
-	seq      mail.ModSeq        // of the account: told up to here
-	own      []mail.ModSeq      // later commits of this session, that it need not be told
-	names    *names             // nil if nobody asks for them
+	wide     bool               // a group may be about mailboxes of others
+	heard    map[mail.AccountID]*heard
+	names    *names // nil if nobody asks for them
 }
 
-// names are the names of an account as a client knows them.
+// names are the names of mailboxes as a client knows them.
 type names struct {
-	boxes      map[mail.MailboxID]string
+	boxes      map[mailbox.Box]string
 	subscribed map[string]bool
+	foreign    map[string]bool // of mailboxes of others, and the levels above
+}
+
+func (n *names) add(b mailbox.Box, name string, foreign bool) {
+	n.boxes[b] = name
+	for ; foreign && name != ""; name = parent(name) {
+		n.foreign[name] = true
+	}
 }
 
 // maxTouched is how many mailboxes may change at once before the client is told
@@ -41,19 +50,12 @@ func (s *session) setNotify(ctx context.Context, c *imap.Command) error {
 	if a.Has(^supportedEvents) {
 		return no(imap.CodeBadEvent(supportedEvents), "this is not supported")
 	}
-	w := &watch{}
 	if len(a.Groups) == 0 {
-		s.notify = w
+		s.notify = &watch{}
 		s.attend()
 		return nil
 	}
-	for _, g := range a.Groups {
-		if g.Filter == imap.FilterSelected || g.Filter == imap.FilterSelectedDelayed {
-			w.selected = g
-		} else {
-			w.groups = append(w.groups, g)
-		}
-	}
+	w := newWatch(a.Groups)
 	if s.box != nil { // what has gathered is told, whatever comes now
 		s.notify = nil
 		s.box.seq = 0
@@ -61,27 +63,56 @@ func (s *session) setNotify(ctx context.Context, c *imap.Command) error {
 			return err
 		}
 	}
+	if err := s.begin(ctx, a, w); err != nil {
+		s.notify = nil
+		s.attend()
+		return err
+	}
+	s.attend()
+	return nil
+}
+
+// newWatch makes a watch that has heard nothing yet.
+func newWatch(groups []imap.NotifyGroup) *watch {
+	w := &watch{heard: map[mail.AccountID]*heard{}}
+	for _, g := range groups {
+		if g.Filter == imap.FilterSelected || g.Filter == imap.FilterSelectedDelayed {
+			w.selected = g
+			continue
+		}
+		w.groups = append(w.groups, g)
+		w.wide = w.wide || !personal(g.Filter)
+	}
+	return w
+}
+
+// begin begins to watch, and tells how all is now if the client wants that.
+func (s *session) begin(ctx context.Context, a *imap.Notify, w *watch) error {
+	s.notify = w
 	s.listen() // before looking how all is now
-	defer s.attend()
+	if _, err := s.meet(ctx); err != nil {
+		return err
+	}
 	all, seq, err := s.namesAt(ctx)
 	if err != nil {
 		return err
 	}
-	w.seq = seq
+	if len(w.groups) > 0 {
+		w.heard[s.peer.Account] = &heard{seq: seq}
+	}
 	subscribed := slices.ContainsFunc(w.groups, func(g imap.NotifyGroup) bool { return g.Filter == imap.FilterSubscribed })
 	if a.Has(imap.MailboxName|imap.SubscriptionChange) || subscribed {
 		w.names = namesOf(all)
 	}
-	s.notify = w
 	if !a.Status {
 		return nil
 	}
 	for i := range all {
 		l := &all[i]
-		if !l.exists || l.Placeholder || l.prefix != "" || s.box != nil && s.box.Box == l.box() {
+		if !l.exists || l.Placeholder || l.rights&mailbox.RightRead == 0 || s.box != nil && s.box.Box == l.box() {
 			continue
 		}
-		if items := firstStatus(w.events(l.text, l.subscribed)); items != 0 {
+		if items := firstStatus(w.events(l.text, l.subscribed, l.prefix == "")); items != 0 {
 			if err := s.tellStatus(ctx, &l.place, items); err != nil {
 				return err
 			}
@@ -101,10 +132,10 @@ func (s *session) namesAt(ctx context.Context) ([]listed, mail.ModSeq, error) {
 }
 
 func namesOf(all []listed) *names {
-	n := &names{boxes: make(map[mail.MailboxID]string, len(all)), subscribed: map[string]bool{}}
+	n := &names{boxes: make(map[mailbox.Box]string, len(all)), subscribed: map[string]bool{}, foreign: map[string]bool{}}
 	for i := range all {
-		if l := &all[i]; l.exists && l.prefix == "" && !l.level {
-			n.boxes[l.ID] = l.text
+		if l := &all[i]; l.exists && !l.level {
+			n.add(l.box(), l.text, l.prefix != "")
 		}
 		if all[i].subscribed {
 			n.subscribed[all[i].text] = true
@@ -125,9 +156,16 @@ func firstStatus(e imap.NotifyEvents) (items imap.StatusItems) {
 	return items
 }
 
-// events gives what the client wants to hear of a mailbox that is not selected.
-func (w *watch) events(name string, subscribed bool) (e imap.NotifyEvents) {
+// personal tells whether a filter is about the person's own mailboxes only.
+func personal(f imap.MailboxFilter) bool { return f == imap.FilterInboxes || f == imap.FilterPersonal }
+
+// events gives what the client wants to hear of a mailbox that is not selected;
+// mine tells whether it is the person's own.
+func (w *watch) events(name string, subscribed, mine bool) (e imap.NotifyEvents) {
 	for i := range w.groups {
+		if !mine && personal(w.groups[i].Filter) {
+			continue
+		}
 		if covers(w.groups[i].Filter, w.groups[i].Mailboxes, name, subscribed) {
 			e |= w.groups[i].Events
 		}
@@ -177,8 +215,8 @@ func (s *session) wants() imap.NotifyEvents {
 func (s *session) made(box mailbox.Box, uids mail.UIDSet, seq mail.ModSeq) {
 	if s.box != nil && s.box.Box == box {
 		s.box.made = s.box.made.Union(uids)
-	} else if box.Account == s.peer.Account && s.notify != nil && len(s.notify.groups) > 0 {
-		s.notify.own = append(s.notify.own, seq)
+	} else {
+		s.notify.done(box.Account, seq)
 	}
 }
 
@@ -188,43 +226,56 @@ func (s *session) tellElsewhere(ctx context.Context) error {
 	if w == nil || len(w.groups) == 0 {
 		return nil
 	}
-	list, seq, ok, err := s.srv.Mail.Touched(ctx, s.peer.Account, s.peer.Account, w.seq, func(n mail.ModSeq) bool { return slices.Contains(w.own, n) })
-	if err != nil {
-		return err
+	changed, err := s.meet(ctx)
+	var list []elsewhere
+	if err == nil {
+		list, err = s.touched(ctx)
 	}
-	if !ok || len(list) > maxTouched {
+	if errors.Is(err, errMuch) {
 		s.notify = &watch{}
 		s.attend()
 		s.enc.Status("*", imap.OK, imap.CodeNotificationOverflow, "too much has happened")
 		return nil
 	}
-	since := w.seq
-	w.seq, w.own = seq, nil
-	if w.names != nil && slices.ContainsFunc(list, func(t mailbox.Touched) bool { return t.Renamed }) {
+	if err != nil {
+		return err
+	}
+	if w.names != nil && (changed || slices.ContainsFunc(list, func(e elsewhere) bool { return e.Renamed })) {
 		if err := s.tellNames(ctx); err != nil {
 			return err
 		}
 	}
 	for i := range list {
-		t := &list[i]
-		if t.ID == mailbox.NoMailbox && slices.ContainsFunc(w.groups, func(g imap.NotifyGroup) bool { return g.Events&imap.ServerMetadataChange != 0 }) {
-			s.tellNoted("", t)
+		if err := s.tellTouched(ctx, &list[i]); err != nil {
+			return err
 		}
-		if t.Box == nil {
-			continue
-		}
-		subscribed := w.names != nil && w.names.subscribed[t.Box.Name]
-		if w.events(t.Box.Name, subscribed)&imap.MailboxMetadataChange != 0 {
-			s.tellNoted(t.Box.Name, t)
-		}
-		if t.Box.Placeholder || s.box != nil && s.box.Box == (mailbox.Box{Account: s.peer.Account, Mailbox: t.ID}) {
-			continue
-		}
-		if items := s.laterStatus(w.events(t.Box.Name, subscribed), t, since); items != 0 {
-			if err := s.tellStatus(ctx, s.own(t.Box), items); err != nil {
-				return err
-			}
-		}
+	}
+	return nil
+}
+
+// tellTouched tells what has happened to a mailbox.
+func (s *session) tellTouched(ctx context.Context, e *elsewhere) error {
+	w, mine := s.notify, e.owner == s.peer.Account
+	if mine && e.ID == mailbox.NoMailbox && slices.ContainsFunc(w.groups, func(g imap.NotifyGroup) bool { return g.Events&imap.ServerMetadataChange != 0 }) {
+		s.tellNoted("", &e.Touched)
+	}
+	if e.Box == nil {
+		return nil
+	}
+	p, ok := s.placeOf(e)
+	if !ok {
+		return nil
+	}
+	name := p.full()
+	wants := w.events(name, w.names != nil && w.names.subscribed[name], mine)
+	if wants&imap.MailboxMetadataChange != 0 && p.rights&useRights != 0 {
+		s.tellNoted(name, &e.Touched)
+	}
+	if e.Box.Placeholder || p.rights&mailbox.RightRead == 0 || s.box != nil && s.box.Box == p.box() {
+		return nil
+	}
+	if items := s.laterStatus(wants, &e.Touched, e.since); items != 0 {
+		return s.tellStatus(ctx, p, items)
 	}
 	return nil
 }
@@ -264,7 +315,7 @@ func (s *session) tellNames(ctx context.Context) error {
 		at[all[i].text] = &all[i]
 	}
 	for _, n := range slices.Sorted(maps.Keys(affected)) {
-		if w.events(n, old.subscribed[n] || now.subscribed[n])&affected[n] == 0 {
+		if w.events(n, old.subscribed[n] || now.subscribed[n], !old.foreign[n] && !now.foreign[n])&affected[n] == 0 {
 			continue
 		}
 		l := at[n]
@@ -322,8 +373,8 @@ func affected(old, now *names) (events map[string]imap.NotifyEvents, was map[str
 
 // knowName brings what the client knows of names up to date with what it has
 // done itself, which it need not be told.
-func (s *session) knowName(owner mail.AccountID, fn func(*names)) {
-	if owner == s.peer.Account && s.notify != nil && s.notify.names != nil {
+func (s *session) knowName(fn func(*names)) {
+	if s.notify != nil && s.notify.names != nil {
 		fn(s.notify.names)
 	}
 }
@@ -336,7 +387,7 @@ func (n *names) rename(from, to string) {
 	}
 	for id, name := range n.boxes {
 		if name, ok := moved(name); ok {
-			n.boxes[id] = name
+			n.add(id, name, n.foreign[n.boxes[id]])
 		}
 	}
 	for _, old := range slices.Collect(maps.Keys(n.subscribed)) {

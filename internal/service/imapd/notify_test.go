@@ -254,8 +254,8 @@ func (l *listener) hear(t *testing.T, lines []string) {
 }
 
 // TestNotifyModel runs random commands in one session, while another that has
-// the mailbox selected and a third that has not only listen: they must know in
-// the end what the model knows.
+// the mailbox selected, a third that has not, and one of somebody with whom it is
+// shared, only listen: they must know in the end what the model knows.
 func TestNotifyModel(t *testing.T) {
 	for seed := range uint64(6) {
 		if seed >= 3 {
@@ -276,6 +276,10 @@ func notifyModel(t *testing.T, rnd *rand.Rand) {
 	near.do("SELECT INBOX")
 	near.do("NOTIFY SET (selected (MessageNew (FLAGS) MessageExpunge FlagChange))")
 	far.do("NOTIFY SET (inboxes (MessageNew MessageExpunge FlagChange))")
+	grant(t, srv, "INBOX", "lr")
+	busy.do(`SETMETADATA INBOX (/shared/vendor/posthaste/seen "common")`)
+	foreign := clientOf(t, srv, "bob")
+	foreign.do(`NOTIFY SET (subtree "Other Users" (MessageNew MessageExpunge FlagChange))`)
 	l := &listener{model: model{flags: map[int][]string{}}}
 	for range 40 {
 		next := m.next
@@ -287,10 +291,12 @@ func notifyModel(t *testing.T, rnd *rand.Rand) {
 		if got, want := l.String(), m.of(0).String(); got != want {
 			t.Fatalf("by NOTIFY\n%swant\n%s", got, want)
 		}
-		// What far hears last is how it is.
-		for now := m.status(); next != m.next || was != now; {
-			if line := far.line(); strings.Contains(line, now) || strings.Contains(line, m.unseen()) && !strings.Contains(line, "MESSAGES") {
-				break
+		// What they hear last is how it is.
+		for _, c := range []*client{far, foreign} {
+			for now := m.status(); next != m.next || was != now; {
+				if line := c.line(); strings.Contains(line, now) || strings.Contains(line, m.unseen()) && !strings.Contains(line, "MESSAGES") {
+					break
+				}
 			}
 		}
 	}

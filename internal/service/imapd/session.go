@@ -49,9 +49,7 @@ type session struct {
 	news   <-chan struct{} // that something has changed; nil if the session does not listen
 	deafen func()          // ends that
 
-	host      mail.AccountID  // who else owns the selected mailbox, if the session listens
-	hostNews  <-chan struct{} // of that account
-	leaveHost func()
+	others ears // the same of the accounts of others
 
 	// How the current command goes: what stands in its OK.
 	code   imap.Code
