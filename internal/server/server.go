@@ -48,6 +48,7 @@ import (
 	"posthaste/internal/service/pop3d"
 	"posthaste/internal/service/smtpd"
 	"posthaste/internal/service/webd"
+	"posthaste/internal/store/acquaintance"
 	"posthaste/internal/store/allowance"
 	"posthaste/internal/store/body"
 	"posthaste/internal/store/directory"
@@ -102,6 +103,7 @@ type House struct {
 	reports   *reports.Store
 	reporter  *reporter.Agent
 	shape     *mta.Shaper
+	met       *acquaintance.Store
 	mx        *mx.Agent
 	msa       *msa.Agent
 	lmtp      *mda.Door
@@ -129,12 +131,13 @@ func Build(c config.Config, o Outside) (*House, error) {
 	h.maildrops = &maildrop.Store{DB: o.DB, Mail: h.mailboxes}
 	h.journal = &journal.Journal{DB: o.DB}
 	h.reports = &reports.Store{DB: o.DB}
+	h.met = &acquaintance.Store{DB: o.DB}
 	q := &queue.Queue{DB: o.DB}
 	keys := &keyring.Keyring{DB: o.DB}
 	dead := &suppression.List{DB: o.DB, After: c.Queue.SuppressAfter}
 	deliver := &mda.Agent{Hostname: host, DB: o.DB, Bodies: bodies, Directory: h.directory, Mailboxes: h.mailboxes, Queue: q, Journal: h.journal, Log: o.Log, Returns: keys.Returns, PassJunk: c.Receive.ForwardJunk}
 	h.lmtp = &mda.Door{Hostname: c.Hostname, Agent: deliver}
-	h.mx = &mx.Agent{Hostname: c.Hostname, Delivery: deliver, Bodies: bodies, Journal: h.journal, Log: o.Log, Postmaster: host, DNS: o.DNS, Trusted: c.Receive.TrustedNetworks, Signers: keys.Signers, Policy: policy(c.Receive)}
+	h.mx = &mx.Agent{Hostname: c.Hostname, Delivery: deliver, Bodies: bodies, Journal: h.journal, Log: o.Log, Postmaster: host, DNS: o.DNS, Trusted: c.Receive.TrustedNetworks, Signers: keys.Signers, Policy: policy(c.Receive), Acquaintances: h.met}
 	desk := &reporter.Desk{Door: deliver, Directory: h.directory, Reports: h.reports, Journal: h.journal}
 	h.mx.Delivery = desk
 	if c.Reports.Send && c.Reports.DMARC {
@@ -142,7 +145,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 	}
 	h.mx.Counts = mx.NewCounts(h.mx.Policy)
 	h.mx.Filters = filters(c.Milters)
-	h.msa = &msa.Agent{Hostname: c.Hostname, Delivery: deliver, Directory: h.directory, Bodies: bodies, Journal: h.journal, Log: o.Log, Signers: keys.Signers, Allowance: &allowance.Store{DB: o.DB}, PerDay: c.Limits.RecipientsPerDay, Suppression: dead}
+	h.msa = &msa.Agent{Hostname: c.Hostname, Delivery: deliver, Directory: h.directory, Bodies: bodies, Journal: h.journal, Log: o.Log, Signers: keys.Signers, Allowance: &allowance.Store{DB: o.DB}, PerDay: c.Limits.RecipientsPerDay, Suppression: dead, Acquaintances: h.met}
 	h.auth = &auth.Agent{Directory: h.directory, Trusted: c.Limits.TrustedNetworks, SHA1: c.Auth.ScramSHA1}
 	web := &fetch.Web{DNS: o.DNS, Dial: o.Dial, Roots: o.Roots}
 	h.keys, h.web = keys, web.Client()
@@ -163,7 +166,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 		GiveUp: time.Duration(c.Queue.GiveUp), WarnAfter: time.Duration(c.Queue.WarnAfter),
 		FirstRetry: time.Duration(c.Queue.FirstRetry), LastRetry: time.Duration(c.Queue.LastRetry),
 	}
-	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Bodies: bodies, Queue: q, Journal: h.journal, Policies: said, Reports: h.reports, Suppression: dead, Keys: keys, Log: o.Log, KeepDead: time.Duration(c.Deleted.Keep), MaxDead: int64(c.Deleted.Limit)}
+	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Bodies: bodies, Queue: q, Journal: h.journal, Policies: said, Reports: h.reports, Suppression: dead, Acquaintances: h.met, Keys: keys, Log: o.Log, KeepDead: time.Duration(c.Deleted.Keep), MaxDead: int64(c.Deleted.Limit)}
 	h.reporter = &reporter.Agent{Hostname: c.Hostname, DB: o.DB, DNS: o.DNS, Records: mx.Records{DNS: o.DNS}, Web: h.web, Directory: h.directory, Bodies: bodies, Queue: q, Reports: h.reports, Signers: keys.Signers, Log: o.Log}
 	if h.backups, err = h.scheduled(c, o); err != nil {
 		return nil, err
@@ -183,7 +186,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 
 // policy makes what speaks against those who bring mail.
 func policy(c config.Receive) mx.Policy {
-	p := mx.Policy{NoName: c.NoNamePoints, BadHello: c.BadHelloPoints, Junk: c.JunkPoints, Refuse: c.RefusePoints, PerHour: c.MessagesPerHour, Unknown: c.UnknownRecipients}
+	p := mx.Policy{NoName: c.NoNamePoints, BadHello: c.BadHelloPoints, Junk: c.JunkPoints, Refuse: c.RefusePoints, PerHour: c.MessagesPerHour, Unknown: c.UnknownRecipients, Greylist: mx.Greylist(c.Greylist)}
 	for _, l := range c.Lists {
 		p.Lists = append(p.Lists, mx.List{Zone: mail.Domain(l.Zone), Points: l.Points, Codes: l.Codes})
 	}
@@ -312,6 +315,7 @@ func (h *House) Run(ctx context.Context, ready func()) error {
 	serve = append(serve,
 		func(ctx context.Context) error { return h.journal.Run(ctx, report) },
 		func(ctx context.Context) error { return h.reports.Run(ctx, report) },
+		func(ctx context.Context) error { return h.met.Run(ctx, report) },
 		func(ctx context.Context) error { return h.mailboxes.Run(ctx, report) })
 	var wg sync.WaitGroup
 	for _, run := range serve {

@@ -138,6 +138,7 @@ func (s *site) boot() {
 	}
 	c := config.Default()
 	c.Hostname, c.Queue.GiveUp = s.host, config.Duration(giveUp)
+	c.Receive.Greylist = "always"
 	c.Listeners = []config.Listener{
 		{Address: s.ip.String() + ":25", Protocol: "smtp", TLS: "none"},
 		{Address: s.ip.String() + ":587", Protocol: "submission", TLS: "none", PlaintextLogin: true},

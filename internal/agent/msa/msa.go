@@ -18,6 +18,7 @@ import (
 	"posthaste/internal/proto/dkim"
 	"posthaste/internal/proto/message"
 	"posthaste/internal/proto/smtp"
+	"posthaste/internal/store/acquaintance"
 	"posthaste/internal/store/allowance"
 	"posthaste/internal/store/body"
 	"posthaste/internal/store/directory"
@@ -25,8 +26,8 @@ import (
 	"posthaste/internal/store/suppression"
 )
 
-// An Agent takes submissions. All fields but Signers and Suppression must be set,
-// Allowance only with PerDay.
+// An Agent takes submissions. All fields but Signers, Suppression and
+// Acquaintances must be set, Allowance only with PerDay.
 type Agent struct {
 	Hostname  string
 	Delivery  *mda.Agent
@@ -43,6 +44,8 @@ type Agent struct {
 	PerDay    int
 	// Suppression has the addresses elsewhere that do not exist; nil: none does.
 	Suppression *suppression.List
+	// Acquaintances remembers to whom people here write; nil: nobody does.
+	Acquaintances *acquaintance.Store
 }
 
 // Begin opens a mail transaction for somebody who has logged in.
@@ -225,7 +228,15 @@ func (t *transaction) take(ctx context.Context, st *body.Staged) error {
 	m.Events = []trace.Event{{
 		Trace: t.env.Trace, Time: now, Kind: trace.Submitted, Sender: t.peer.Login, Remote: "[" + t.peer.Addr.Addr().Unmap().String() + "]", Size: st.Size(),
 	}}
-	return t.a.Delivery.Deliver(ctx, m)
+	if err := t.a.Delivery.Deliver(ctx, m); err != nil {
+		return err
+	}
+	if t.a.Acquaintances != nil && !t.env.Sender.IsZero() { // a report is no letter
+		for _, r := range t.env.Recipients {
+			t.a.Acquaintances.Wrote(now, r.Address)
+		}
+	}
+	return nil
 }
 
 // allowed refuses what is more than the account may send.

@@ -31,7 +31,7 @@ func (a *Agent) gather(ctx context.Context, peer mail.Peer, env mail.Envelope, h
 	ev := Evidence{Hops: mda.Hops(header)}
 	var authors []message.Contact
 	ev.FromFields, authors = message.Authors(header)
-	ev.Authors = len(authors)
+	ev.Authors, ev.Author = len(authors), soleAuthor(authors)
 	if !a.judges(peer) {
 		return ev, nil
 	}

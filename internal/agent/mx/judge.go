@@ -14,9 +14,10 @@ import (
 
 // Evidence is all that is known about a message when it is judged.
 type Evidence struct {
-	FromFields int // how many From fields there are
-	Authors    int // how many addresses they name
-	Hops       int // Received fields
+	FromFields int          // how many From fields there are
+	Authors    int          // how many addresses they name
+	Author     mail.Address // the one author; zero: there is not exactly one
+	Hops       int          // Received fields
 
 	// Judged tells that the rest was looked for. It is not for mail from
 	// networks that are trusted.
@@ -30,6 +31,8 @@ type Evidence struct {
 	ARC    dkim.Chain
 	Logo   Logo
 	Client Client
+	// Past is what is known from before; nil: it does not matter, or cannot be told.
+	Past *Past
 }
 
 // SPF is what the sender's domain says of the peer. RFC 7208
@@ -52,6 +55,8 @@ type Verdict struct {
 	// Reason is why it goes where it goes, in words; empty if nothing is special. A
 	// Refusal has its own.
 	Reason string
+	// Again tells that the Refusal is a stranger's, who is to come again.
+	Again bool
 }
 
 // Judge weighs the evidence. It asks nobody and forgets at once: the same
@@ -61,6 +66,12 @@ func Judge(p Policy, ev Evidence) Verdict {
 	if v.Refusal == nil && v.Mailbox == mailbox.NoRole {
 		v = p.Admit(ev.Client)
 		v.Refusal = nil // that was said at the recipients
+		v = p.familiar(ev, v)
+	}
+	if v.Refusal == nil {
+		if no := p.again(ev); no != nil {
+			v = Verdict{Refusal: no, Again: true}
+		}
 	}
 	v.Quiet = ev.Judged && (ev.SPF.Result == spf.Fail || ev.SPF.Result == spf.SoftFail || ev.DMARC.Result == dmarc.Fail)
 	return v

@@ -24,6 +24,7 @@ import (
 	"posthaste/internal/proto/authres"
 	"posthaste/internal/proto/dkim"
 	"posthaste/internal/proto/smtp"
+	"posthaste/internal/store/acquaintance"
 	"posthaste/internal/store/body"
 	"posthaste/internal/store/journal"
 	"posthaste/internal/store/mailbox"
@@ -38,8 +39,8 @@ type Delivery interface {
 	Deliver(ctx context.Context, m mda.Mail) error
 }
 
-// An Agent receives. All fields but DNS, Trusted, Signers, Policy, Counts, Filters
-// and Saw must be set.
+// An Agent receives. All fields but DNS, Trusted, Signers, Policy, Counts, Filters,
+// Saw and Acquaintances must be set.
 type Agent struct {
 	Hostname string
 	Delivery Delivery
@@ -65,6 +66,8 @@ type Agent struct {
 	// Saw hears of each message that the DMARC policy of its author's domain spoke
 	// for, if the domain wants reports; nil: nobody hears of it.
 	Saw func(ctx context.Context, env mail.Envelope, s reports.Sight)
+	// Acquaintances remembers who has written here; nil: nobody is known.
+	Acquaintances *acquaintance.Store
 }
 
 // Begin opens a mail transaction.
@@ -184,11 +187,16 @@ func (t *transaction) take(ctx context.Context, st *body.Staged) error {
 	if t.client != nil {
 		ev.Client = *t.client
 	}
+	now := time.Now()
+	ev.Past = t.a.past(ctx, t.env, ev, now)
 	v := Judge(t.a.Policy, ev)
+	if v.Again && !t.asked(ev, now) {
+		ev.Past = nil // who cannot be known again must not be asked to come again
+		v = Judge(t.a.Policy, ev)
+	}
 	if x, wanted := ev.Sight(t.peer.Addr.Addr(), v); wanted && t.a.Saw != nil {
 		t.a.Saw(ctx, t.env, x)
 	}
-	now := time.Now()
 	judged := trace.Event{Trace: t.env.Trace, Time: now, Kind: trace.Judged, Text: ev.Words()}
 	if v.Refusal != nil {
 		if ev.Judged {
@@ -251,7 +259,11 @@ func (t *transaction) take(ctx context.Context, st *body.Staged) error {
 		m.Events = append(m.Events, judged)
 	}
 	m.Trace = append(m.Trace, mda.Received(t.a.Hostname, "ESMTP", t.peer, t.env, now)...)
-	return t.a.Delivery.Deliver(ctx, m)
+	if err := t.a.Delivery.Deliver(ctx, m); err != nil {
+		return err
+	}
+	t.took(ev, v, now)
+	return nil
 }
 
 // What a seal is made of.

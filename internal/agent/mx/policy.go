@@ -22,6 +22,8 @@ type Policy struct {
 	// PerHour is how many messages a network may bring in an hour, Unknown how many
 	// recipients it may name that nobody is before it must wait.
 	PerHour, Unknown int
+	// Greylist says which strangers are asked to come again.
+	Greylist Greylist
 }
 
 // A List is a list of addresses that somebody keeps in the DNS. RFC 5782

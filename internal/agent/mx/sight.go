@@ -22,7 +22,7 @@ import (
 func (ev Evidence) Sight(from netip.Addr, v Verdict) (reports.Sight, bool) {
 	d := ev.DMARC
 	wanted := d.Record.Aggregate
-	if !ev.Judged || d.Domain == "" || len(wanted) == 0 || v.Refusal != nil && d.Result != dmarc.Fail {
+	if !ev.Judged || d.Domain == "" || len(wanted) == 0 || v.Again || v.Refusal != nil && d.Result != dmarc.Fail {
 		return reports.Sight{}, false // or it was refused before the policy had its say
 	}
 	x := reports.Sight{Wanted: wanted}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"posthaste/internal/base/mail"
+	"posthaste/internal/store/acquaintance"
 	"posthaste/internal/store/body"
 	"posthaste/internal/store/directory"
 	"posthaste/internal/store/journal"
@@ -37,6 +38,8 @@ type Agent struct {
 	Reports   *reports.Store
 	// Suppression is swept, if it is set.
 	Suppression *suppression.List
+	// Acquaintances are swept and checked, if they are set.
+	Acquaintances *acquaintance.Store
 	// Keys are checked, if they are set.
 	Keys *keyring.Keyring
 	Log  *slog.Logger
@@ -98,6 +101,9 @@ func (a *Agent) Round(ctx context.Context) error {
 	if a.Suppression != nil {
 		errs = append(errs, a.Suppression.Sweep(ctx))
 	}
+	if a.Acquaintances != nil {
+		errs = append(errs, a.Acquaintances.Sweep(ctx, now))
+	}
 	swept, err := a.Bodies.Sweep(ctx)
 	errs = append(errs, err)
 	if swept.Blobs > 0 {
@@ -154,7 +160,13 @@ func (a *Agent) Check(ctx context.Context, say func(string), progress func(done,
 			return fmt.Errorf("check: %w", err)
 		}
 	}
-	for _, w := range slices.Concat(people, wrong, more, told, keys) {
+	var met []string
+	if a.Acquaintances != nil {
+		if met, err = a.Acquaintances.Check(ctx); err != nil {
+			return fmt.Errorf("check: %w", err)
+		}
+	}
+	for _, w := range slices.Concat(met, people, wrong, more, told, keys) {
 		say(w)
 	}
 	return a.queued(ctx, say)

@@ -149,6 +149,9 @@ type Receive struct {
 	// 0 is no limit.
 	MessagesPerHour   int `toml:"messages_per_hour"`
 	UnknownRecipients int `toml:"unknown_recipients"`
+	// Greylist says which strangers must send a message twice: never, suspicious
+	// (whom something speaks against) or always.
+	Greylist string `toml:"greylist"`
 }
 
 // A Milter is a filter outside that is asked about mail from others.
@@ -319,7 +322,7 @@ func Default() Config {
 			{Address: ":995", Protocol: "pop3", TLS: "implicit"},
 		},
 		DNS:     DNS{DNSSEC: "auto"},
-		Receive: Receive{TrustedNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}, NoNamePoints: 2, BadHelloPoints: 2, JunkPoints: 5, RefusePoints: 10, UnknownRecipients: 100},
+		Receive: Receive{TrustedNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}, NoNamePoints: 2, BadHelloPoints: 2, JunkPoints: 5, RefusePoints: 10, UnknownRecipients: 100, Greylist: "suspicious"},
 		Limits:  Limits{MessageSize: 50 << 20, Recipients: 100, RecipientsPerDay: 2000, Connections: 10_000, ConnectionsPerAddress: 100, SessionsPerAccount: 100},
 		Queue: Queue{
 			FirstRetry: Duration(time.Minute), LastRetry: Duration(4 * time.Hour), WarnAfter: Duration(4 * time.Hour), GiveUp: Duration(5 * 24 * time.Hour),
@@ -480,6 +483,9 @@ func (r *Receive) check() error {
 		if l.Points == 0 {
 			l.Points = r.RefusePoints
 		}
+	}
+	if !oneOf(r.Greylist, "never", "suspicious", "always") {
+		return fmt.Errorf("receive.greylist is never, suspicious or always, not %q", r.Greylist)
 	}
 	if min(r.JunkPoints, r.RefusePoints, r.MessagesPerHour, r.UnknownRecipients) < 0 || r.MessagesPerHour > 1_000_000 {
 		return errors.New("receive: the numbers are not negative, and messages_per_hour is a million at most")

@@ -134,6 +134,11 @@ hostname = "mail.example.org"
 # refuse_points = 10
 # messages_per_hour = 0            # that a network may bring (IPv6: a /64); 0 is no limit
 # unknown_recipients = 100         # that it may name before it must wait for an hour; 0 is no limit
+# greylist = "suspicious"          # a stranger whom something speaks against, such as points that do not
+#                                  # suffice for Junk, has to send a message twice, a minute apart or more:
+#                                  # who sends junk seldom does. never: nobody has to; always: every stranger.
+#                                  # A stranger is no more who has brought mail that was no junk, from whose
+#                                  # domain such mail was proven to be, or to whom people here have written
 
 # Lists in the DNS of addresses that send junk. Ask them over a resolver of your
 # own ([dns]): most do not answer the great public ones.
