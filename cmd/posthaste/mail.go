@@ -62,6 +62,10 @@ func sender(s string) string {
 }
 
 func reason(it admind.Item) string {
+	if via := it.Via; via != "" {
+		it.Via = ""
+		return "(via " + via + ") " + reason(it)
+	}
 	switch {
 	case it.Words != "":
 		return it.Words
@@ -100,7 +104,11 @@ With --refused and an address: tell what mail to it was refused, and why.`,
 			fmt.Println(l)
 		}
 		for _, it := range s.Queued {
-			fmt.Printf("It still waits for %s; next try: %s.\n", strings.Join(it.Recipients, ", "), next(it))
+			via := ""
+			if it.Via != "" {
+				via = ", by the way that an administrator chose: " + it.Via
+			}
+			fmt.Printf("It still waits for %s; next try: %s%s.\n", strings.Join(it.Recipients, ", "), next(it), via)
 		}
 		return nil
 	})

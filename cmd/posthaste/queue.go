@@ -50,6 +50,7 @@ list" shows, or on groups: --to a domain, --from a sender, --why a reason.`,
 		t.queueAction("retry", "Try again now"),
 		t.queueAction("hold", "Hold back until it is released"),
 		t.queueAction("release", "Let go what is held"),
+		t.queueReroute(),
 		t.queueAction("bounce", "Return to the senders, who are told"),
 		t.queueAction("drop", "Remove from the queue; the senders are not told"))
 	return c
@@ -78,27 +79,71 @@ func (t *tool) queueList() *cobra.Command {
 }
 
 func (t *tool) queueAction(action, short string) *cobra.Command {
-	var g admind.Group
 	c := &cobra.Command{
 		Use: action + " [ID...]", Short: short,
 		Example: "  posthaste queue " + action + " 06b9r1u2k4s8t0aa\n  posthaste queue " + action + " --to example.com --why greylisted",
-		RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
-			switch {
-			case len(args) > 0 && g != (admind.Group{}):
-				return errors.New("give IDs or a group, not both")
-			case len(args) > 0:
-				return each(args, func(id string) error { _, err := c.ChangeQueued(ctx, action, strings.ToLower(id)); return err })
-			}
-			n, err := c.ChangeGroup(ctx, action, g)
-			if err == nil {
-				fmt.Printf("%d\n", n)
-			}
-			return err
-		}),
 	}
+	t.onQueued(c,
+		func(ctx context.Context, c *admind.Client, id string) error {
+			_, err := c.ChangeQueued(ctx, action, id)
+			return err
+		},
+		func(ctx context.Context, c *admind.Client, g admind.Group) (int, error) {
+			return c.ChangeGroup(ctx, action, g)
+		})
+	return c
+}
+
+func (t *tool) queueReroute() *cobra.Command {
+	var via string
+	c := &cobra.Command{
+		Use: "reroute [ID...] --via WAY", Short: "Have mail go another way from now on",
+		Long: `Have what waits go another way from now on, and try it at once, if it is not held.
+The way is
+
+  host:port   to this server, with TLS if it knows it
+  a name      by the [[route]] of the configuration that has it: that may log in,
+              or ask for TLS
+  mx          to the servers that the domain itself names, whatever the routes say
+  default     as all other mail: this undoes a reroute
+
+It is kept with the message; mail that comes later is not concerned.`,
+		Example: `  posthaste queue reroute 06b9r1u2k4s8t0aa --via backup.example.net:25
+  posthaste queue reroute --to example.com --via provider
+  posthaste queue reroute --all --via default`,
+	}
+	c.Flags().StringVar(&via, "via", "", "the `way`: host:port, the name of a route, mx, or default")
+	c.MarkFlagRequired("via")
+	t.onQueued(c,
+		func(ctx context.Context, c *admind.Client, id string) error {
+			_, err := c.Reroute(ctx, id, via)
+			return err
+		},
+		func(ctx context.Context, c *admind.Client, g admind.Group) (int, error) {
+			return c.RerouteGroup(ctx, g, via)
+		})
+	return c
+}
+
+// onQueued makes a command of what is done to a message, and of what is done to a
+// group.
+func (t *tool) onQueued(c *cobra.Command, one func(context.Context, *admind.Client, string) error, many func(context.Context, *admind.Client, admind.Group) (int, error)) {
+	var g admind.Group
+	c.RunE = t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+		switch {
+		case len(args) > 0 && g != (admind.Group{}):
+			return errors.New("give IDs or a group, not both")
+		case len(args) > 0:
+			return each(args, func(id string) error { return one(ctx, c, strings.ToLower(id)) })
+		}
+		n, err := many(ctx, c, g)
+		if err == nil {
+			fmt.Printf("%d\n", n)
+		}
+		return err
+	})
 	c.Flags().StringVar(&g.To, "to", "", "what is for this `domain`")
 	c.Flags().StringVar(&g.From, "from", "", "what is from this `sender`: an address, @domain, or <>")
 	c.Flags().StringVar(&g.Why, "why", "", "what waits for this `reason`, as \"posthaste queue\" shows it")
 	c.Flags().BoolVar(&g.All, "all", false, "everything")
-	return c
 }

@@ -98,7 +98,7 @@ type House struct {
 	journal   *journal.Journal
 	post      *postmaster.Agent
 	transfer  *mta.Agent
-	remotes   []*mta.Remote
+	ways      *ways
 	sts       *sts.Agent
 	reports   *reports.Store
 	reporter  *reporter.Agent
@@ -156,12 +156,13 @@ func Build(c config.Config, o Outside) (*House, error) {
 	h.shape = shaper(c)
 	said := &policies.Store{DB: o.DB}
 	h.sts = &sts.Agent{Store: said, DNS: o.DNS, Fetch: sts.Policies(h.web), Log: o.Log}
-	route, err := h.routes(&mta.Local{Delivery: deliver, Bodies: bodies})
-	if err != nil {
+	h.ways = &ways{house: h, local: &mta.Local{Delivery: deliver, Bodies: bodies}}
+	if err := h.ways.build(c.Routes); err != nil {
 		return nil, err
 	}
+	q.Way = h.ways.of
 	h.transfer = &mta.Agent{
-		Hostname: c.Hostname, DB: o.DB, Bodies: bodies, Queue: q, Journal: h.journal, Log: o.Log, Route: route, Shape: h.shape, Suppression: dead,
+		Hostname: c.Hostname, DB: o.DB, Bodies: bodies, Queue: q, Journal: h.journal, Log: o.Log, Route: h.ways.route, Shape: h.shape, Suppression: dead,
 		Workers: c.Queue.Workers, PerDomain: c.Queue.PerDomain,
 		GiveUp: time.Duration(c.Queue.GiveUp), WarnAfter: time.Duration(c.Queue.WarnAfter),
 		FirstRetry: time.Duration(c.Queue.FirstRetry), LastRetry: time.Duration(c.Queue.LastRetry),
@@ -176,7 +177,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: keys, Quota: int64(c.Limits.AccountQuota), Hash: h.hash, AppPassword: h.auth.NewAppPassword, APOPPassword: auth.NewAPOPPassword, KeyOf: auth.KeyOf},
 		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Queue: q, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Reports: h.reports, Delivery: deliver, Suppression: dead, Forecast: &mx.Forecast{Hostname: c.Hostname, DNS: o.DNS, Mailboxes: h.mailboxes}, Version: o.Version, Log: o.Log,
 		Keys:  h.signing,
-		Mover: &mover.Agent{Mailboxes: h.mailboxes},
+		Mover: &mover.Agent{Mailboxes: h.mailboxes}, Way: h.ways.named,
 		Records: func(ctx context.Context, d mail.Domain, o admind.RecordOptions) ([]admind.Record, error) {
 			return h.records(ctx, keys, host, d, o)
 		},
@@ -219,68 +220,6 @@ func shaper(c config.Config) *mta.Shaper {
 
 func (h *House) hash(_ context.Context, password string, now directory.Credentials) (directory.Credentials, error) {
 	return h.auth.NewCredentials(password, now)
-}
-
-// routes gives the way of an item: to our own mailboxes, a route of the
-// configuration, or the domain's MX.
-func (h *House) routes(local mta.Transport) (func(context.Context, *queue.Item) (mta.Transport, error), error) {
-	// Opportunistic, if a domain does not say more: any TLS is better than none.
-	open := h.remote(nil, &tls.Config{InsecureSkipVerify: true, RootCAs: h.o.Roots, MinVersion: tls.VersionTLS12})
-	open.STS, open.Tell = h.sts.Policy, h.tell
-	fixed := map[mail.Domain]mta.Transport{}
-	for _, r := range h.c.Routes {
-		t, err := h.fixed(r)
-		if err != nil {
-			return nil, err
-		}
-		fixed[mail.Domain(r.Domain)] = t
-	}
-	return func(ctx context.Context, it *queue.Item) (mta.Transport, error) {
-		if t := fixed[it.Domain]; t != nil {
-			return t, nil
-		}
-		ours, err := h.directory.HasDomain(ctx, it.Domain)
-		switch {
-		case err != nil:
-			return nil, err
-		case ours:
-			return local, nil
-		case fixed["*"] != nil:
-			return fixed["*"], nil
-		}
-		return open, nil
-	}, nil
-}
-
-func (h *House) remote(to *mta.Host, cfg *tls.Config) *mta.Remote {
-	r := &mta.Remote{Hostname: h.c.Hostname, DNS: h.o.DNS, Dial: h.o.Dial, Log: h.o.Log, TLS: cfg, Fixed: to, Shape: h.shape}
-	h.remotes = append(h.remotes, r)
-	return r
-}
-
-// fixed makes the transport of a route.
-func (h *House) fixed(r config.Route) (mta.Transport, error) {
-	host, port, err := net.SplitHostPort(r.Host)
-	if err != nil {
-		return nil, fmt.Errorf("server: route to %q: %w", r.Host, err)
-	}
-	to := &mta.Host{Name: host, Port: port}
-	if r.Protocol == "lmtp" {
-		to.Dialect = smtp.LMTP
-	}
-	var cfg *tls.Config
-	switch r.TLS {
-	case "opportunistic":
-		cfg = &tls.Config{InsecureSkipVerify: true}
-	case "required":
-		cfg, to.RequireTLS = &tls.Config{RootCAs: h.o.Roots}, true
-	case "implicit":
-		cfg, to.RequireTLS, to.ImplicitTLS = &tls.Config{RootCAs: h.o.Roots}, true, true
-	}
-	if r.Username != "" {
-		to.Login = h.login(r)
-	}
-	return h.remote(to, cfg), nil
 }
 
 // Run listens, serves and transfers until ctx ends, or one of its parts fails.
@@ -327,9 +266,7 @@ func (h *House) Run(ctx context.Context, ready func()) error {
 	}
 	ready()
 	wg.Wait()
-	for _, r := range h.remotes {
-		r.Close()
-	}
+	h.ways.close()
 	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}

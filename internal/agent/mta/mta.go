@@ -152,7 +152,7 @@ func (a *Agent) fill(ctx context.Context, w *work) (n int, wait time.Duration, e
 	r := s.round(time.Now())
 	claims, err := a.Queue.Claim(ctx, hold, free, queue.Pick{Room: r.room, Chose: r.chose})
 	for _, c := range claims {
-		p := s.begin(c.Domain, time.Now())
+		p := s.begin(queue.Bound{Domain: c.Domain, Way: c.Way}, time.Now())
 		w.begin()
 		w.wg.Go(func() {
 			defer w.end()

@@ -56,7 +56,7 @@ func Reason(it *queue.Item) (name, words string) {
 // is. Of a message that nothing waits of: mail.ErrNotFound.
 func (a *Agent) Retry(ctx context.Context, g Group) (int, error) {
 	return a.each(ctx, g, func(it queue.Item) error {
-		a.shaper().forgive(it.Domain)
+		a.shaper().forgive(a.Queue.Bound(&it))
 		return a.Queue.Retry(ctx, it.ID)
 	})
 }
@@ -73,6 +73,16 @@ func (a *Agent) Release(ctx context.Context, g Group) (int, error) {
 			return mail.ErrNotFound
 		}
 		return a.change(ctx, it, trace.Released, a.Queue.LetGo)
+	})
+}
+
+// Reroute has all that waits in a group go another way from now on, as Route
+// understands it; "" is the usual one.
+func (a *Agent) Reroute(ctx context.Context, g Group, via string) (int, error) {
+	return a.each(ctx, g, func(it queue.Item) error {
+		return a.change(ctx, it, trace.Rerouted, func(tx kv.Tx, id mail.QueueID) (queue.Item, error) {
+			return a.Queue.Reroute(tx, id, via)
+		})
 	})
 }
 
@@ -105,8 +115,13 @@ func (a *Agent) change(ctx context.Context, it queue.Item, kind trace.Kind, do f
 			return err
 		}
 		events = events[:0]
+		text := ""
+		if kind == trace.Rerouted {
+			text = it.Via
+			a.shaper().forgive(a.Queue.Bound(&it))
+		}
 		for _, r := range it.Envelope.Recipients {
-			events = append(events, trace.Event{Trace: id, Time: tx.Now(), Kind: kind, Rcpt: r.Address})
+			events = append(events, trace.Event{Trace: id, Time: tx.Now(), Kind: kind, Rcpt: r.Address, Text: text})
 		}
 		journal.Write(tx, events...)
 		return nil
@@ -152,6 +167,7 @@ func (a *Agent) items(ctx context.Context, g Group) (out []queue.Item, err error
 		if g.has(&it) {
 			small := queue.Item{ID: it.ID, Domain: it.Domain}
 			small.Envelope.Trace, small.Held = it.Envelope.Trace, it.Held
+			small.Via, small.Attempts, small.Envelope.Sender = it.Via, it.Attempts, it.Envelope.Sender
 			out = append(out, small)
 		}
 		return ctx.Err() == nil

@@ -111,7 +111,7 @@ func (r *Remote) Carry(ctx context.Context, it queue.Item, b *body.Reader) ([]ma
 			}
 		}
 	}
-	s, err := r.connect(ctx, it.Domain, ask)
+	s, err := r.connect(ctx, &it, ask)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func (r *Remote) send(ctx context.Context, s *session, key string, it queue.Item
 		s.close()
 		return outcomes, err
 	}
-	r.pool.put(key, s, r.Shape.perConnection(it.Domain))
+	r.pool.put(key, s, r.Shape.perConnection(queue.Bound{Domain: it.Domain, Way: it.Way}))
 	return outcomes, nil
 }
 
@@ -151,7 +151,8 @@ func tunnel(env mail.Envelope, x smtp.Extensions) []byte {
 
 // connect opens a session with the first host that will speak to us, as safely as
 // is asked.
-func (r *Remote) connect(ctx context.Context, d mail.Domain, ask demand) (*session, error) {
+func (r *Remote) connect(ctx context.Context, it *queue.Item, ask demand) (*session, error) {
+	d := it.Domain
 	targets, err := r.targets(ctx, d, ask)
 	if err != nil {
 		return nil, err
@@ -160,7 +161,7 @@ func (r *Remote) connect(ctx context.Context, d mail.Domain, ask demand) (*sessi
 	if len(targets) == 0 {
 		return nil, unreachable(nil)
 	}
-	if why := r.Shape.learn(d, targets[0].name, time.Now()); why != nil {
+	if why := r.Shape.learn(queue.Bound{Domain: d, Way: it.Way}, targets[0].name, time.Now()); why != nil {
 		return nil, why
 	}
 	closed := r.Fixed == nil // all say that they take no mail at all

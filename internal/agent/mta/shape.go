@@ -34,7 +34,7 @@ type Shaper struct {
 	FirstPause, LastPause time.Duration
 
 	mu       sync.Mutex
-	ways     generations[mail.Domain, way]
+	ways     generations[queue.Bound, way]
 	sites    map[string]*site
 	downs    map[string]*down
 	unproven int // messages under way to sites that have not answered yet
@@ -96,7 +96,7 @@ const (
 
 // learn notes where a domain's mail goes. It refuses if the host is left alone
 // just now, because mail for another domain could not reach it.
-func (s *Shaper) learn(d mail.Domain, host string, now time.Time) error {
+func (s *Shaper) learn(d queue.Bound, host string, now time.Time) error {
 	if s == nil {
 		return nil
 	}
@@ -115,24 +115,28 @@ func (s *Shaper) learn(d mail.Domain, host string, now time.Time) error {
 }
 
 // wayOf gives where a domain's mail goes. mu is held.
-func (s *Shaper) wayOf(d mail.Domain) way {
+func (s *Shaper) wayOf(d queue.Bound) way {
 	if w, ok := s.ways.get(d); ok {
 		return w
 	}
-	return way{host: string(d), site: string(d)}
+	name := string(d.Domain)
+	if d.Way != "" {
+		name += " " + d.Way // nothing is known of it that is known of the domain
+	}
+	return way{host: name, site: name}
 }
 
 // limit gives the limit for a way, with the defaults filled in.
-func (s *Shaper) limit(d mail.Domain, w way) Limit {
+func (s *Shaper) limit(d queue.Bound, w way) Limit {
 	l := Limit{Connections: or(s.PerSite, 10), PerConnection: maxMessages}
-	for _, k := range [...]Limit{usual[w.site], s.Limits[w.site], s.Limits[w.host], s.Limits[string(d)]} {
+	for _, k := range [...]Limit{usual[w.site], s.Limits[w.site], s.Limits[w.host], s.Limits[string(d.Domain)]} {
 		l.Connections, l.PerConnection, l.PerMinute = or(k.Connections, l.Connections), or(k.PerConnection, l.PerConnection), or(k.PerMinute, l.PerMinute)
 	}
 	return l
 }
 
 // perConnection gives how many messages to a domain go over one connection.
-func (s *Shaper) perConnection(d mail.Domain) int {
+func (s *Shaper) perConnection(d queue.Bound) int {
 	if s == nil {
 		return maxMessages
 	}
@@ -188,7 +192,7 @@ func (s *Shaper) round(now time.Time) *round {
 }
 
 // room tells whether one more may go to a domain.
-func (r *round) room(d mail.Domain) queue.Room {
+func (r *round) room(d queue.Bound) queue.Room {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
 	room := r.look(d)
@@ -196,7 +200,7 @@ func (r *round) room(d mail.Domain) queue.Room {
 	return room
 }
 
-func (r *round) look(d mail.Domain) queue.Room {
+func (r *round) look(d queue.Bound) queue.Room {
 	w := r.s.wayOf(d)
 	limit := r.s.limit(d, w)
 	st := r.s.siteOf(w.site, r.now)
@@ -239,7 +243,7 @@ func later(a, b time.Time) time.Time {
 }
 
 // chose counts what will be begun.
-func (r *round) chose(d mail.Domain) {
+func (r *round) chose(d queue.Bound) {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
 	st := r.s.siteOf(r.s.wayOf(d).site, r.now)
@@ -251,14 +255,14 @@ func (r *round) chose(d mail.Domain) {
 
 // A passage is a message under way.
 type passage struct {
-	d        mail.Domain
+	d        queue.Bound
 	site     *site
 	unproven bool
 	probe    *down
 }
 
 // begin counts a message that is under way; end must follow.
-func (s *Shaper) begin(d mail.Domain, now time.Time) *passage {
+func (s *Shaper) begin(d queue.Bound, now time.Time) *passage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.wayOf(d)
@@ -401,12 +405,12 @@ func (st *site) faster(most float64) {
 }
 
 // forgive forgets all trouble with a domain: somebody wants it tried now.
-func (s *Shaper) forgive(d mail.Domain) {
+func (s *Shaper) forgive(d queue.Bound) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.wayOf(d)
 	delete(s.downs, w.host)
-	delete(s.downs, string(d))
+	delete(s.downs, string(d.Domain))
 	if st := s.sites[w.site]; st != nil {
 		st.until, st.next = time.Time{}, time.Time{}
 	}

@@ -32,12 +32,13 @@ const (
 	Judged                    // what SPF, DKIM and DMARC say of it, in Text
 	Held                      // an operator holds it back
 	Released                  // and no longer
+	Rerouted                  // an operator has it go another way, in Text; "" is the usual
 )
 
 var words = [...]string{
 	Refused: "refused", Received: "received", Submitted: "submitted", Queued: "queued", Stored: "stored", Attempted: "attempted",
 	Delivered: "delivered", Deferred: "deferred", Failed: "failed", Reported: "reported", Dropped: "dropped", Broken: "broken", Judged: "judged",
-	Held: "held", Released: "released",
+	Held: "held", Released: "released", Rerouted: "rerouted",
 }
 
 // String gives the word that the log uses.

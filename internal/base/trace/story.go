@@ -68,6 +68,11 @@ func (e Event) sentence(loc *time.Location) string {
 		return fmt.Sprintf("An administrator holds it back; %s will not get it until he lets it go.", who)
 	case Released:
 		return fmt.Sprintf("An administrator let it go; it is sent to %s now.", who)
+	case Rerouted:
+		if e.Text == "" {
+			return fmt.Sprintf("An administrator has it go to %s by the usual way again.", who)
+		}
+		return fmt.Sprintf("An administrator has it go to %s by another way: %s.", who, clause(e.Text))
 	case Judged:
 		return fmt.Sprintf("We checked where it comes from: %s.", clause(e.Text))
 	case Broken:

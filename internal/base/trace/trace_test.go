@@ -48,6 +48,8 @@ func life() []Event {
 		at(4*time.Hour, Event{Kind: Broken, Status: mail.StatusTryLater, Text: "the disk is on fire"}),
 		at(4*time.Hour, Event{Kind: Held, Rcpt: bob}),
 		at(4*time.Hour, Event{Kind: Released, Rcpt: bob}),
+		at(4*time.Hour, Event{Kind: Rerouted, Rcpt: bob, Text: "smtp.provider.example:587"}),
+		at(4*time.Hour, Event{Kind: Rerouted, Rcpt: bob}),
 		at(5*time.Hour, Event{Kind: 77}),
 	}
 }
@@ -158,7 +160,7 @@ func golden(t *testing.T, file, got string) {
 // TestKinds: every kind has a word, and no two the same.
 func TestKinds(t *testing.T) {
 	seen := map[string]bool{}
-	for k := Refused; k <= Released; k++ {
+	for k := Refused; k <= Rerouted; k++ {
 		w := k.String()
 		if w == "unknown" || seen[w] {
 			t.Errorf("kind %d is called %s", k, w)

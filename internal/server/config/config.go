@@ -105,21 +105,6 @@ type Auth struct {
 	Issuers []Issuer `toml:"issuer"`
 }
 
-// A Route sends a domain, or everything ("*"), to a given host.
-type Route struct {
-	Domain string `toml:"domain"`
-	Host   string `toml:"host"` // host:port
-	// Protocol is smtp or lmtp.
-	Protocol string `toml:"protocol"`
-	// TLS is none, opportunistic, required (with a certificate that is checked)
-	// or implicit (the same, from the first byte).
-	TLS          string `toml:"tls"`
-	Username     string `toml:"username"`
-	PasswordFile string `toml:"password_file"`
-	// OAuth2 gets tokens to log in with, in place of the password.
-	OAuth2 *OAuth2 `toml:"oauth2"`
-}
-
 // A Destination says how much a destination is sent at a time; 0 is the default.
 type Destination struct {
 	// Match is a domain, the name of an MX host or smarthost, or a provider by the
@@ -425,10 +410,8 @@ func (c *Config) check() error {
 			return fmt.Errorf("[[destination]] %q: match names a domain, an MX host or a provider, and the numbers are not negative", d.Match)
 		}
 	}
-	for i := range c.Routes {
-		if err := checkRoute(&c.Routes[i]); err != nil {
-			return err
-		}
+	if err := checkRoutes(c.Routes); err != nil {
+		return err
 	}
 	for i := range c.Auth.Issuers {
 		if err := c.Auth.Issuers[i].check(); err != nil {
@@ -537,41 +520,6 @@ func (c *Config) checkListener(l *Listener) error {
 	}
 	if l.ClientCertificates && (l.TLS == "none" || !oneOf(l.Protocol, "submission", "imap", "pop3")) {
 		return fmt.Errorf("[[listener]] %s: client_certificates are for people who log in with TLS: submission, imap or pop3", l.Address)
-	}
-	return nil
-}
-
-func checkRoute(r *Route) error {
-	if r.Protocol == "" {
-		r.Protocol = "smtp"
-	}
-	if r.TLS == "" {
-		r.TLS = "opportunistic"
-	}
-	if r.Domain != "*" {
-		d, err := mail.ParseDomain(r.Domain)
-		if err != nil {
-			return fmt.Errorf("[[route]] domain %q is no domain name, and not \"*\"", r.Domain)
-		}
-		r.Domain = string(d)
-	}
-	host, _, err := net.SplitHostPort(r.Host)
-	if err != nil || host == "" {
-		return fmt.Errorf("[[route]] %s: host %q: write host:port", r.Domain, r.Host)
-	}
-	if !oneOf(r.Protocol, "smtp", "lmtp") || !oneOf(r.TLS, "none", "opportunistic", "required", "implicit") {
-		return fmt.Errorf("[[route]] %s: protocol is smtp or lmtp; tls is none, opportunistic, required or implicit", r.Domain)
-	}
-	if (r.Username == "") != (r.PasswordFile == "" && r.OAuth2 == nil) || r.PasswordFile != "" && r.OAuth2 != nil {
-		return fmt.Errorf("[[route]] %s: username and password_file belong together, or username and oauth2", r.Domain)
-	}
-	if r.Username != "" && (r.TLS == "none" || r.TLS == "opportunistic") {
-		return fmt.Errorf("[[route]] %s: a password or a token is sent only with tls required or implicit", r.Domain)
-	}
-	if r.OAuth2 != nil {
-		if err := r.OAuth2.check(); err != nil {
-			return fmt.Errorf("[[route]] %s: oauth2: %w", r.Domain, err)
-		}
 	}
 	return nil
 }

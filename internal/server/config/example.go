@@ -78,6 +78,10 @@ hostname = "mail.example.org"
 # all mail that is not for people here.
 # [[route]]
 # domain = "*"
+# from = ""                        # only mail whose sender is of this domain
+# after = 0                        # only once other ways have failed so often
+# name = ""                        # for "posthaste queue reroute"; a route with a name and without a
+#                                  # domain is for that only
 # host = "smtp.provider.example:587"
 # protocol = "smtp"                # smtp, lmtp
 # tls = "required"                 # none, opportunistic, required, implicit

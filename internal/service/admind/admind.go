@@ -57,6 +57,9 @@ type Server struct {
 	Keys *keys.Agent
 	// Mover brings mail from elsewhere, and hands it out.
 	Mover *mover.Agent
+	// Way gives the way that a name means, as the queue has it; an error says in a
+	// sentence what names there are.
+	Way func(name string) (via string, err error)
 	// Records gives what a domain should have in the DNS.
 	Records func(ctx context.Context, d mail.Domain, o RecordOptions) ([]Record, error)
 	// SHA1 tells that SCRAM-SHA-1 is announced.
@@ -109,6 +112,7 @@ type (
 		Why        string    `json:"why,omitempty"`    // a word for it, if it is known
 		Words      string    `json:"words,omitempty"`  // what it means, in a sentence
 		Held       bool      `json:"held,omitempty"`   // an administrator holds it back
+		Via        string    `json:"via,omitempty"`    // the way that an administrator told it to go
 	}
 	// A Story is what happened to a message.
 	Story struct {
@@ -144,6 +148,12 @@ type (
 		From string `json:"from,omitempty"` // an address, "@domain", or "<>"
 		Why  string `json:"why,omitempty"`  // as in a Heap
 		All  bool   `json:"all,omitempty"`
+	}
+	// A Reroute says which way a group goes: "mx", the name of a route, host:port, or
+	// "default". Of a single message its group says nothing.
+	Reroute struct {
+		Group
+		Via string `json:"via"`
 	}
 	// Changed counts what was changed.
 	Changed struct {
@@ -210,6 +220,8 @@ func (s *Server) Handler() http.Handler {
 	m.HandleFunc("GET /v1/addresses/{address}/refused", s.answer(s.refused))
 	m.HandleFunc("GET /v1/queue", s.answer(s.queued))
 	m.HandleFunc("GET /v1/queue/summary", s.answer(s.heaps))
+	m.HandleFunc("POST /v1/queue/reroute", s.answer(s.rerouteGroup))
+	m.HandleFunc("POST /v1/queue/{id}/reroute", s.answer(s.rerouteOne))
 	m.HandleFunc("POST /v1/queue/{action}", s.answer(s.changeGroup))
 	m.HandleFunc("POST /v1/queue/{id}/{action}", s.answer(s.changeOne))
 	m.HandleFunc("DELETE /v1/queue/{id}", s.answer(s.drop))
@@ -380,7 +392,7 @@ func item(it queue.Item) Item {
 		out.Recipients = append(out.Recipients, r.Address.String())
 	}
 	out.Why, out.Words = mta.Reason(&it)
-	out.Held = it.Held
+	out.Held, out.Via = it.Held, it.Via
 	return out
 }
 

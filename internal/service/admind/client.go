@@ -194,6 +194,21 @@ func (c *Client) ChangeGroup(ctx context.Context, action string, g Group) (n int
 	return out.Items, err
 }
 
+// Reroute has what waits of a message go another way: "mx", the name of a route,
+// host:port, or "default".
+func (c *Client) Reroute(ctx context.Context, id, via string) (n int, err error) {
+	var out Changed
+	err = c.do(ctx, http.MethodPost, "/v1/queue/"+url.PathEscape(id)+"/reroute", Reroute{Via: via}, &out)
+	return out.Items, err
+}
+
+// RerouteGroup does the same to a group.
+func (c *Client) RerouteGroup(ctx context.Context, g Group, via string) (n int, err error) {
+	var out Changed
+	err = c.do(ctx, http.MethodPost, "/v1/queue/reroute", Reroute{Group: g, Via: via}, &out)
+	return out.Items, err
+}
+
 // Story gives what happened to a message.
 func (c *Client) Story(ctx context.Context, id string) (s Story, err error) {
 	return s, c.do(ctx, http.MethodGet, "/v1/messages/"+url.PathEscape(id)+"/story", nil, &s)

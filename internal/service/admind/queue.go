@@ -74,15 +74,49 @@ func (s *Server) changeGroup(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return changeGroup(r, in, do)
+}
+
+func changeGroup(r *http.Request, in Group, do func(context.Context, mta.Group) (int, error)) (any, error) {
 	if in == (Group{}) {
 		return nil, bad("say which: to, from, why, or all")
 	}
 	g := mta.Group{From: in.From, Why: in.Why}
 	if in.To != "" {
+		var err error
 		if g.To, err = domain(in.To); err != nil {
 			return nil, err
 		}
 	}
 	n, err := do(r.Context(), g)
 	return Changed{Items: n}, err
+}
+
+// rerouting reads a Reroute, and gives what does it.
+func (s *Server) rerouting(r *http.Request) (Reroute, func(context.Context, mta.Group) (int, error), error) {
+	in, err := decode[Reroute](r)
+	if err != nil {
+		return in, nil, err
+	}
+	via, err := s.Way(in.Via)
+	if err != nil {
+		return in, nil, errRequest{err}
+	}
+	return in, func(ctx context.Context, g mta.Group) (int, error) { return s.Transfer.Reroute(ctx, g, via) }, nil
+}
+
+func (s *Server) rerouteGroup(r *http.Request) (any, error) {
+	in, do, err := s.rerouting(r)
+	if err != nil {
+		return nil, err
+	}
+	return changeGroup(r, in.Group, do)
+}
+
+func (s *Server) rerouteOne(r *http.Request) (any, error) {
+	_, do, err := s.rerouting(r)
+	if err != nil {
+		return nil, err
+	}
+	return changeID(r, do)
 }

@@ -24,15 +24,15 @@ const (
 	Slow      // it is held back for a while, whatever is under way
 )
 
-// A Pick chooses among what is due. The zero Pick takes everything.
+// A Pick chooses among what is due, by where it is bound. The zero Pick takes everything.
 type Pick struct {
 	// Room tells whether there is room for one more; it changes nothing.
-	Room func(mail.Domain) Room
+	Room func(Bound) Room
 	// Chose hears of an item that is chosen.
-	Chose func(mail.Domain)
+	Chose func(Bound)
 }
 
-func (p Pick) room(d mail.Domain) Room {
+func (p Pick) room(d Bound) Room {
 	if p.Room == nil {
 		return Free
 	}
@@ -121,16 +121,16 @@ type place struct {
 }
 
 // A stretch is a part of a schedule, both ends included, in which a look met
-// nothing but items of a few domains that had no room. Rows only ever leave it:
+// nothing but items for a few places that had no room. Rows only ever leave it:
 // new ones are due later.
 type stretch struct {
 	from, to place
-	domains  []mail.Domain
+	bound    []Bound
 }
 
 const (
-	stretchDomains = 8    // domains of a stretch
-	stretchRows    = 1000 // and rows
+	stretchBound = 8    // places of a stretch
+	stretchRows  = 1000 // and rows
 )
 
 // A shelf is what is known of a shard's schedule: where it begins, behind all
@@ -240,7 +240,7 @@ func (st stretch) after() place { return place{st.to.due, st.to.id + 1} }
 // closed tells whether there is nothing to find in a stretch.
 func (l *look) closed(st stretch) bool {
 	late := l.late(st.from.due)
-	for _, d := range st.domains {
+	for _, d := range st.bound {
 		if room := l.pick.room(d); room == Free || room == Slow && late {
 			return false
 		}
@@ -276,7 +276,7 @@ func (l *look) scan(from, to place, first bool) error {
 			return nil // whoever looks next sees it: no stretch reaches over it
 		}
 		due, id := parseSchedule(row.Key)
-		at, d := place{due.UnixMilli(), id}, mail.Domain(row.Value)
+		at, d := place{due.UnixMilli(), id}, parseBound(row.Value)
 		if first {
 			first = false
 			l.shelf.begins = place{due: min(at.due, l.now.UnixMilli())}
@@ -294,14 +294,14 @@ func (l *look) scan(from, to place, first bool) error {
 			end() // others may come in before it
 			continue
 		}
-		if rows == stretchRows || !slices.Contains(st.domains, d) && len(st.domains) == stretchDomains {
+		if rows == stretchRows || !slices.Contains(st.bound, d) && len(st.bound) == stretchBound {
 			end()
 		}
 		if rows++; rows == 1 {
 			st.from = at
 		}
-		if st.to = at; !slices.Contains(st.domains, d) {
-			st.domains = append(st.domains, d)
+		if st.to = at; !slices.Contains(st.bound, d) {
+			st.bound = append(st.bound, d)
 		}
 		if l.passed >= scanLimit {
 			return nil

@@ -91,7 +91,7 @@ func (q *Queue) Retry(ctx context.Context, id mail.QueueID) error {
 
 // LetGo is Retry in a transaction, which needs ShardOf of its message.
 func (q *Queue) LetGo(tx kv.Tx, id mail.QueueID) (Item, error) {
-	return due(tx, id, func(it *Item) { it.Next, it.Held = tx.Now(), false })
+	return q.change(tx, id, func(it *Item) { it.Next, it.Held = tx.Now(), false })
 }
 
 // heldFor is how far away the time is when an item is due that is held.
@@ -100,11 +100,35 @@ const heldFor = 100 * 365 * 24 * time.Hour
 // Hold holds an item back until LetGo. The transaction needs ShardOf of its
 // message.
 func (q *Queue) Hold(tx kv.Tx, id mail.QueueID) (Item, error) {
-	return due(tx, id, func(it *Item) { it.Next, it.Held, it.token = tx.Now().Add(heldFor), true, 0 })
+	return q.change(tx, id, func(it *Item) { it.Next, it.Held, it.token = tx.Now().Add(heldFor), true, 0 })
 }
 
-// due changes when a waiting item is due.
-func due(tx kv.Tx, id mail.QueueID, change func(*Item)) (Item, error) {
+// Reroute has an item go another way from then on, at once if it waits and is not
+// held; "" is the usual one. An attempt that is under way goes on. The transaction
+// needs ShardOf of its message.
+func (q *Queue) Reroute(tx kv.Tx, id mail.QueueID, via string) (Item, error) {
+	if len(via) > maxVia {
+		return Item{}, fmt.Errorf("queue: the name of a way has at most %d characters: %w", maxVia, mail.ErrLimit)
+	}
+	l := shardOf(id)
+	it, err := read(tx, l, id)
+	if err != nil {
+		return Item{}, err
+	}
+	tx.Delete(it.scheduleKey(l))
+	it.Via = via
+	if claimed := it.Claimed() && it.Next.After(tx.Now()); !claimed && !it.Held {
+		it.Next = tx.Now()
+	}
+	q.write(tx, l, &it)
+	return it, nil
+}
+
+// maxVia bounds the name of a way.
+const maxVia = 300
+
+// change changes a waiting item, and when it is due.
+func (q *Queue) change(tx kv.Tx, id mail.QueueID, change func(*Item)) (Item, error) {
 	l := shardOf(id)
 	it, err := waiting(tx, l, id)
 	if err != nil {
@@ -112,7 +136,7 @@ func due(tx kv.Tx, id mail.QueueID, change func(*Item)) (Item, error) {
 	}
 	tx.Delete(it.scheduleKey(l))
 	change(&it)
-	it.write(tx, l)
+	q.write(tx, l, &it)
 	return it, nil
 }
 
@@ -120,11 +144,11 @@ func due(tx kv.Tx, id mail.QueueID, change func(*Item)) (Item, error) {
 func (q *Queue) Take(ctx context.Context, id mail.QueueID, hold time.Duration) (c Claim, err error) {
 	l := shardOf(id)
 	err = q.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{l}}, func(tx kv.Tx) error {
-		it, err := due(tx, id, func(it *Item) { it.Next, it.Held = tx.Now(), false })
+		it, err := q.change(tx, id, func(it *Item) { it.Next, it.Held = tx.Now(), false })
 		if err != nil {
 			return err
 		}
-		got, err := claim(tx, l, []mail.QueueID{it.ID}, hold)
+		got, err := q.claim(tx, l, []mail.QueueID{it.ID}, hold)
 		if err == nil {
 			c = got[0]
 		}
@@ -229,7 +253,7 @@ func (q *Queue) Revoke(ctx context.Context, id mail.QueueID) error {
 			return nil
 		}
 		it.Next, it.token = tx.Now(), 0
-		it.write(tx, l)
+		q.write(tx, l, &it)
 		return nil
 	})
 }

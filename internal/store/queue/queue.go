@@ -5,16 +5,17 @@
 // under its own lock.
 //
 //	00              next id of the shard
-//	01 due id       domain: the schedule. While an item is claimed, due is the
-//	                end of the claim
-//	04, 05 due id   domain: the same, for what is urgent and for what is not
+//	01 due id       domain, and behind a space its way, if it has one of its own:
+//	                the schedule. While an item is claimed, due is the end of
+//	                the claim
+//	04, 05 due id   the same, for what is urgent and for what is not
 //	02 id           what does not change: envelope, body
 //	03 id           what does: attempts, due, claim, recipients to reach
 //
 // # The life of an item
 //
 //	state     01          03.token   becomes
-//	waiting   due = next  0          claimed, dropped, waiting (Retry, Hold, Release)
+//	waiting   due = next  0          claimed, dropped, waiting (Retry, Hold, Reroute, Release)
 //	claimed   due = lease ≠ 0        gone or waiting (Settle); waiting when the
 //	                                 lease ends: another Claim takes it over;
 //	                                 claimed for fewer recipients (Reached)
@@ -33,6 +34,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -61,6 +63,9 @@ const Topic = uint64('Q') << 56
 // after first use.
 type Queue struct {
 	DB kv.Store
+	// Way names the way that an item goes, if that is not its domain's own; nil: none
+	// goes another. It must be quick, and the same for all Queues of a store.
+	Way func(*Item) string
 
 	looks looks
 	clock clock
@@ -77,7 +82,38 @@ type Item struct {
 	// Role is that of the mailbox that it goes to at people here, as the mailbox
 	// store numbers them; 0 is the inbox.
 	Role byte
+	// Way is the way that it goes, in a claim, as Queue.Way names it.
+	Way string
 	State
+}
+
+// A Bound is where an item is bound: its domain, and the way that it goes there if
+// that is not the domain's own. What is bound alike is held back together.
+type Bound struct {
+	Domain mail.Domain
+	Way    string
+}
+
+// Bound gives where an item is bound.
+func (q *Queue) Bound(it *Item) Bound {
+	b := Bound{Domain: it.Domain}
+	if q.Way != nil {
+		b.Way = q.Way(it)
+	}
+	return b
+}
+
+// value is what stands in the schedule. A domain has no space in it.
+func (b Bound) value() []byte {
+	if b.Way == "" {
+		return []byte(b.Domain)
+	}
+	return []byte(string(b.Domain) + " " + b.Way)
+}
+
+func parseBound(v []byte) Bound {
+	d, way, _ := strings.Cut(string(v), " ")
+	return Bound{Domain: mail.Domain(d), Way: way}
 }
 
 // State is the part of an item that attempts change.
@@ -87,6 +123,7 @@ type State struct {
 	Warned   bool      // the sender has been told of the delay
 	Held     bool      // an operator holds it back
 	Late     bool      // the sender has been told that it is later than he asked for
+	Via      string    // the way that an operator told it to go; "" is the usual
 	Text     string    // what the last attempt heard
 	Remote   string    // from whom
 	Status   mail.Status
@@ -122,7 +159,7 @@ func scheduleKey(l kv.Lock, n lane, due time.Time, id mail.QueueID) []byte {
 
 // Put adds an item that is due at it.Next, or at once if that is zero, and
 // gives its id. The transaction needs the lock ShardOf(it.Envelope.Trace).
-func (*Queue) Put(tx kv.Tx, it Item) (mail.QueueID, error) {
+func (q *Queue) Put(tx kv.Tx, it Item) (mail.QueueID, error) {
 	l := ShardOf(it.Envelope.Trace)
 	ck := append(l.Prefix(), kindCounter)
 	raw, err := tx.Get(ck)
@@ -148,7 +185,7 @@ func (*Queue) Put(tx kv.Tx, it Item) (mail.QueueID, error) {
 	}
 	tx.Set(key(l, kindItem, it.ID), row)
 	body.Hold(tx, it.Body, it.holder())
-	it.write(tx, l)
+	q.write(tx, l, &it)
 	return it.ID, nil
 }
 
@@ -160,10 +197,10 @@ func (it *Item) punctual(now time.Time) {
 	}
 }
 
-// write writes the state and the schedule.
-func (it *Item) write(tx kv.Tx, l kv.Lock) {
+// write writes the state and the schedule of an item.
+func (q *Queue) write(tx kv.Tx, l kv.Lock, it *Item) {
 	tx.Set(key(l, kindState, it.ID), it.stateRow())
-	tx.Set(it.scheduleKey(l), []byte(it.Domain))
+	tx.Set(it.scheduleKey(l), q.Bound(it).value())
 	tx.Wake(Topic)
 }
 
@@ -187,7 +224,7 @@ func (q *Queue) Claim(ctx context.Context, hold time.Duration, n int, pick Pick)
 		wg.Go(func() {
 			errs[i] = q.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{f.lock}}, func(tx kv.Tx) (err error) {
 				q.clock.set(tx.Now())
-				got[i], err = claim(tx, f.lock, f.ids, hold)
+				got[i], err = q.claim(tx, f.lock, f.ids, hold)
 				return err
 			})
 		})
@@ -204,7 +241,7 @@ func (q *Queue) Claim(ctx context.Context, hold time.Duration, n int, pick Pick)
 	return claims, nil
 }
 
-func claim(tx kv.Tx, l kv.Lock, ids []mail.QueueID, hold time.Duration) ([]Claim, error) {
+func (q *Queue) claim(tx kv.Tx, l kv.Lock, ids []mail.QueueID, hold time.Duration) ([]Claim, error) {
 	var out []Claim
 	now := tx.Now()
 	for _, id := range ids {
@@ -222,7 +259,9 @@ func claim(tx kv.Tx, l kv.Lock, ids []mail.QueueID, hold time.Duration) ([]Claim
 		it.Next = now.Add(hold)
 		it.token = newToken()
 		tx.Set(key(l, kindState, id), it.stateRow())
-		tx.Set(it.scheduleKey(l), []byte(it.Domain))
+		bound := q.Bound(&it)
+		it.Way = bound.Way
+		tx.Set(it.scheduleKey(l), bound.value())
 		out = append(out, Claim{Item: it, Until: it.Next})
 	}
 	return out, nil
@@ -240,7 +279,7 @@ func (c *Claim) Lock() kv.Lock { return shardOf(c.ID) }
 // Settle ends a claim: recipients whose outcome is done leave the item, the
 // rest waits until next. An item without recipients is gone, and so is its hold
 // on the body. mail.ErrInUse if the claim has ended and somebody else has it.
-func (*Queue) Settle(tx kv.Tx, c Claim, outcomes []mail.Outcome, next time.Time) error {
+func (q *Queue) Settle(tx kv.Tx, c Claim, outcomes []mail.Outcome, next time.Time) error {
 	l := c.Lock()
 	it, err := read(tx, l, c.ID)
 	if err != nil {
@@ -272,7 +311,7 @@ func (*Queue) Settle(tx kv.Tx, c Claim, outcomes []mail.Outcome, next time.Time)
 	it.token, it.Next, it.Warned, it.Late = 0, next, c.Warned, c.Late
 	it.punctual(tx.Now())
 	it.Attempts++
-	it.write(tx, l)
+	q.write(tx, l, &it)
 	return nil
 }
 
@@ -296,7 +335,7 @@ func (*Queue) Reached(tx kv.Tx, claimed *Item, rcpts []mail.Address) error {
 }
 
 // Release gives a claim back as if it had never been, due again at next.
-func (*Queue) Release(tx kv.Tx, c Claim, next time.Time) error {
+func (q *Queue) Release(tx kv.Tx, c Claim, next time.Time) error {
 	l := c.Lock()
 	it, err := read(tx, l, c.ID)
 	if err != nil {
@@ -307,7 +346,7 @@ func (*Queue) Release(tx kv.Tx, c Claim, next time.Time) error {
 	}
 	tx.Delete(it.scheduleKey(l))
 	it.token, it.Next = 0, next
-	it.write(tx, l)
+	q.write(tx, l, &it)
 	return nil
 }
 

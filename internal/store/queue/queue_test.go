@@ -346,9 +346,9 @@ func TestClaim(t *testing.T) {
 			t.Errorf("%d claims, want 7", len(got))
 		}
 		busy := 0
-		claims, err := b.Claim(t.Context(), time.Hour, 1000, Pick{Room: func(d mail.Domain) Room {
+		claims, err := b.Claim(t.Context(), time.Hour, 1000, Pick{Room: func(d Bound) Room {
 			busy++
-			if d == "a.example" {
+			if d.Domain == "a.example" {
 				return Full
 			}
 			return Free
@@ -590,12 +590,12 @@ func TestBehind(t *testing.T) {
 			b.put(it)
 		}
 		under, asked := map[mail.Domain]int{}, 0
-		pick := Pick{Room: func(d mail.Domain) Room {
-			if asked++; under[d] >= 10 {
+		pick := Pick{Room: func(d Bound) Room {
+			if asked++; under[d.Domain] >= 10 {
 				return Full
 			}
 			return Free
-		}, Chose: func(d mail.Domain) { under[d]++ }}
+		}, Chose: func(d Bound) { under[d.Domain]++ }}
 		looks := 0
 		for ; under["small.example"] < 10; looks++ {
 			if _, err := b.Claim(t.Context(), time.Hour, 100, pick); err != nil || looks > 20 {
@@ -616,7 +616,7 @@ func TestBehind(t *testing.T) {
 			t.Errorf("%d rows were asked about for 100 claims", asked)
 		}
 		// A domain that is held back is claimed when it is very late.
-		slow := Pick{Room: func(d mail.Domain) Room { return Slow }}
+		slow := Pick{Room: func(d Bound) Room { return Slow }}
 		if claims, err := b.Claim(t.Context(), time.Hour, 5, slow); len(claims) > 0 || err != nil {
 			t.Errorf("%d claims, %v", len(claims), err)
 		}
@@ -635,6 +635,45 @@ func TestBehind(t *testing.T) {
 		}
 		if len(all) != many+few-5 { // less those that are claimed for two hours
 			t.Errorf("%d of %d were found", len(all), many+few-5)
+		}
+	})
+}
+
+// TestReroute: the way is kept over attempts and by who is at work on the item, is
+// found in the schedule, and nothing but it changes while the item is claimed.
+func TestReroute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.Way = func(it *Item) string { return it.Via }
+		id := b.put(b.item("b.example", "x", "y"))
+		reroute := func(via string) error {
+			return b.update(shardOf(id), func(tx kv.Tx) error {
+				_, err := b.Reroute(tx, id, via)
+				return err
+			})
+		}
+		c := b.claim(time.Hour, 1)[0]
+		b.must(reroute("other"))
+		if it := b.all()[0]; !it.Claimed() || !it.Next.Equal(c.Until) || it.Via != "other" {
+			t.Errorf("while it is claimed: %+v", it)
+		}
+		b.must(b.settle(c, time.Now().Add(time.Hour), 4, "x"))
+		if it := b.all()[0]; it.Via != "other" || it.Attempts != 1 {
+			t.Errorf("after an attempt: %+v", it)
+		}
+		b.must(reroute("third"))
+		var asked []Bound
+		claims, err := b.Claim(t.Context(), time.Hour, 1, Pick{Room: func(d Bound) Room { asked = append(asked, d); return Free }})
+		if err != nil || len(claims) != 1 || claims[0].Way != "third" || asked[0] != (Bound{"b.example", "third"}) {
+			t.Errorf("%+v, asked about %v, %v", claims, asked, err)
+		}
+		b.must(b.settle(claims[0], time.Now().Add(time.Hour), 4, "x"))
+		b.must(reroute(""))
+		if c := b.claim(time.Hour, 1); len(c) != 1 || c[0].Way != "" {
+			t.Errorf("by the usual way: %+v", c)
+		}
+		if err := reroute(strings.Repeat("x", 1000)); !errors.Is(err, mail.ErrLimit) {
+			t.Error(err)
 		}
 	})
 }

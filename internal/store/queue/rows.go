@@ -187,16 +187,23 @@ func (it *Item) stateRow() []byte {
 	if it.Late {
 		flags |= stateLate
 	}
+	if it.Via != "" {
+		flags |= stateVia
+	}
 	if flags != 0 { // rows of older versions have no such byte
 		b = append(b, flags)
+	}
+	if it.Via != "" {
+		b = kv.AppendBytes(b, it.Via)
 	}
 	return b
 }
 
-// What the last byte of a state says.
+// What the byte behind a state says.
 const (
 	stateHeld = 1 << iota
 	stateLate
+	stateVia // the way follows
 )
 
 const (
@@ -282,6 +289,9 @@ func decodeItem(id mail.QueueID, fixed, state []byte) (Item, error) {
 	if s.More() {
 		flags := s.Byte()
 		it.Held, it.Late = flags&stateHeld != 0, flags&stateLate != 0
+		if flags&stateVia != 0 {
+			it.Via = s.String()
+		}
 	}
 	return it, s.Err()
 }
