@@ -144,7 +144,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 		h.mx.Saw = desk.Saw
 	}
 	h.mx.Counts = mx.NewCounts(h.mx.Policy)
-	h.mx.Filters = filters(c.Milters)
+	h.mx.Filters, h.mx.Hooks = filters(c.Milters), h.hooks(c.Hooks)
 	h.msa = &msa.Agent{Hostname: c.Hostname, Delivery: deliver, Directory: h.directory, Bodies: bodies, Journal: h.journal, Log: o.Log, Signers: keys.Signers, Allowance: &allowance.Store{DB: o.DB}, PerDay: c.Limits.RecipientsPerDay, Suppression: dead, Acquaintances: h.met}
 	h.auth = &auth.Agent{Directory: h.directory, Trusted: c.Limits.TrustedNetworks, SHA1: c.Auth.ScramSHA1}
 	web := &fetch.Web{DNS: o.DNS, Dial: o.Dial, Roots: o.Roots}

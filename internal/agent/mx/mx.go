@@ -40,7 +40,7 @@ type Delivery interface {
 }
 
 // An Agent receives. All fields but DNS, Trusted, Signers, Policy, Counts, Filters,
-// Saw and Acquaintances must be set.
+// Hooks, Saw and Acquaintances must be set.
 type Agent struct {
 	Hostname string
 	Delivery Delivery
@@ -63,6 +63,8 @@ type Agent struct {
 	Counts *Counts
 	// Filters are asked about each message, in their order.
 	Filters []Filter
+	// Hooks are asked after the filters, in their order.
+	Hooks []Hook
 	// Saw hears of each message that the DMARC policy of its author's domain spoke
 	// for, if the domain wants reports; nil: nobody hears of it.
 	Saw func(ctx context.Context, env mail.Envelope, s reports.Sight)
@@ -91,6 +93,7 @@ type transaction struct {
 
 	filters  []*filtering // nil: they have not been asked yet
 	filtered error        // what one said of the whole message
+	hooks    []*hooking   // as filters
 }
 
 // ID is what the client, the log and the Received field call it.
@@ -117,6 +120,10 @@ func (t *transaction) Rcpt(ctx context.Context, to mail.Address, p smtp.RcptPara
 		return err
 	}
 	if err := t.filter(ctx, to); err != nil {
+		t.refused(to, err)
+		return err
+	}
+	if err := t.hookRcpt(ctx, to); err != nil {
 		t.refused(to, err)
 		return err
 	}
@@ -218,15 +225,25 @@ func (t *transaction) take(ctx context.Context, st *body.Staged) error {
 	if err != nil {
 		return fmt.Errorf("mx: %v: %w", t.env.Trace, err)
 	}
-	kept, why, err := t.filterMessage(ctx, clean)
-	if kept != st {
-		defer kept.Close()
+	filtered, why, err := t.filterMessage(ctx, clean)
+	if filtered != st {
+		defer filtered.Close()
 	}
-	if clean != st && clean != kept {
+	if clean != st && clean != filtered {
 		defer clean.Close()
 	}
 	if err != nil {
 		return err
+	}
+	kept, hooked, err := t.hookMessage(ctx, ev, v, filtered)
+	if err != nil {
+		return err
+	}
+	if kept != filtered {
+		defer kept.Close()
+	}
+	if why == "" {
+		why = hooked
 	}
 	if why != "" {
 		v.Mailbox, v.Reason = mailbox.JunkRole, "junk, because "+why

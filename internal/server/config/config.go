@@ -42,6 +42,7 @@ type Config struct {
 	Auth         Auth          `toml:"auth"`
 	Receive      Receive       `toml:"receive"`
 	Milters      []Milter      `toml:"milter"`
+	Hooks        []Hook        `toml:"hook"`
 	Limits       Limits        `toml:"limits"`
 	Queue        Queue         `toml:"queue"`
 	Deleted      Deleted       `toml:"deleted"`
@@ -376,6 +377,9 @@ func (c *Config) resolve(dir string) {
 			abs(&o.RefreshFile)
 		}
 	}
+	for i := range c.Hooks {
+		abs(&c.Hooks[i].SecretFile)
+	}
 	for i := range c.Auth.Issuers {
 		abs(&c.Auth.Issuers[i].SecretFile)
 	}
@@ -426,6 +430,11 @@ func (c *Config) check() error {
 	}
 	for i := range c.Milters {
 		if err := c.Milters[i].check(); err != nil {
+			return err
+		}
+	}
+	for i := range c.Hooks {
+		if err := c.Hooks[i].check(); err != nil {
 			return err
 		}
 	}

@@ -164,7 +164,7 @@ func TestExample(t *testing.T) {
 		bare := strings.TrimPrefix(line, "# ")
 		switch {
 		case strings.HasPrefix(bare, "[["):
-			skip = strings.HasPrefix(bare, "[[tls]]") || strings.HasPrefix(bare, "[[route]]") || strings.HasPrefix(bare, "[[destination]]") || strings.HasPrefix(bare, "[[receive.list]]") || strings.HasPrefix(bare, "[[milter]]") || strings.HasPrefix(bare, "[[auth.issuer]]")
+			skip = strings.HasPrefix(bare, "[[tls]]") || strings.HasPrefix(bare, "[[route]]") || strings.HasPrefix(bare, "[[destination]]") || strings.HasPrefix(bare, "[[receive.list]]") || strings.HasPrefix(bare, "[[milter]]") || strings.HasPrefix(bare, "[[hook]]") || strings.HasPrefix(bare, "[[auth.issuer]]")
 		case strings.HasPrefix(bare, "["):
 			skip = false
 		case bare != line && !strings.Contains(bare, " = "):

@@ -158,6 +158,16 @@ hostname = "mail.example.org"
 # on_failure = "tempfail"          # the sender tries again; or accept: it is taken without the filter
 # timeout = "30s"                  # of an answer; ten times that at the end of a message
 
+# Programs outside that are asked about mail from others over HTTP, after the
+# milters: see docs/hooks.md.
+# [[hook]]
+# url = "http://127.0.0.1:8080/mail"
+# stage = "data"                   # or rcpt: about each recipient, before there is a message
+# timeout = "10s"
+# on_failure = "tempfail"          # or accept, as of a milter
+# body = "0"                       # how much of the message is told, up to 10MB; 0: only its header
+# secret_file = "hook-secret"      # the key that requests are signed with
+
 [limits]
 # message_size = "50MB"
 # recipients = 100                 # of one message
