@@ -23,6 +23,7 @@ import (
 
 	"posthaste/internal/agent/auth"
 	"posthaste/internal/agent/backup"
+	"posthaste/internal/agent/collector"
 	"posthaste/internal/agent/keys"
 	"posthaste/internal/agent/mda"
 	"posthaste/internal/agent/mover"
@@ -56,6 +57,7 @@ import (
 	"posthaste/internal/store/keyring"
 	"posthaste/internal/store/mailbox"
 	"posthaste/internal/store/maildrop"
+	"posthaste/internal/store/outpost"
 	"posthaste/internal/store/policies"
 	"posthaste/internal/store/queue"
 	"posthaste/internal/store/reports"
@@ -110,6 +112,7 @@ type House struct {
 	auth      *auth.Agent
 	keys      *keyring.Keyring
 	signing   *keys.Agent
+	collector *collector.Agent
 	web       *http.Client     // to ask others over HTTPS
 	backups   *backup.Schedule // nil: none
 	drops     *pop3d.Maildrops
@@ -154,6 +157,11 @@ func Build(c config.Config, o Outside) (*House, error) {
 		h.auth.Tokens = issuers(c.Auth.Issuers, h.web, o.Log).Whose
 	}
 	h.shape = shaper(c)
+	posts := &outpost.Store{DB: o.DB}
+	h.collector = &collector.Agent{
+		Outposts: posts, Directory: h.directory, Bodies: bodies, MX: h.mx, Try: deliver.Try, Dial: web.Reach, Log: o.Log, Roots: o.Roots, Web: h.web,
+		AnyClear: c.Collect.Clear, AtOnce: c.Collect.AtOnce, MaxSize: int64(c.Limits.MessageSize),
+	}
 	said := &policies.Store{DB: o.DB}
 	h.sts = &sts.Agent{Store: said, DNS: o.DNS, Fetch: sts.Policies(h.web), Log: o.Log}
 	h.ways = &ways{house: h, local: &mta.Local{Delivery: deliver, Bodies: bodies}}
@@ -167,17 +175,17 @@ func Build(c config.Config, o Outside) (*House, error) {
 		GiveUp: time.Duration(c.Queue.GiveUp), WarnAfter: time.Duration(c.Queue.WarnAfter),
 		FirstRetry: time.Duration(c.Queue.FirstRetry), LastRetry: time.Duration(c.Queue.LastRetry),
 	}
-	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Bodies: bodies, Queue: q, Journal: h.journal, Policies: said, Reports: h.reports, Suppression: dead, Acquaintances: h.met, Keys: keys, Log: o.Log, KeepDead: time.Duration(c.Deleted.Keep), MaxDead: int64(c.Deleted.Limit)}
+	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Bodies: bodies, Queue: q, Journal: h.journal, Policies: said, Reports: h.reports, Suppression: dead, Acquaintances: h.met, Keys: keys, Outposts: posts, Log: o.Log, KeepDead: time.Duration(c.Deleted.Keep), MaxDead: int64(c.Deleted.Limit)}
 	h.reporter = &reporter.Agent{Hostname: c.Hostname, DB: o.DB, DNS: o.DNS, Records: mx.Records{DNS: o.DNS}, Web: h.web, Directory: h.directory, Bodies: bodies, Queue: q, Reports: h.reports, Signers: keys.Signers, Log: o.Log}
 	if h.backups, err = h.scheduled(c, o); err != nil {
 		return nil, err
 	}
 	h.Admin = &admind.Server{
 		Backup: o.Backup, Backups: h.backups, SHA1: c.Auth.ScramSHA1,
-		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: keys, Quota: int64(c.Limits.AccountQuota), Hash: h.hash, AppPassword: h.auth.NewAppPassword, APOPPassword: auth.NewAPOPPassword, KeyOf: auth.KeyOf},
+		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: keys, Outposts: posts, Quota: int64(c.Limits.AccountQuota), Hash: h.hash, AppPassword: h.auth.NewAppPassword, APOPPassword: auth.NewAPOPPassword, KeyOf: auth.KeyOf},
 		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Queue: q, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Reports: h.reports, Delivery: deliver, Suppression: dead, Forecast: &mx.Forecast{Hostname: c.Hostname, DNS: o.DNS, Mailboxes: h.mailboxes}, Version: o.Version, Log: o.Log,
 		Keys:  h.signing,
-		Mover: &mover.Agent{Mailboxes: h.mailboxes}, Way: h.ways.named,
+		Mover: &mover.Agent{Mailboxes: h.mailboxes}, Way: h.ways.named, Collector: h.collector,
 		Records: func(ctx context.Context, d mail.Domain, o admind.RecordOptions) ([]admind.Record, error) {
 			return h.records(ctx, keys, host, d, o)
 		},
@@ -246,6 +254,9 @@ func (h *House) Run(ctx context.Context, ready func()) error {
 	serve = append(serve, h.auth.Run, h.transfer.Run, h.post.Run, h.watch, h.sts.Run, h.signing.Run)
 	if h.c.Reports.Send {
 		serve = append(serve, h.reporter.Run)
+	}
+	if h.c.Collect.Enabled {
+		serve = append(serve, h.collector.Run)
 	}
 	if h.backups != nil {
 		serve = append(serve, h.backups.Run)

@@ -53,6 +53,8 @@ type Mail struct {
 	// Release is when it may be delivered; until then the queue has all of it, also
 	// what is for people here. Zero: at once. RFC 4865
 	Release time.Time
+	// Place is where it goes in one of the accounts; nil: as with all mail.
+	Place *Place
 	// From is the claimed item of the queue that this is, if it is one: whom it
 	// serves leaves the item in the same transaction, so that a crash after it
 	// does not serve them twice.
@@ -311,6 +313,9 @@ func (d *delivery) run(ctx context.Context) error {
 		for _, r := range d.reports {
 			locks = append(locks, queue.ShardOf(r.Envelope.Trace))
 		}
+		if p := d.m.Place; p != nil {
+			locks = append(locks, mailbox.Lock(p.Account))
+		}
 		if err := d.a.DB.Update(ctx, kv.Plan{Locks: locks}, d.commit); !errors.Is(err, errEarly) {
 			return err
 		}
@@ -322,12 +327,12 @@ func (d *delivery) commit(tx kv.Tx) error {
 	d.full, d.events = map[mail.AccountID]bool{}, append(d.events[:0], d.m.Events...)
 	var noRoom []step
 	for _, l := range d.local {
-		stored, err := d.a.store(tx, l, d.m.Mailbox, d.msg)
+		stored, err := d.a.store(tx, l, d.m, d.msg)
 		switch {
 		case err == nil:
 			d.note(tx, trace.Event{Kind: trace.Stored, Rcpt: l.rcpt.Address, Mailbox: stored})
-		case !errors.Is(err, mail.ErrOverQuota):
-			return err
+		case !errors.Is(err, mail.ErrOverQuota), d.m.Place.of(l.account):
+			return err // who has a place for it also has it still
 		case d.reported[l.account]:
 			d.unreported[l.account] = true
 			return errEarly
@@ -361,6 +366,11 @@ func (d *delivery) commit(tx kv.Tx) error {
 		d.events = append(d.events, e)
 	}
 	journal.Write(tx, d.events...)
+	if d.m.Place != nil {
+		if err := d.m.Place.Note(tx); err != nil {
+			return err
+		}
+	}
 	if d.m.From == nil {
 		return nil
 	}
@@ -397,19 +407,30 @@ func (a *Agent) prepare(ctx context.Context, m Mail, holders int, parse bool) (*
 }
 
 // store puts the message into one account, and gives the mailbox's name.
-func (a *Agent) store(tx kv.Tx, l step, role mailbox.Role, msg *mailbox.Prepared) (string, error) {
-	if role == mailbox.NoRole {
-		role = mailbox.InboxRole
-	}
+func (a *Agent) store(tx kv.Tx, l step, m Mail, msg *mailbox.Prepared) (string, error) {
 	e, err := a.Mailboxes.Edit(tx, l.account)
 	if err != nil {
 		return "", err
 	}
-	box, err := e.ByRole(role)
+	in := mailbox.Incoming{Prepared: msg}
+	role := m.Mailbox
+	if role == mailbox.NoRole {
+		role = mailbox.InboxRole
+	}
+	var box mail.MailboxID
+	if m.Place.of(l.account) {
+		in.Flags, in.Keywords, in.Date = m.Place.Flags, m.Place.Keywords, m.Place.Date
+		if m.Mailbox == mailbox.NoRole && m.Place.Mailbox != "" {
+			box, err = e.Named(m.Place.Mailbox)
+		}
+	}
+	if box == 0 && err == nil {
+		box, err = e.ByRole(role)
+	}
 	if err != nil {
 		return "", err
 	}
-	_, full := e.Append(box, mailbox.Incoming{Prepared: msg})
+	_, full := e.Append(box, in)
 	if full != nil && !errors.Is(full, mail.ErrOverQuota) {
 		return "", full
 	}

@@ -59,6 +59,37 @@ func Received(host string, base string, peer mail.Peer, env mail.Envelope, now t
 	return append(b, "\r\n"...)
 }
 
+// CollectedFrom makes the trace field for a message that we have fetched for somebody
+// from a host, over POP3 or IMAP.
+func CollectedFrom(host, from, protocol string, to mail.Address, id mail.TraceID, now time.Time) []byte {
+	b := []byte("Received: from " + token(from) + "\r\n\tby " + collectedBy(host, protocol) + " id " + id.String() + "\r\n\tfor " + to.Path() + ";\r\n\t")
+	return append(message.AppendDate(b, now), "\r\n"...)
+}
+
+func collectedBy(host, protocol string) string {
+	return host + " (Posthaste) with " + protocol
+}
+
+// WasCollected tells whether a message has been collected here for the same address
+// before: what is collected from where it is sent on to would never end.
+func WasCollected(header []byte, host string, to mail.Address) bool {
+	for f := range message.Fields(header) {
+		if !f.Is("received") {
+			continue
+		}
+		text := strings.Join(strings.Fields(f.Text()), " ")
+		if !strings.Contains(text, "for "+to.Path()+";") {
+			continue
+		}
+		for _, p := range [...]string{"POP3", "IMAP"} {
+			if strings.Contains(text, "by "+collectedBy(host, p)+" id ") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // token makes what a peer said safe to stand in the field.
 func token(s string) string {
 	s = strings.Map(func(r rune) rune {

@@ -24,6 +24,9 @@ func (s *Source) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Failed tells whether an error is that of the reader, and not of who has read.
+func (s *Source) Failed(err error) bool { return s.err != nil && errors.Is(err, s.err) }
+
 // Blame gives what the story of the message says of an error: if the message
 // did not come whole, that is no failure of ours.
 func (s *Source) Blame(err error) error {

@@ -28,10 +28,7 @@ const gatherTime = 20 * time.Second
 // gather finds out what can be known about a message. An error is ours: that
 // the DNS does not answer is part of the evidence.
 func (a *Agent) gather(ctx context.Context, peer mail.Peer, env mail.Envelope, header []byte, st *body.Staged) (Evidence, error) {
-	ev := Evidence{Hops: mda.Hops(header)}
-	var authors []message.Contact
-	ev.FromFields, authors = message.Authors(header)
-	ev.Authors, ev.Author = len(authors), soleAuthor(authors)
+	ev, author := look(header)
 	if !a.judges(peer) {
 		return ev, nil
 	}
@@ -40,6 +37,47 @@ func (a *Agent) gather(ctx context.Context, peer mail.Peer, env mail.Envelope, h
 	defer cancel()
 	var wg sync.WaitGroup
 	wg.Go(func() { ev.SPF = a.spf(ctx, peer, env) })
+	err := a.signatures(ctx, &ev, header, st)
+	wg.Wait()
+	if err != nil {
+		return ev, err
+	}
+	a.speaksFor(ctx, &ev, header, author)
+	return ev, nil
+}
+
+// signed is gather for a message of which nobody knows who has brought it.
+func (a *Agent) signed(ctx context.Context, header []byte, st *body.Staged) (Evidence, error) {
+	ev, author := look(header)
+	if a.DNS == nil {
+		return ev, nil
+	}
+	ev.Judged = true
+	ctx, cancel := context.WithTimeout(ctx, gatherTime)
+	defer cancel()
+	if err := a.signatures(ctx, &ev, header, st); err != nil {
+		return ev, err
+	}
+	a.speaksFor(ctx, &ev, header, author)
+	return ev, nil
+}
+
+// look finds out what can be seen; author is the domain of the author, if there is
+// just one.
+func look(header []byte) (ev Evidence, author mail.Domain) {
+	ev.Hops = mda.Hops(header)
+	var authors []message.Contact
+	ev.FromFields, authors = message.Authors(header)
+	ev.Authors, ev.Author = len(authors), soleAuthor(authors)
+	if ev.Authors == 1 {
+		author = authors[0].Address.Domain
+	}
+	return ev, author
+}
+
+// signatures verifies the signatures and the seals.
+func (a *Agent) signatures(ctx context.Context, ev *Evidence, header []byte, st *body.Staged) error {
+	var wg sync.WaitGroup
 	var err, arcErr error
 	rest := func() io.Reader {
 		return io.NewSectionReader(st, int64(len(header)), st.Size()-int64(len(header)))
@@ -51,13 +89,17 @@ func (a *Agent) gather(ctx context.Context, peer mail.Peer, env mail.Envelope, h
 	}
 	wg.Wait()
 	if err := errors.Join(err, arcErr); err != nil {
-		return ev, fmt.Errorf("read the body: %w", err)
+		return fmt.Errorf("read the body: %w", err)
 	}
-	if ev.Authors == 1 && authors[0].Address.Domain != "" {
-		ev.DMARC = a.dmarc(ctx, authors[0].Address.Domain, ev)
+	return nil
+}
+
+// speaksFor asks the author's domain for its policy, and for its logo.
+func (a *Agent) speaksFor(ctx context.Context, ev *Evidence, header []byte, author mail.Domain) {
+	if author != "" {
+		ev.DMARC = a.dmarc(ctx, author, *ev)
 		ev.Logo = a.logo(ctx, header, ev.DMARC)
 	}
-	return ev, nil
 }
 
 // judges tells whether mail from the peer is judged.
@@ -174,12 +216,15 @@ func (s spfDNS) PTR(ctx context.Context, ip netip.Addr) ([]string, error) {
 // ours, and without those that say which logo is proven: only receivers write those.
 // RFC 8601 §5
 func (a *Agent) clean(ctx context.Context, header []byte, st *body.Staged) (*body.Staged, error) {
-	forged := message.CutFields(header, func(f message.Field) bool {
-		return f.Is("authentication-results") && strings.EqualFold(authres.Host(string(f.Value)), a.Hostname) || f.Is("bimi-location") || f.Is("bimi-indicator")
-	})
+	forged := message.CutFields(header, a.forged)
 	if len(forged) == 0 {
 		return st, nil
 	}
 	edit := message.Edit{Cut: forged}
 	return a.Bodies.Stage(ctx, edit.Reader(st, st.Size()))
+}
+
+// forged tells whether a field claims to be one that only we write.
+func (a *Agent) forged(f message.Field) bool {
+	return f.Is("authentication-results") && strings.EqualFold(authres.Host(string(f.Value)), a.Hostname) || f.Is("bimi-location") || f.Is("bimi-indicator")
 }

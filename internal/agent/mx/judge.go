@@ -111,6 +111,9 @@ func (ev Evidence) Words() string {
 	if ev.SPF.Domain != "" {
 		parts[0] += " for " + string(ev.SPF.Domain)
 	}
+	if ev.SPF.Result == "" { // nobody knows who has brought it
+		parts = nil
+	}
 	if len(ev.DKIM) == 0 {
 		parts = append(parts, "no DKIM signature")
 	}
@@ -151,7 +154,9 @@ func (ev Evidence) Results() []authres.Result {
 	if !ev.SPF.Sender.IsZero() {
 		spf.Props[0] = authres.Prop{Name: "smtp.mailfrom", Value: ev.SPF.Sender.String()}
 	}
-	out = append(out, spf)
+	if ev.SPF.Result != "" {
+		out = append(out, spf)
+	}
 	if len(ev.DKIM) == 0 {
 		out = append(out, authres.Result{Method: "dkim", Result: "none"})
 	}

@@ -20,6 +20,7 @@ import (
 	"posthaste/internal/store/keyring"
 	"posthaste/internal/store/mailbox"
 	"posthaste/internal/store/maildrop"
+	"posthaste/internal/store/outpost"
 	"posthaste/internal/store/policies"
 	"posthaste/internal/store/queue"
 	"posthaste/internal/store/reports"
@@ -40,6 +41,8 @@ type Agent struct {
 	Suppression *suppression.List
 	// Acquaintances are swept and checked, if they are set.
 	Acquaintances *acquaintance.Store
+	// Outposts are checked, if they are set.
+	Outposts *outpost.Store
 	// Keys are checked, if they are set.
 	Keys *keyring.Keyring
 	Log  *slog.Logger
@@ -166,7 +169,17 @@ func (a *Agent) Check(ctx context.Context, say func(string), progress func(done,
 			return fmt.Errorf("check: %w", err)
 		}
 	}
-	for _, w := range slices.Concat(met, people, wrong, more, told, keys) {
+	var posts []string
+	if a.Outposts != nil {
+		names := map[mail.AccountID]string{}
+		for _, ac := range accts {
+			names[ac.ID] = ac.Address.String()
+		}
+		if posts, err = a.Outposts.Check(ctx, func(id mail.AccountID) string { return names[id] }); err != nil {
+			return fmt.Errorf("check: %w", err)
+		}
+	}
+	for _, w := range slices.Concat(met, people, wrong, more, told, keys, posts) {
 		say(w)
 	}
 	return a.queued(ctx, say)

@@ -16,14 +16,18 @@ import (
 	"posthaste/internal/store/directory"
 	"posthaste/internal/store/keyring"
 	"posthaste/internal/store/mailbox"
+	"posthaste/internal/store/outpost"
 )
 
-// A Registrar changes who is here. All fields but Quota must be set.
+// A Registrar changes who is here. All fields but Quota and
+// Outposts must be set.
 type Registrar struct {
 	DB        kv.Store
 	Directory *directory.Directory
 	Mailboxes *mailbox.Store
 	Keys      *keyring.Keyring
+	// Outposts go with their account; nil: there are none.
+	Outposts *outpost.Store
 	// Hash makes what is kept of a password, in place of what there is now.
 	Hash func(ctx context.Context, password string, now directory.Credentials) (directory.Credentials, error)
 	// AppPassword makes an app password for an account that has the credentials
@@ -122,6 +126,11 @@ func (r *Registrar) RemoveAccount(ctx context.Context, addr mail.Address) error 
 	}
 	if err := r.Mailboxes.Retire(ctx, a.ID); err != nil {
 		return err
+	}
+	if r.Outposts != nil {
+		if err := r.Outposts.RemoveAll(ctx, a.ID); err != nil {
+			return err
+		}
 	}
 	// Nobody logs in and no mail comes any more before the bodies are let go.
 	err = r.DB.Update(ctx, locked, func(tx kv.Tx) error { return r.Directory.DeleteAccount(tx, a.ID) })

@@ -35,14 +35,16 @@ type Web struct {
 func (w *Web) Client() *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
-			DialContext: w.dial, TLSClientConfig: &tls.Config{RootCAs: w.Roots, MinVersion: tls.VersionTLS12},
+			DialContext: w.Reach, TLSClientConfig: &tls.Config{RootCAs: w.Roots, MinVersion: tls.VersionTLS12},
 			DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: 32 << 10,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
-func (w *Web) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+// Reach connects to a host by its name or address, at the first of its addresses that
+// answers.
+func (w *Web) Reach(ctx context.Context, network, addr string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err

@@ -46,6 +46,7 @@ type Config struct {
 	Limits       Limits        `toml:"limits"`
 	Queue        Queue         `toml:"queue"`
 	Deleted      Deleted       `toml:"deleted"`
+	Collect      Collect       `toml:"collect"`
 	POP3         POP3          `toml:"pop3"`
 	Backup       Backup        `toml:"backup"`
 	MTASTS       MTASTS        `toml:"mta_sts"`
@@ -208,6 +209,14 @@ type Deleted struct {
 	Limit Size     `toml:"limit"` // of an account; what went first goes for good; 0 is none
 }
 
+// Collect says how the mail of accounts that people have elsewhere is collected.
+type Collect struct {
+	Enabled bool `toml:"enabled"`
+	// Clear allows connections without TLS to other machines.
+	Clear  bool `toml:"clear"`
+	AtOnce int  `toml:"at_once"` // accounts
+}
+
 // Backup says where and how often the store is backed up; without a directory it
 // is not.
 type Backup struct {
@@ -316,6 +325,7 @@ func Default() Config {
 		},
 		Reports: Reports{Send: true, DMARC: true},
 		MTASTS:  MTASTS{Mode: "testing", MaxAge: Duration(7 * 24 * time.Hour)},
+		Collect: Collect{Enabled: true, AtOnce: 8},
 		Deleted: Deleted{Keep: Duration(30 * 24 * time.Hour), Limit: 5 << 30},
 		Backup:  Backup{Every: Duration(24 * time.Hour), Keep: 14},
 	}
@@ -403,6 +413,9 @@ func (c *Config) check() error {
 		if k.Certificate == "" || k.Key == "" {
 			return errors.New("[[tls]] needs a certificate and a key")
 		}
+	}
+	if c.Collect.AtOnce < 1 || c.Collect.AtOnce > 1000 {
+		return errors.New("collect.at_once is a number from 1 to 1000")
 	}
 	for i := range c.Listeners {
 		if err := c.checkListener(&c.Listeners[i]); err != nil {

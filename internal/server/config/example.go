@@ -210,6 +210,11 @@ hostname = "mail.example.org"
 # keep = "30d"                     # for so long,
 # limit = "5GB"                    # but no more than that of an account; 0 is no limit
 
+[collect]                          # mail of accounts elsewhere: see "posthaste collect --help"
+# enabled = true
+# clear = false                    # also without TLS from other machines than this one
+# at_once = 8                      # accounts at a time
+
 # Copies of the whole store, while the server runs; see "posthaste backup --help".
 [backup]
 # directory = ""                   # where they go; without it there are none

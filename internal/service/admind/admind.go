@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"posthaste/internal/agent/backup"
+	"posthaste/internal/agent/collector"
 	"posthaste/internal/agent/keys"
 	"posthaste/internal/agent/mda"
 	"posthaste/internal/agent/mover"
@@ -60,6 +61,8 @@ type Server struct {
 	// Way gives the way that a name means, as the queue has it; an error says in a
 	// sentence what names there are.
 	Way func(name string) (via string, err error)
+	// Collector collects the mail of accounts elsewhere.
+	Collector *collector.Agent
 	// Records gives what a domain should have in the DNS.
 	Records func(ctx context.Context, d mail.Domain, o RecordOptions) ([]Record, error)
 	// SHA1 tells that SCRAM-SHA-1 is announced.
@@ -197,6 +200,12 @@ func (s *Server) Handler() http.Handler {
 	m.HandleFunc("GET /v1/accounts/{address}/forward", s.answer(s.forward))
 	m.HandleFunc("PUT /v1/accounts/{address}/forward", s.answer(s.setForward))
 	m.HandleFunc("DELETE /v1/accounts/{address}/forward", s.answer(s.clearForward))
+	m.HandleFunc("GET /v1/outposts", s.answer(s.allOutposts))
+	m.HandleFunc("GET /v1/accounts/{address}/outposts", s.answer(s.outposts))
+	m.HandleFunc("POST /v1/accounts/{address}/outposts/{name}", s.answer(s.addOutpost))
+	m.HandleFunc("PATCH /v1/accounts/{address}/outposts/{name}", s.answer(s.changeOutpost))
+	m.HandleFunc("DELETE /v1/accounts/{address}/outposts/{name}", s.answer(s.removeOutpost))
+	m.HandleFunc("POST /v1/accounts/{address}/outposts/{name}/{action}", s.answer(s.handleOutpost))
 	m.HandleFunc("GET /v1/accounts/{address}/deleted", s.answer(s.deleted))
 	m.HandleFunc("POST /v1/accounts/{address}/deleted/restore", s.answer(s.restoreDeleted))
 	m.HandleFunc("GET /v1/accounts/{address}/mailboxes", s.answer(s.mailboxes))

@@ -1,0 +1,332 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"posthaste/internal/service/admind"
+)
+
+// collect is the command "collect".
+func (t *tool) collect() *cobra.Command {
+	c := &cobra.Command{
+		Use: "collect", Short: "Mail that people have at other providers, fetched into their accounts here", GroupID: "people",
+		Long: `Fetch the mail of accounts that people have elsewhere into their accounts here, from
+time to time. Each such account has a name, by which it is called in all commands.
+
+What was collected is written down together with the message: nothing comes twice,
+whatever is interrupted, and nothing is deleted there before it is safe here. A
+message is looked at as other mail is: what its signatures, filters and rules say
+decides whether it is junk; it is never refused.`,
+		Example: `  posthaste collect add ada@example.org work --pop3 pop.provider.example --user ada.l
+  posthaste collect list
+  posthaste collect show ada@example.org work`,
+	}
+	c.AddCommand(t.collectAdd(), t.collectSet(), t.collectList(), t.collectShow(),
+		&cobra.Command{
+			Use: "remove ADDRESS NAME", Short: "Collect no longer; what has come stays, here and there", Args: cobra.ExactArgs(2),
+			Long: `Collect from an account no longer. The mail that has come stays, and so does what is
+there. What was collected is forgotten: if the account is added again, all that is
+still there comes again.`,
+			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+				return c.RemoveOutpost(ctx, args[0], args[1])
+			}),
+		},
+		t.collectAction("pause", "Collect nothing until it is resumed"), t.collectAction("resume", "Collect again"),
+		t.collectAction("now", "Collect at once, also if it was given up"))
+	return c
+}
+
+func (t *tool) collectAction(action, short string) *cobra.Command {
+	return &cobra.Command{
+		Use: action + " ADDRESS NAME", Short: short, Args: cobra.ExactArgs(2),
+		RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+			o, err := c.HandleOutpost(ctx, args[0], args[1], action)
+			if err == nil {
+				fmt.Println(outpostState(o))
+			}
+			return err
+		}),
+	}
+}
+
+// outpostFlags are what can be said of an account elsewhere.
+type outpostFlags struct {
+	in                             admind.OutpostSettings
+	host, port, security, user     string
+	after, mailbox, keyword        string
+	every                          int
+	unjudged                       bool
+	passwordFile                   string
+	tokenURL, clientID, secretFile string
+	scope                          string
+}
+
+func (o *outpostFlags) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&o.port, "port", "", "another `port` than the usual one")
+	f.StringVar(&o.security, "tls", "tls", "`how` to connect: tls (from the first byte), starttls, or none (to this machine only)")
+	f.StringVar(&o.user, "user", "", "the user `name` there; as a rule the address there")
+	f.StringVar(&o.passwordFile, "password-file", "", "a `file` with the password, or the refresh token; without it, it is asked for")
+	f.StringVar(&o.after, "after", "leave", "what becomes of mail there that is here: `leave`, delete, or days such as 30d, after which it is deleted")
+	f.StringVar(&o.mailbox, "into", "", "the `mailbox` here that it goes to, instead of INBOX; it is made")
+	f.StringVar(&o.keyword, "keyword", "", "a keyword (label) that it gets")
+	f.IntVar(&o.every, "every", 5, "how often, in `minutes`")
+	f.BoolVar(&o.unjudged, "unjudged", false, "leave it to the provider alone what is junk")
+	f.StringVar(&o.tokenURL, "token-url", "", "log in by OAuth2: the `URL` where access tokens are got by the refresh token")
+	f.StringVar(&o.clientID, "client-id", "", "as what `client`")
+	f.StringVar(&o.secretFile, "client-secret-file", "", "a `file` with the client's secret, if it has one")
+	f.StringVar(&o.scope, "scope", "", "what the tokens are to be good for, if the provider wants to know")
+	f.BoolVar(&o.in.Untried, "untried", false, "save it without trying to log in")
+}
+
+// settings gives what was said.
+func (o *outpostFlags) settings(c *cobra.Command) (admind.OutpostSettings, error) {
+	f, in := c.Flags(), o.in
+	for name, to := range map[string]struct {
+		from *string
+		to   **string
+	}{
+		"port": {&o.port, &in.Port}, "tls": {&o.security, &in.Security}, "user": {&o.user, &in.User}, "after": {&o.after, &in.After},
+		"into": {&o.mailbox, &in.Mailbox}, "keyword": {&o.keyword, &in.Keyword},
+	} {
+		if f.Changed(name) {
+			*to.to = to.from
+		}
+	}
+	if f.Changed("every") {
+		in.Every = &o.every
+	}
+	if f.Changed("unjudged") {
+		in.Unjudged = &o.unjudged
+	}
+	if o.tokenURL != "" {
+		in.OAuth2 = &admind.OutpostOAuth2{URL: o.tokenURL, ClientID: o.clientID, Scope: o.scope}
+		if o.secretFile != "" {
+			secret, err := secretOf(o.secretFile)
+			if err != nil {
+				return in, err
+			}
+			in.OAuth2.ClientSecret = secret
+		}
+	} else if o.clientID != "" || o.secretFile != "" || o.scope != "" {
+		return in, errors.New("--client-id, --client-secret-file and --scope go with --token-url")
+	}
+	if o.passwordFile != "" {
+		secret, err := secretOf(o.passwordFile)
+		if err != nil {
+			return in, err
+		}
+		in.Secret = &secret
+	}
+	return in, nil
+}
+
+// secretOf reads a secret from a file.
+func secretOf(file string) (string, error) {
+	b, err := os.ReadFile(file)
+	return strings.TrimRight(string(b), "\r\n"), err
+}
+
+// askSecret asks for a secret without showing it.
+func askSecret(what string) (string, error) {
+	fd := int(os.Stdin.Fd())
+	if !term.IsTerminal(fd) {
+		return "", errors.New("there is nobody to ask for the password: give it with --password-file")
+	}
+	fmt.Fprint(os.Stderr, what+": ")
+	b, err := term.ReadPassword(fd)
+	fmt.Fprintln(os.Stderr)
+	return string(b), err
+}
+
+func (t *tool) collectAdd() *cobra.Command {
+	var o outpostFlags
+	var pop string
+	c := &cobra.Command{
+		Use: "add ADDRESS NAME", Short: "Collect the mail of an account elsewhere", Args: cobra.ExactArgs(2),
+		Long: `Collect the mail of an account that ADDRESS has elsewhere, and call it NAME. It is
+tried at once whether one can log in; if not, it is said why, and nothing is saved
+(but with --untried).
+
+The password is asked for, or read from a file. Many providers want an app password
+here, or an access token (OAuth2): then say where tokens are got, and give the refresh
+token in place of the password.
+
+Mail is left there, unless --after says otherwise. Servers that cannot tell their
+messages apart (POP3 without UIDL) need --after delete.`,
+		Example: `  posthaste collect add ada@example.org work --pop3 pop.provider.example --user ada.l
+  posthaste collect add ada@example.org old --pop3 pop.isp.example --user ada --after 30d --into "Old ISP"
+  posthaste collect add ada@example.org big --pop3 pop.big.example --user ada@big.example \
+      --token-url https://login.big.example/token --client-id abc --password-file refresh-token`,
+	}
+	o.flags(c)
+	c.Flags().StringVar(&pop, "pop3", "", "the `host`, over POP3")
+	c.RunE = t.with(func(ctx context.Context, cl *admind.Client, args []string) error {
+		in, err := o.settings(c)
+		if err != nil {
+			return err
+		}
+		if pop == "" || o.user == "" {
+			return errors.New("say where with --pop3 HOST, and as whom with --user NAME")
+		}
+		protocol := "pop3"
+		in.Protocol, in.Host = &protocol, &pop
+		if in.Secret == nil {
+			secret, err := askSecret("Password of " + o.user + " at " + pop)
+			if err != nil {
+				return err
+			}
+			in.Secret = &secret
+		}
+		out, err := cl.AddOutpost(ctx, args[0], args[1], in)
+		if err == nil {
+			fmt.Println(outpostWords(out))
+		}
+		return err
+	})
+	return c
+}
+
+func (t *tool) collectSet() *cobra.Command {
+	var o outpostFlags
+	var ask bool
+	c := &cobra.Command{
+		Use: "set ADDRESS NAME", Short: "Change how the mail of an account elsewhere is collected", Args: cobra.ExactArgs(2),
+		Long: `Change what is said, and leave the rest. It is tried at once whether one can still log
+in, and then collected.`,
+		Example: `  posthaste collect set ada@example.org work --ask-password
+  posthaste collect set ada@example.org work --after 30d --every 15`,
+	}
+	o.flags(c)
+	c.Flags().StringVar(&o.host, "host", "", "another `host`")
+	c.Flags().BoolVar(&ask, "ask-password", false, "ask for another password")
+	c.RunE = t.with(func(ctx context.Context, cl *admind.Client, args []string) error {
+		in, err := o.settings(c)
+		if err != nil {
+			return err
+		}
+		if o.host != "" {
+			in.Host = &o.host
+		}
+		if ask {
+			secret, err := askSecret("Password")
+			if err != nil {
+				return err
+			}
+			in.Secret = &secret
+		}
+		out, err := cl.ChangeOutpost(ctx, args[0], args[1], in)
+		if err == nil {
+			fmt.Println(outpostWords(out))
+		}
+		return err
+	})
+	return c
+}
+
+func (t *tool) collectList() *cobra.Command {
+	return &cobra.Command{
+		Use: "list [ADDRESS]", Short: "List from where mail is collected, and how that goes", Args: cobra.MaximumNArgs(1),
+		RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+			address := ""
+			if len(args) == 1 {
+				address = args[0]
+			}
+			list, err := c.Outposts(ctx, address)
+			if err != nil {
+				return err
+			}
+			if len(list) == 0 {
+				fmt.Println("Nothing is collected.")
+				return nil
+			}
+			rows := [][]string{{"ACCOUNT", "NAME", "FROM", "COLLECTED", "STATE"}}
+			for _, o := range list {
+				rows = append(rows, []string{o.Account, o.Name, o.Protocol + " " + o.User + " at " + o.Host, fmt.Sprint(o.Collected), outpostState(o)})
+			}
+			table(rows)
+			return nil
+		}),
+	}
+}
+
+func (t *tool) collectShow() *cobra.Command {
+	return &cobra.Command{
+		Use: "show ADDRESS NAME", Short: "Show all about one", Args: cobra.ExactArgs(2),
+		RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+			list, err := c.Outposts(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			for _, o := range list {
+				if strings.EqualFold(o.Name, args[1]) {
+					fmt.Println(outpostWords(o))
+					return nil
+				}
+			}
+			return fmt.Errorf("%s collects nothing that is called %q: see \"posthaste collect list %s\"", args[0], args[1], args[0])
+		}),
+	}
+}
+
+// outpostWords tells all about one in sentences.
+func outpostWords(o admind.Outpost) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s collects the mail of %s at %s, port %s (%s, %s), every %d minutes.\n", o.Account, o.User, o.Host, o.Port, strings.ToUpper(o.Protocol), map[string]string{"tls": "TLS", "starttls": "STARTTLS", "none": "in clear"}[o.Security], o.Every)
+	if len(o.Folders) > 0 {
+		fmt.Fprintf(&b, "Folders there: %s.\n", strings.Join(o.Folders, ", "))
+	}
+	into := "INBOX"
+	if o.Mailbox != "" {
+		into = o.Mailbox
+	}
+	fmt.Fprintf(&b, "It goes to %s", into)
+	if o.Keyword != "" {
+		fmt.Fprintf(&b, " and gets the keyword %s", o.Keyword)
+	}
+	if o.Unjudged {
+		b.WriteString("; what is junk, only the provider says")
+	}
+	switch o.After {
+	case "leave":
+		b.WriteString(". There it stays.\n")
+	case "delete":
+		b.WriteString(". There it is deleted.\n")
+	default:
+		fmt.Fprintf(&b, ". There it is deleted %s days later.\n", strings.TrimSuffix(o.After, "d"))
+	}
+	fmt.Fprintf(&b, "%d messages (%s) were collected, %d in the last visit; %d were deleted there.\n", o.Collected, size(o.Bytes), o.LastCollected, o.Removed)
+	if o.Refused > 0 {
+		fmt.Fprintf(&b, "%d messages stay there, as they cannot be taken; of the last: %s.\n", o.Refused, o.Refusal)
+	}
+	b.WriteString("Now: " + outpostState(o))
+	return b.String()
+}
+
+// outpostState tells how one stands.
+func outpostState(o admind.Outpost) string {
+	when := func(t time.Time) string { return t.Local().Format("2006-01-02 15:04") }
+	switch {
+	case o.Paused:
+		return "paused"
+	case o.Idle:
+		return "waits for new mail, of which it hears at once"
+	case o.Active:
+		return "collecting"
+	case o.Stopped:
+		return "given up until it is changed. " + o.Error
+	case o.Error != "":
+		return "failed at " + when(o.Ended) + ", again at " + when(o.Next) + ". " + o.Error
+	case o.Good.IsZero():
+		return "not visited yet"
+	}
+	return "all is well; last at " + when(o.Good) + ", next at " + when(o.Next)
+}

@@ -1,0 +1,302 @@
+// Package collector fetches the mail of accounts that people have elsewhere, over POP3
+// and IMAP, and has it delivered to their accounts here.
+//
+// A message is written into the outpost's ledger in the commit that delivers it, and
+// removed from the outpost, if it is to be, only after that: whoever is interrupted,
+// at whatever moment, fetches nothing twice and loses nothing. Messages are known by
+// the ids that the other server gives them, and beyond that by their bytes, so that a
+// server that changes its ids makes us read its mail anew, but not deliver it.
+//
+// Outposts are claimed by lease, so several nodes may collect.
+package collector
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"posthaste/internal/agent/mda"
+	"posthaste/internal/agent/mx"
+	"posthaste/internal/agent/token"
+	"posthaste/internal/base/mail"
+	"posthaste/internal/store/body"
+	"posthaste/internal/store/directory"
+	"posthaste/internal/store/outpost"
+)
+
+const (
+	hold      = 15 * time.Minute // of a lease
+	beat      = time.Minute      // when it is renewed
+	patience  = 3 * time.Minute  // with a server that says nothing
+	loginTime = time.Minute
+	// MinEvery is how often an outpost is visited at most, DefaultEvery if nobody says.
+	MinEvery     = time.Minute
+	DefaultEvery = 5 * time.Minute
+	maxBackOff   = 4 * time.Hour
+	// unsure is how often in a row a server may refuse a login, without saying why,
+	// before the password is taken to be wrong.
+	unsure = 3
+	// maxVisit is how many messages are fetched in one visit. More are fetched in the
+	// next, at once: a POP3 server removes nothing before the visit has ended.
+	maxVisit = 5000
+	page     = 1000 // lines of the ledger that are looked at in a step
+)
+
+// An Agent collects. All fields but Roots, Web and the limits must be set.
+type Agent struct {
+	Outposts  *outpost.Store
+	Directory *directory.Directory
+	Bodies    *body.Store
+	MX        *mx.Agent
+	// Try delivers.
+	Try func(context.Context, mda.Mail) ([]mail.Outcome, error)
+	// Dial connects to a host by name.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	Log  *slog.Logger
+	// Roots are the authorities that are trusted; nil: those of the system.
+	Roots *x509.CertPool
+	// Web asks for access tokens; nil: no outpost has any.
+	Web *http.Client
+	// AnyClear allows connections in clear to other machines.
+	AnyClear bool
+	// MaxSize is how large a message may be, in bytes; 0 is 50 MB.
+	MaxSize int64
+	// AtOnce is how many outposts are visited at a time; 0 is 8.
+	AtOnce int
+
+	mu     sync.Mutex
+	here   map[outpost.ID]bool // visited by us
+	active int
+	tokens map[outpost.ID]*tokens
+}
+
+// tokens are the access tokens of an outpost, as long as its secret is the same.
+type tokens struct {
+	of     outpost.Outpost
+	source *token.Source
+}
+
+func or[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+// Run collects until ctx ends, and then waits for the visits under way, which are cut
+// short.
+func (a *Agent) Run(ctx context.Context) error {
+	knock, stop := a.Outposts.Subscribe()
+	defer stop()
+	ended := make(chan struct{}, 1)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for ctx.Err() == nil {
+		wait := time.Hour
+		claims, next, err := a.claim(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			a.Log.Error("the outposts cannot be read", "error", err)
+			wait = beat
+		case !next.IsZero():
+			wait = max(time.Until(next), 0)
+		}
+		for _, c := range claims {
+			wg.Go(func() {
+				defer a.left(c.ID, ended)
+				a.visit(ctx, c)
+			})
+		}
+		if wait <= 0 && a.room() > 0 {
+			continue
+		}
+		t := time.NewTimer(max(wait, time.Second))
+		select {
+		case <-ctx.Done():
+		case <-knock:
+		case <-ended:
+		case <-t.C:
+		}
+		t.Stop()
+	}
+	return nil
+}
+
+func (a *Agent) room() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return or(a.AtOnce, 8) - a.active
+}
+
+// claim claims as many outposts as there is room for.
+func (a *Agent) claim(ctx context.Context) ([]outpost.Claim, time.Time, error) {
+	room := a.room()
+	if room <= 0 {
+		return nil, time.Time{}, nil
+	}
+	a.mu.Lock()
+	here := make(map[outpost.ID]bool, len(a.here))
+	for id := range a.here {
+		here[id] = true
+	}
+	a.mu.Unlock()
+	claims, next, err := a.Outposts.Claim(ctx, hold, room, func(id outpost.ID) bool { return here[id] })
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.here == nil {
+		a.here = map[outpost.ID]bool{}
+	}
+	for _, c := range claims {
+		a.here[c.ID] = true
+	}
+	a.active += len(claims)
+	return claims, next, err
+}
+
+func (a *Agent) left(id outpost.ID, ended chan<- struct{}) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.here, id)
+	a.active--
+	select {
+	case ended <- struct{}{}:
+	default:
+	}
+}
+
+// errChanged ends a visit whose outpost was changed or removed meanwhile.
+var errChanged = errors.New("collector: the outpost was changed")
+
+// visit visits an outpost once, and writes down what came of it.
+func (a *Agent) visit(ctx context.Context, c outpost.Claim) {
+	log := a.Log.With("account", c.Account, "outpost", c.Name)
+	v := &visit{a: a, o: &c.Outpost}
+	vctx, cancel := context.WithCancelCause(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { a.keepAlive(vctx, c, v, cancel) })
+	err := v.safely(vctx)
+	cancel(errChanged)
+	wg.Wait()
+	if ctx.Err() != nil {
+		err = nil
+	}
+	if err == nil || v.count().collected > 0 {
+		v.finish(context.WithoutCancel(ctx), err == nil)
+	}
+	done := v.count()
+	serr := a.Outposts.Settle(context.WithoutCancel(ctx), c, 0, func(s *outpost.State) {
+		v.note(s, done)
+		now := time.Now()
+		switch {
+		case ctx.Err() != nil:
+			s.Next = now
+		case err != nil:
+			a.failed(s, &c.Outpost, err, now)
+		default:
+			s.Good, s.Fails, s.Error = now, 0, ""
+			s.Next = now.Add(wait(or(c.Every, DefaultEvery)))
+			if v.more {
+				s.Next = now
+			}
+		}
+	})
+	switch {
+	case errors.Is(serr, mail.ErrNotFound): // changed, or gone: the next visit goes by that
+	case serr != nil:
+		log.Error("a visit cannot be written down", "error", serr)
+	case err != nil:
+		log.Warn("collecting failed", "error", err, "collected", done.collected)
+	case done.collected > 0 || done.removed > 0:
+		log.Info("collected", "messages", done.collected, "bytes", done.bytes, "removed", done.removed)
+	}
+}
+
+// wait leaves a little to chance, so that not all come at once.
+func wait(d time.Duration) time.Duration {
+	return d + time.Duration(rand.Int64N(int64(d)/20+1))
+}
+
+// failed says when to try again, and what is wrong.
+func (a *Agent) failed(s *outpost.State, o *outpost.Outpost, err error, now time.Time) {
+	s.Fails++
+	s.Error = Words(o, err)
+	if no, ok := errors.AsType[*LoginError](err); ok && (no.Sure || s.Fails >= unsure && !no.Later) {
+		s.Stopped = true
+		return
+	}
+	d := or(o.Every, DefaultEvery)
+	for i := 1; i < s.Fails && d < maxBackOff; i++ {
+		d *= 2
+	}
+	s.Next = now.Add(wait(max(min(d, maxBackOff), or(o.Every, DefaultEvery))))
+}
+
+// keepAlive renews the lease, with how far the visit has come, and ends the visit when
+// it is no longer wanted.
+func (a *Agent) keepAlive(ctx context.Context, c outpost.Claim, v *visit, cancel context.CancelCauseFunc) {
+	knock, stop := a.Outposts.Subscribe()
+	defer stop()
+	t := time.NewTicker(beat)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-knock:
+			if held, err := a.Outposts.Held(ctx, c); err == nil && !held {
+				cancel(errChanged)
+				return
+			}
+			continue
+		case <-t.C:
+		}
+		now := v.count()
+		err := a.Outposts.Settle(ctx, c, hold, func(s *outpost.State) { v.note(s, now) })
+		switch {
+		case err == nil:
+			v.told(now)
+		case errors.Is(err, mail.ErrNotFound):
+			cancel(errChanged)
+			return
+		}
+	}
+}
+
+// Check tries to log in at an outpost, as it is before it is saved. The error is in
+// words for its owner. Its refresh token may be another one after that.
+func (a *Agent) Check(ctx context.Context, o *outpost.Outpost) error {
+	ctx, cancel := context.WithTimeout(ctx, loginTime)
+	defer cancel()
+	probe := *o
+	probe.ID = 0
+	v := &visit{a: a, o: &probe}
+	s, err := v.open(ctx)
+	o.Secret = probe.Secret
+	if err == nil {
+		err = s.suits(ctx, &probe)
+		s.close()
+	}
+	if err != nil {
+		return errors.New(Words(&probe, err))
+	}
+	return nil
+}
+
+// accountOf gives whose mail it is.
+func (a *Agent) accountOf(ctx context.Context, o *outpost.Outpost) (directory.Account, error) {
+	acct, err := a.Directory.Account(ctx, o.Account)
+	if err != nil {
+		return acct, fmt.Errorf("collector: %w", err)
+	}
+	return acct, nil
+}

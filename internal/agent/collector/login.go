@@ -1,0 +1,94 @@
+package collector
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+
+	"posthaste/internal/agent/token"
+	"posthaste/internal/proto/sasl"
+	"posthaste/internal/store/outpost"
+)
+
+// credentials gives what proves who the outpost's owner is, by the best mechanism of
+// those offered; nil if a password must go another way.
+func (v *visit) credentials(ctx context.Context, offered []string) (sasl.Client, error) {
+	who := sasl.Credentials{User: v.o.User, Password: v.o.Secret}
+	if v.o.OAuth2 == nil {
+		mech := sasl.Best(offered, sasl.ChannelBinding{})
+		if mech == "" {
+			return nil, nil
+		}
+		return sasl.NewClient(mech, who, sasl.ChannelBinding{})
+	}
+	mech := sasl.BestForToken(offered)
+	if mech == "" {
+		return nil, &WantError{fmt.Sprintf("%s takes no access token to log in with (OAuth2), it offers only %v: use a password.", v.o.Host, offered)}
+	}
+	src := v.a.source(v.o)
+	t, err := src.Token(ctx)
+	if err != nil {
+		return nil, err
+	}
+	who.Password = t
+	c, err := sasl.NewClient(mech, who, sasl.ChannelBinding{})
+	return &bearer{c, func() { src.Refused(t) }}, err
+}
+
+// A bearer is a client with a token, and tells if it was not taken.
+type bearer struct {
+	sasl.Client
+	refused func()
+}
+
+// Next is as of sasl.Client: a challenge is how a token is refused.
+func (b *bearer) Next(challenge []byte) ([]byte, error) {
+	if len(challenge) > 0 {
+		b.refused()
+	}
+	return b.Client.Next(challenge)
+}
+
+// source gives what gets the access tokens of an outpost. That of one that is not saved
+// yet is told if its refresh token has changed.
+func (a *Agent) source(o *outpost.Outpost) *token.Source {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	have := a.tokens[o.ID]
+	if have != nil && have.of.Secret == o.Secret && reflect.DeepEqual(have.of.OAuth2, o.OAuth2) {
+		return have.source
+	}
+	mine := &tokens{of: *o}
+	mine.source = &token.Source{
+		URL: o.OAuth2.URL, ClientID: o.OAuth2.ClientID, Scope: o.OAuth2.Scope, Client: a.Web,
+		Refresh: func(context.Context) (string, error) {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			return mine.of.Secret, nil
+		},
+		Rotated: func(ctx context.Context, refresh string) error {
+			a.mu.Lock()
+			was := mine.of.Secret
+			a.mu.Unlock()
+			if mine.of.ID == 0 {
+				o.Secret = refresh
+			} else if err := a.Outposts.KeepSecret(ctx, mine.of.ID, was, refresh); err != nil {
+				return err
+			}
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			mine.of.Secret = refresh
+			return nil
+		},
+	}
+	if secret := o.OAuth2.ClientSecret; secret != "" {
+		mine.source.Secret = func() (string, error) { return secret, nil }
+	}
+	if o.ID != 0 {
+		if a.tokens == nil {
+			a.tokens = map[outpost.ID]*tokens{}
+		}
+		a.tokens[o.ID] = mine
+	}
+	return mine.source
+}

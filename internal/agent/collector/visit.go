@@ -1,0 +1,318 @@
+package collector
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"posthaste/internal/agent/mda"
+	"posthaste/internal/agent/mx"
+	"posthaste/internal/base/mail"
+	"posthaste/internal/engine/kv"
+	"posthaste/internal/proto/message"
+	"posthaste/internal/store/body"
+	"posthaste/internal/store/mailbox"
+	"posthaste/internal/store/outpost"
+)
+
+// A session is a connection to an outpost, logged in.
+type session interface {
+	// suits tells what an outpost wants that the server cannot do.
+	suits(ctx context.Context, o *outpost.Outpost) error
+	// collect does all that is to be done.
+	collect(ctx context.Context, v *visit) error
+	close()
+}
+
+// counts is what a visit has done.
+type counts struct{ collected, bytes, removed int64 }
+
+func (c counts) less(d counts) counts {
+	return counts{c.collected - d.collected, c.bytes - d.bytes, c.removed - d.removed}
+}
+
+// A visit is what is done at an outpost in one go.
+type visit struct {
+	a    *Agent
+	o    *outpost.Outpost
+	acct mail.Address // whose mail it is
+	now  time.Time    // when it began
+	more bool         // there is more to fetch, at once
+	met  map[outpost.Sum]int
+	// unsure: not all that is there is known.
+	unsure bool
+
+	mu      sync.Mutex
+	done    counts
+	before  counts                            // what of it the state has already
+	refusal string                            // the last one
+	refused *int64                            // nil: it was not counted
+	prune   []func(ctx context.Context) error // to be done when all went well
+}
+
+func (v *visit) count() counts {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.done
+}
+
+func (v *visit) told(c counts) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.before = c
+}
+
+// note adds what was done, as of a count, to the state, which has some of it already.
+func (v *visit) note(s *outpost.State, c counts) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s.LastCollected = c.collected
+	c = c.less(v.before)
+	s.Collected, s.Bytes, s.Removed = s.Collected+c.collected, s.Bytes+c.bytes, s.Removed+c.removed
+	if !v.now.IsZero() {
+		s.Proven = v.now
+	}
+	if v.refused != nil {
+		s.Refused = *v.refused
+	}
+	if v.refusal != "" {
+		s.Refusal = v.refusal
+	}
+}
+
+// safely does all; a panic of ours must not end the server.
+func (v *visit) safely(ctx context.Context) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			v.a.Log.Error("panic in a visit", "outpost", v.o.ID, "panic", p)
+			err = fmt.Errorf("collector: panic: %v", p)
+		}
+	}()
+	acct, err := v.a.accountOf(ctx, v.o)
+	if err != nil {
+		return err
+	}
+	v.acct = acct.Address
+	octx, cancel := context.WithTimeout(ctx, loginTime)
+	defer cancel()
+	s, err := v.open(octx)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	v.mu.Lock()
+	v.now = time.Now()
+	v.mu.Unlock()
+	return s.collect(ctx, v)
+}
+
+// open connects and logs in.
+func (v *visit) open(ctx context.Context) (session, error) {
+	return v.openPOP3(ctx)
+}
+
+// finish forgets what the outpost no longer has, and counts what cannot be taken.
+func (v *visit) finish(ctx context.Context, whole bool) {
+	if whole && !v.more {
+		for _, fn := range v.prune {
+			if err := fn(ctx); err != nil {
+				v.a.Log.Error("the ledger of an outpost cannot be pruned", "outpost", v.o.ID, "error", err)
+			}
+		}
+	}
+	n, err := v.a.Outposts.Refusals(ctx, v.o)
+	if err != nil {
+		v.a.Log.Error("the ledger of an outpost cannot be read", "outpost", v.o.ID, "error", err)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.refused = &n
+}
+
+// A found message is one that the outpost has.
+type found struct {
+	msg   outpost.Message
+	size  int64
+	flags mailbox.Flags
+	date  time.Time // zero: as its Received field says
+}
+
+// maxSize is how large a message may be.
+func (v *visit) maxSize() int64 { return or(v.a.MaxSize, 50<<20) }
+
+func tooLarge(size, most int64) string {
+	return fmt.Sprintf("it is too large: %d MB, and no more than %d MB are taken here", size>>20, most>>20)
+}
+
+// refuse writes down that a message cannot be taken, so that nobody asks for it again.
+func (v *visit) refuse(ctx context.Context, f outpost.Folder, m found, why string) error {
+	v.mu.Lock()
+	v.refusal = why
+	v.mu.Unlock()
+	return v.a.Outposts.Write(ctx, f, m.msg, outpost.Line{Fate: outpost.Refused, Why: why})
+}
+
+// doubt remembers that a message could not be looked at, and why: so nothing is
+// forgotten this time.
+func (v *visit) doubt(why string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.refusal, v.unsure = why, true
+}
+
+// errSource is an error of the connection to the outpost.
+type errSource struct{ error }
+
+// Unwrap gives what it was.
+func (e errSource) Unwrap() error { return e.error }
+
+// take takes a message as it comes, all of it, and tells whether it is here, by now or
+// since before.
+func (v *visit) take(ctx context.Context, f outpost.Folder, m *found, r io.Reader) (here bool, err error) {
+	src := &mda.Source{R: r}
+	most := v.maxSize()
+	st, err := v.a.Bodies.Stage(ctx, io.LimitReader(src, most+1))
+	if err != nil {
+		if src.Failed(err) {
+			err = errSource{err}
+		}
+		return false, err
+	}
+	defer st.Close()
+	if st.Size() > most {
+		if _, err := io.Copy(io.Discard, src); err != nil {
+			return false, errSource{err}
+		}
+		return false, v.refuse(ctx, f, *m, tooLarge(st.Size(), most))
+	}
+	if st.Size() == 0 {
+		return false, v.refuse(ctx, f, *m, "it is empty")
+	}
+	header, err := mda.Header(st)
+	if err != nil {
+		return false, err
+	}
+	sum, own, err := sumOf(header, st)
+	if err != nil {
+		return false, err
+	}
+	if m.msg == (outpost.Message{}) { // the server has no ids
+		m.msg = v.nameless(sum)
+		lines, err := v.a.Outposts.Lines(ctx, f, []outpost.Message{m.msg})
+		if err != nil || !lines[0].At.IsZero() {
+			return err == nil && lines[0].Fate == outpost.Collected, err
+		}
+	}
+	if !own {
+		sum = outpost.Sum{} // two of the same bytes may be two
+	}
+	twin, known, err := v.a.Outposts.Twin(ctx, f, sum)
+	if err != nil {
+		return false, err
+	}
+	if known {
+		return true, v.a.Outposts.Write(ctx, f, m.msg, twin)
+	}
+	return v.deliver(ctx, f, m, st, header, sum)
+}
+
+// deliver has a message delivered that was not here before.
+func (v *visit) deliver(ctx context.Context, f outpost.Folder, m *found, st *body.Staged, header []byte, sum outpost.Sum) (here bool, err error) {
+	if m.date.IsZero() {
+		m.date = receivedAt(header, time.Now())
+	}
+	p := &mda.Place{Account: v.o.Account, Mailbox: v.o.Mailbox, Flags: m.flags, Date: m.date}
+	if v.o.Keyword != "" {
+		p.Keywords = []string{v.o.Keyword}
+	}
+	p.Note = func(tx kv.Tx) error { return outpost.Note(tx, f, m.msg, outpost.Line{Sum: sum}) }
+	c := mx.Collected{For: v.acct, Body: st, Host: v.o.Host, Protocol: v.o.Protocol.String(), Place: p, Unjudged: v.o.Unjudged}
+	err = v.a.MX.Collect(context.WithoutCancel(ctx), c, v.a.Try)
+	no, answer := errors.AsType[*mail.Refusal](err)
+	switch {
+	case err == nil:
+		v.mu.Lock()
+		v.done.collected++
+		v.done.bytes += st.Size()
+		v.mu.Unlock()
+		return true, nil
+	case errors.Is(err, mail.ErrExists):
+		return true, nil // somebody else has, at the same moment
+	case answer && no.Status.Permanent():
+		return false, v.refuse(ctx, f, *m, no.Text)
+	}
+	return false, err
+}
+
+// removed counts what was removed from the outpost.
+func (v *visit) removed(n int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.done.removed += int64(n)
+}
+
+// goes tells whether a message goes from the outpost that is here.
+func (v *visit) goes(l outpost.Line, now time.Time) bool {
+	switch {
+	case l.Fate != outpost.Collected || l.At.IsZero():
+		return false
+	case v.o.After == outpost.Delete:
+		return true
+	}
+	return v.o.After == outpost.KeepDays && !now.Before(l.At.AddDate(0, 0, v.o.Days))
+}
+
+// volatile are fields that servers change while a message lies there.
+var volatile = [...]string{"status", "x-status", "x-uidl", "x-keywords", "x-mozilla-status", "x-mozilla-status2", "x-mozilla-keys", "content-length", "lines"}
+
+// sumOf gives the sum of a message, and whether it has something that only it has.
+func sumOf(header []byte, st *body.Staged) (sum outpost.Sum, own bool, err error) {
+	h := sha256.New()
+	for f := range message.Fields(header) {
+		own = own || f.Is("received") || f.Is("message-id")
+		if !slices.ContainsFunc(volatile[:], f.Is) {
+			h.Write(bytes.TrimRight(f.Raw, "\r\n"))
+			h.Write([]byte{'\n'})
+		}
+	}
+	if _, err := io.Copy(h, io.NewSectionReader(st, int64(len(header)), st.Size()-int64(len(header)))); err != nil {
+		return sum, false, err
+	}
+	return outpost.Sum(h.Sum(nil)[:len(sum)]), own, nil
+}
+
+// nameless names a message of a server that gives no ids: the first of these bytes, the
+// second and so on.
+func (v *visit) nameless(sum outpost.Sum) outpost.Message {
+	if v.met == nil {
+		v.met = map[outpost.Sum]int{}
+	}
+	v.met[sum]++
+	return outpost.MessageOf(fmt.Sprintf("%x %d", sum, v.met[sum]))
+}
+
+// receivedAt gives when the other server received a message, by its topmost Received
+// field; now if it does not say so.
+func receivedAt(header []byte, now time.Time) time.Time {
+	f, ok := message.Find(header, "received")
+	if !ok {
+		return now
+	}
+	text := f.Text()
+	for i := len(text) - 1; i >= 0; i-- {
+		if text[i] != ';' {
+			continue
+		}
+		if at, err := message.ParseDate(text[i+1:]); err == nil && at.Before(now) && at.Year() > 1980 {
+			return at
+		}
+		break
+	}
+	return now
+}
