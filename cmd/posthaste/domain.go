@@ -66,6 +66,9 @@ you may keep those.`,
 		RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
 			list, err := c.Records(ctx, args[0], o)
 			for _, r := range list {
+				if r.Wrong != "" {
+					fmt.Printf("; NOT SO YET: %s\n", r.Wrong)
+				}
 				fmt.Printf("; %s\n%s.  IN  %s  %s\n", r.Why, r.Name, r.Type, r.Value)
 			}
 			return err

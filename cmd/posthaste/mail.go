@@ -66,6 +66,10 @@ func reason(it admind.Item) string {
 		it.Via = ""
 		return "(via " + via + ") " + reason(it)
 	}
+	if from := it.From; from != "" {
+		it.From = ""
+		return "(from " + from + ") " + reason(it)
+	}
 	switch {
 	case it.Words != "":
 		return it.Words

@@ -25,13 +25,14 @@ import (
 func (h *House) records(ctx context.Context, ring *keyring.Keyring, host, d mail.Domain, o admind.RecordOptions) ([]admind.Record, error) {
 	out := []admind.Record{
 		{Name: string(d), Type: "MX", Value: fmt.Sprintf("10 %s.", host), Why: "mail for the domain comes to this server"},
-		{Name: string(d), Type: "TXT", Value: dns.Quote("v=spf1 mx -all"), Why: "SPF: only this server sends mail for the domain"},
+		{Name: string(d), Type: "TXT", Value: dns.Quote("v=spf1 mx" + h.senders(d) + " -all"), Why: "SPF: only this server sends mail for the domain"},
 	}
 	signers, err := signerRecords(ctx, ring, d)
 	if err != nil {
 		return nil, err
 	}
 	out = append(out, signers...)
+	out = append(out, h.names(ctx, host, d)...)
 	out = append(out, h.safety(host, d)...)
 	dmarc := "v=DMARC1; p=none; rua=mailto:" + reporter.DMARCMailbox + "@" + string(d)
 	if o.Failures {

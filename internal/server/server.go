@@ -75,7 +75,9 @@ type Outside struct {
 	Backup func(ctx context.Context, r *backup.Repository) (backup.Written, error)
 	DNS    dns.Resolver
 	Dial   func(ctx context.Context, network, addr string) (net.Conn, error)
-	Log    *slog.Logger
+	// DialFrom is Dial from an address of this machine; nil: it cannot be chosen.
+	DialFrom func(ctx context.Context, from netip.Addr, network, addr string) (net.Conn, error)
+	Log      *slog.Logger
 	// Roots are the authorities whose certificates are trusted; nil: the system's.
 	Roots *x509.CertPool
 	// TLS is for the listeners; nil: there is no TLS.

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -37,8 +38,9 @@ type route struct {
 type ways struct {
 	house  *House
 	local  mta.Transport
-	open   *mta.Remote
-	routes []route // the narrowest first
+	open   map[string]*mta.Remote // to the MX, by the name of the pool; "" is without one
+	pools  map[string]string      // by domain of the sender
+	routes []route                // the narrowest first
 	byName map[string]mta.Transport
 
 	mu      sync.Mutex
@@ -47,15 +49,24 @@ type ways struct {
 }
 
 func (w *ways) build(routes []config.Route) error {
-	// Opportunistic, if a domain does not say more: any TLS is better than none.
-	w.open = w.remote(nil, &tls.Config{InsecureSkipVerify: true, RootCAs: w.house.o.Roots, MinVersion: tls.VersionTLS12})
-	w.open.STS, w.open.Tell = w.house.sts.Policy, w.house.tell
+	pools, err := w.egress(w.house.c.Egress)
+	if err != nil {
+		return err
+	}
+	w.open = map[string]*mta.Remote{}
+	for name, pool := range pools {
+		// Opportunistic, if a domain does not say more: any TLS is better than none.
+		r := w.remote(nil, &tls.Config{InsecureSkipVerify: true, RootCAs: w.house.o.Roots, MinVersion: tls.VersionTLS12})
+		r.STS, r.Tell, r.Egress = w.house.sts.Policy, w.house.tell, pool
+		w.open[name] = r
+	}
 	w.byName, w.own = map[string]mta.Transport{}, map[string]*mta.Remote{}
 	for _, r := range routes {
 		t, err := w.fixed(r)
 		if err != nil {
 			return err
 		}
+		t.Egress = pools[r.Egress]
 		if r.Name != "" {
 			w.byName[r.Name] = t
 		}
@@ -65,6 +76,38 @@ func (w *ways) build(routes []config.Route) error {
 	}
 	slices.SortStableFunc(w.routes, func(a, b route) int { return b.narrow() - a.narrow() })
 	return nil
+}
+
+// egress makes the pools, by name; "" is none.
+func (w *ways) egress(list []config.Egress) (map[string]*mta.Egress, error) {
+	pools := map[string]*mta.Egress{"": nil}
+	w.pools = map[string]string{}
+	if len(list) > 0 && w.house.o.DialFrom == nil {
+		return nil, errors.New("server: [[egress]]: this server cannot choose the address that it dials from")
+	}
+	for _, e := range list {
+		pool := &mta.Egress{Name: e.Name, Dial: w.house.o.DialFrom}
+		for _, a := range e.Addresses {
+			pool.Sources = append(pool.Sources, mta.Source{Hello: a.Hello, IPv4: a.IPv4, IPv6: a.IPv6, Weight: a.Weight})
+		}
+		pools[e.Name] = pool
+		for _, d := range e.From {
+			w.pools[d] = e.Name
+		}
+	}
+	return pools, nil
+}
+
+// pool names the pool that an item's mail to an MX goes out from, and whether it is one
+// for its sender; "" is none.
+func (w *ways) pool(it *queue.Item) (name string, own bool) {
+	if name, own = w.pools[string(it.Envelope.Sender.Domain)]; own {
+		return name, true
+	}
+	if w.open[config.EgressDefault] != nil {
+		name = config.EgressDefault
+	}
+	return name, false
 }
 
 // narrow is greater for what concerns less: a domain goes before a sender, and a
@@ -93,12 +136,17 @@ func (w *ways) match(it *queue.Item) *route {
 
 // of names the way of an item, if it is not the same for all mail to its domain.
 func (w *ways) of(it *queue.Item) string {
-	if it.Via != "" {
+	if it.Via != "" && it.Via != byMX {
 		return it.Via
 	}
 	r := w.match(it)
 	switch {
-	case r == nil || r.From == "" && r.After == 0:
+	case r == nil || it.Via == byMX:
+		if name, own := w.pool(it); own {
+			return strings.TrimSpace(it.Via + " from " + name)
+		}
+		return it.Via
+	case r.From == "" && r.After == 0:
 		return ""
 	case r.Name != "":
 		return r.Name
@@ -127,7 +175,8 @@ func (w *ways) route(ctx context.Context, it *queue.Item) (mta.Transport, error)
 	case r != nil:
 		return r.t, nil
 	}
-	return w.open, nil
+	name, _ := w.pool(it)
+	return w.open[name], nil
 }
 
 // told gives the transport that an operator has asked for.
@@ -197,7 +246,7 @@ func (w *ways) remote(to *mta.Host, cfg *tls.Config) *mta.Remote {
 	r := &mta.Remote{Hostname: h.c.Hostname, DNS: h.o.DNS, Dial: h.o.Dial, Log: h.o.Log, TLS: cfg, Fixed: to, Shape: h.shape}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.remotes) < maxOwnWays+len(h.c.Routes)+1 {
+	if len(w.remotes) < maxOwnWays+len(h.c.Routes)+len(h.c.Egress)+1 {
 		w.remotes = append(w.remotes, r)
 	}
 	return r
@@ -213,7 +262,7 @@ func (w *ways) close() {
 }
 
 // fixed makes the transport of a route.
-func (w *ways) fixed(r config.Route) (mta.Transport, error) {
+func (w *ways) fixed(r config.Route) (*mta.Remote, error) {
 	host, port, err := net.SplitHostPort(r.Host)
 	if err != nil {
 		return nil, fmt.Errorf("server: route to %q: %w", r.Host, err)

@@ -27,6 +27,7 @@ type session struct {
 	conn   net.Conn
 	client *smtp.Client
 	target target
+	source *Source // who we are in it; nil: whom the system chose
 	secure bool
 	tls    string // in words; "" in clear
 	proof  string // how the host has shown that it is the right one

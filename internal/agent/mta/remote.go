@@ -53,6 +53,8 @@ type Remote struct {
 	Tell func(Session)
 	// Fixed is where everything goes, instead of the domain's MX.
 	Fixed *Host
+	// Egress are the addresses that it goes out from; nil: as the system chooses.
+	Egress *Egress
 	// Shape is told where domains lead; nil: nobody is.
 	Shape *Shaper
 
@@ -100,23 +102,29 @@ func (r *Remote) Carry(ctx context.Context, it queue.Item, b *body.Reader) ([]ma
 	if s := r.pool.take(key); s != nil {
 		now := time.Now()
 		switch {
+		case !r.Egress.works(s.source, siteName(s.target.name), now):
+			go quit(s)
 		case !s.fresh(now) || !s.sure(now) && s.client.Reset() != nil:
 			s.close()
 		case ask == strict && r.unfit(s) != nil:
 			go quit(s)
 		default:
 			out, err := r.send(ctx, s, key, it, b)
-			if !errors.Is(err, smtp.ErrUnheard) || ctx.Err() != nil {
+			if (!errors.Is(err, smtp.ErrUnheard) || ctx.Err() != nil) && !r.refused(s, out) {
 				return out, nil
 			}
 		}
 	}
-	s, err := r.connect(ctx, &it, ask)
-	if err != nil {
-		return nil, err
+	for {
+		s, err := r.connect(ctx, &it, ask)
+		if err != nil {
+			return nil, err
+		}
+		out, _ := r.send(ctx, s, key, it, b) // what became of each is known, also of those it broke off for
+		if ctx.Err() != nil || !r.refused(s, out) {
+			return out, nil
+		}
 	}
-	out, _ := r.send(ctx, s, key, it, b) // what became of each is known, also of those it broke off for
-	return out, nil
 }
 
 // send sends over a session, which is kept or closed. Its error is that of the
@@ -126,7 +134,7 @@ func (r *Remote) send(ctx context.Context, s *session, key string, it queue.Item
 	outcomes, err := s.client.Send(it.Envelope, tunnel(it.Envelope, s.client.Extensions()), b)
 	for i := range outcomes {
 		if outcomes[i].Remote != "" {
-			outcomes[i].TLS = s.tls
+			outcomes[i].TLS, outcomes[i].From = s.tls, s.source.from(s.target.ip)
 		}
 	}
 	if !stop() || err != nil {
@@ -157,45 +165,85 @@ func (r *Remote) connect(ctx context.Context, it *queue.Item, ask demand) (*sess
 	if err != nil {
 		return nil, err
 	}
-	var last error
 	if len(targets) == 0 {
 		return nil, unreachable(nil)
 	}
-	if why := r.Shape.learn(queue.Bound{Domain: d, Way: it.Way}, targets[0].name, time.Now()); why != nil {
-		return nil, why
-	}
-	closed := r.Fixed == nil // all say that they take no mail at all
-	never := true            // all were reached, and none may have it
-	for i, t := range r.atlas.order(targets, time.Now()) {
-		if i == maxAddresses {
+	a := approach{r: r, it: it, ask: ask, targets: r.atlas.order(targets, time.Now()), closed: r.Fixed == nil, never: true}
+	sources := r.Egress.order(d, siteName(targets[0].name), time.Now())
+	bound := queue.Bound{Domain: d, Way: it.Way}
+	for _, source := range sources {
+		if why := r.Shape.learn(bound, targets[0].name, source, time.Now()); why != nil {
+			return nil, why
+		}
+		s, again := a.from(ctx, source)
+		if s != nil {
+			return s, nil
+		}
+		if !again || ctx.Err() != nil {
 			break
 		}
-		s, err := r.open(ctx, t)
-		r.tell(d, t, s, err)
-		if err == nil && ask == strict {
-			if err = r.unfit(s); err != nil {
+	}
+	switch {
+	case a.last == nil:
+		return nil, mail.Refuse("4.4.1", "no host could be reached: the addresses that mail goes out from are not of a kind with theirs (IPv4, IPv6)", "")
+	case a.closed:
+		return nil, &mail.Refusal{Status: mail.Status{Class: 5, Subject: 3, Detail: 2}, Text: "no host takes mail; the last one: " + a.last.Error()}
+	case a.never:
+		return nil, &mail.Refusal{Status: requireTLS, Text: "no host can be trusted with a message that must travel protected (REQUIRETLS); the last one: " + a.last.Error()}
+	}
+	return nil, unreachable(a.last)
+}
+
+// An approach is the search for a host that will speak to us.
+type approach struct {
+	r       *Remote
+	it      *queue.Item
+	ask     demand
+	targets []target
+
+	tried  int
+	last   error
+	closed bool // all say that they take no mail at all
+	never  bool // all were reached, and none may have it
+}
+
+// from tries the targets from one of our addresses. again tells that another address
+// may fare better.
+func (a *approach) from(ctx context.Context, source *Source) (s *session, again bool) {
+	again = true
+	for _, t := range a.targets {
+		if source != nil && !source.ip(t.ip).IsValid() {
+			continue
+		}
+		if a.tried++; a.tried > maxAddresses {
+			return nil, false
+		}
+		again = false
+		s, err := a.r.open(ctx, t, source)
+		a.r.tell(a.it.Domain, t, s, err)
+		if err == nil && a.ask == strict {
+			if err = a.r.unfit(s); err != nil {
 				go quit(s)
 			}
 		}
 		if err == nil {
-			return s, nil
+			return s, false
 		}
-		r.Log.Debug("no session", "domain", string(d), "remote", t.String(), "error", err)
-		last = fmt.Errorf("%s: %w", t, err)
-		closed = closed && takesNone(err)
+		a.r.Log.Debug("no session", "domain", string(a.it.Domain), "remote", t.String(), "error", err)
+		if a.last = fmt.Errorf("%s: %w", t, err); source != nil {
+			a.last = fmt.Errorf("%s, asked from %s: %w", t, source.from(t.ip), err)
+		}
+		a.closed = a.closed && takesNone(err)
 		_, unfit := errors.AsType[*unfit](err)
-		never = never && unfit
+		a.never = a.never && unfit
 		if ctx.Err() != nil {
-			break
+			return nil, false
+		}
+		if a.r.blame(source, t, err) {
+			return nil, true
 		}
 	}
-	if closed {
-		return nil, &mail.Refusal{Status: mail.Status{Class: 5, Subject: 3, Detail: 2}, Text: "no host takes mail; the last one: " + last.Error()}
-	}
-	if never {
-		return nil, &mail.Refusal{Status: requireTLS, Text: "no host can be trusted with a message that must travel protected (REQUIRETLS); the last one: " + last.Error()}
-	}
-	return nil, unreachable(last)
+	return nil, again
 }
 
 // takesNone tells whether a host says that it never takes any mail. RFC 7504 §4
@@ -343,8 +391,8 @@ func (r *Remote) hosts(ctx context.Context, d mail.Domain) (dns.Answer[mail.Doma
 
 // open opens a session: TCP, greeting, TLS, login. Where TLS is opportunistic
 // and fails, it begins anew in clear.
-func (r *Remote) open(ctx context.Context, t target) (*session, error) {
-	s, err := r.greet(ctx, t)
+func (r *Remote) open(ctx context.Context, t target, source *Source) (*session, error) {
+	s, err := r.greet(ctx, t, source)
 	if err != nil {
 		return nil, err
 	}
@@ -362,7 +410,7 @@ func (r *Remote) open(ctx context.Context, t target) (*session, error) {
 			r.Log.Info("TLS failed, sending in clear", "remote", t.String(), "error", err)
 			s.close()
 			failed := err
-			if s, err = r.greet(ctx, t); err != nil {
+			if s, err = r.greet(ctx, t, source); err != nil {
 				return nil, err
 			}
 			s.doubt = failed
@@ -391,17 +439,25 @@ func (r *Remote) login(ctx context.Context, s *session) error {
 }
 
 // greet dials and says hello.
-func (r *Remote) greet(ctx context.Context, t target) (*session, error) {
+func (r *Remote) greet(ctx context.Context, t target, source *Source) (*session, error) {
 	dctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
-	conn, err := r.Dial(dctx, "tcp", net.JoinHostPort(t.ip.String(), t.port))
-	if ctx.Err() == nil {
+	hello, at := r.Hostname, net.JoinHostPort(t.ip.String(), t.port)
+	var conn net.Conn
+	var err error
+	if source == nil {
+		conn, err = r.Dial(dctx, "tcp", at)
+	} else {
+		hello = source.Hello
+		conn, err = r.Egress.Dial(dctx, source.ip(t.ip), "tcp", at)
+	}
+	if ctx.Err() == nil && !isUnbound(err) {
 		r.atlas.note(t.ip, err, time.Now())
 	}
 	if err != nil {
 		return nil, err
 	}
-	s := &session{conn: conn, target: t}
+	s := &session{conn: conn, target: t, source: source}
 	var stream io.ReadWriter = conn
 	dialect := smtp.SMTP
 	if r.Fixed != nil {
@@ -418,7 +474,7 @@ func (r *Remote) greet(ctx context.Context, t target) (*session, error) {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	s.client = smtp.NewClient(stream, smtp.ClientOptions{
-		Dialect: dialect, Hello: r.Hostname, Remote: t.String(), Buffers: r.Buffers,
+		Dialect: dialect, Hello: hello, Remote: t.String(), Buffers: r.Buffers,
 		Wait: func(d time.Duration) { conn.SetDeadline(time.Now().Add(d)) }, Now: time.Now,
 	})
 	if err := s.client.Greet(); err != nil {

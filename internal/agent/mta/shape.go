@@ -58,6 +58,19 @@ var usual = map[string]Limit{
 type way struct {
 	host string // the first MX host, or the smarthost
 	site string // who runs it; the host itself if nobody known does
+	from string // who we are there, if we are several
+}
+
+// hostKey and siteKey are what is remembered of them: what one address of ours has
+// earned is not another's.
+func (w way) hostKey() string { return w.key(w.host) }
+func (w way) siteKey() string { return w.key(w.site) }
+
+func (w way) key(name string) string {
+	if w.from == "" {
+		return name
+	}
+	return name + " from " + w.from
 }
 
 // A site is what is known of who takes mail.
@@ -96,18 +109,15 @@ const (
 
 // learn notes where a domain's mail goes. It refuses if the host is left alone
 // just now, because mail for another domain could not reach it.
-func (s *Shaper) learn(d queue.Bound, host string, now time.Time) error {
+func (s *Shaper) learn(d queue.Bound, host string, from *Source, now time.Time) error {
 	if s == nil {
 		return nil
 	}
-	w := way{host: strings.ToLower(host)}
-	if w.site = remedy.Site(host); w.site == "" || w.site == "amazon" { // where everybody has machines
-		w.site = w.host
-	}
+	w := way{host: strings.ToLower(host), site: siteName(host), from: from.name()}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ways.put(d, w)
-	if dn := s.downs[w.host]; dn != nil && dn.until.After(now) {
+	if dn := s.downs[w.hostKey()]; dn != nil && dn.until.After(now) {
 		why := dn.why
 		return &why
 	}
@@ -203,10 +213,10 @@ func (r *round) room(d queue.Bound) queue.Room {
 func (r *round) look(d queue.Bound) queue.Room {
 	w := r.s.wayOf(d)
 	limit := r.s.limit(d, w)
-	st := r.s.siteOf(w.site, r.now)
+	st := r.s.siteOf(w.siteKey(), r.now)
 	busy := st.active + r.extra[st]
 	strangers := max(or(r.s.Hands, 100)/2, 1) // hands for those who have not answered yet
-	if dn := r.s.downs[w.host]; dn != nil {
+	if dn := r.s.downs[w.hostKey()]; dn != nil {
 		strangers = max(strangers/2, 1) // half of these for those who did not
 		switch {
 		case dn.until.After(r.now): // it will hear so at once
@@ -246,7 +256,7 @@ func later(a, b time.Time) time.Time {
 func (r *round) chose(d queue.Bound) {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
-	st := r.s.siteOf(r.s.wayOf(d).site, r.now)
+	st := r.s.siteOf(r.s.wayOf(d).siteKey(), r.now)
 	r.extra[st]++
 	if !st.proven {
 		r.unproven++
@@ -266,7 +276,7 @@ func (s *Shaper) begin(d queue.Bound, now time.Time) *passage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.wayOf(d)
-	p := &passage{d: d, site: s.siteOf(w.site, now)}
+	p := &passage{d: d, site: s.siteOf(w.siteKey(), now)}
 	p.site.active++
 	if p.unproven = !p.site.proven; p.unproven {
 		s.unproven++
@@ -299,7 +309,7 @@ func (s *Shaper) end(p *passage) {
 func (s *Shaper) held(p *passage, now time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if dn := s.downs[s.wayOf(p.d).host]; dn != nil && p.probe != dn {
+	if dn := s.downs[s.wayOf(p.d).hostKey()]; dn != nil && p.probe != dn {
 		if dn.until.After(now) || dn.probing {
 			why := dn.why
 			return &why
@@ -321,7 +331,7 @@ func (e *askedLess) Error() string { return "the destination asked for less: " +
 func (s *Shaper) unreachable(p *passage, why *mail.Refusal, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	host := s.wayOf(p.d).host
+	host := s.wayOf(p.d).hostKey()
 	dn := s.downs[host]
 	if dn == nil {
 		if s.downs == nil {
@@ -353,11 +363,11 @@ func (s *Shaper) answered(p *passage, outcomes []mail.Outcome, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.wayOf(p.d)
-	delete(s.downs, w.host)
+	delete(s.downs, w.hostKey())
 	st := p.site
 	if st.proven = true; w.site != "" {
 		// It may have been learned only now whose host it is.
-		st = s.siteOf(w.site, now)
+		st = s.siteOf(w.siteKey(), now)
 		st.proven = true
 	}
 	for _, o := range outcomes {
@@ -409,9 +419,9 @@ func (s *Shaper) forgive(d queue.Bound) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.wayOf(d)
-	delete(s.downs, w.host)
+	delete(s.downs, w.hostKey())
 	delete(s.downs, string(d.Domain))
-	if st := s.sites[w.site]; st != nil {
+	if st := s.sites[w.siteKey()]; st != nil {
 		st.until, st.next = time.Time{}, time.Time{}
 	}
 }

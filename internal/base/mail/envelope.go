@@ -106,6 +106,7 @@ type Outcome struct {
 	Text      string // what the remote host or we said, one line
 	Remote    string // the host that said so; empty if we did
 	TLS       string // how the session with it was protected; empty in clear
+	From      string // our name and address in it, "host [address]"; empty if we have but one
 	// Reports tells that the remote host will report to the sender: what it took
 	// is its affair. RFC 3461 §5.2.1
 	Reports bool

@@ -84,6 +84,17 @@ type Answer struct {
 	Remote string // "host [address]"; empty if nobody answered
 }
 
+// OfAddress tells whether the answer speaks of the address that it was given to, so
+// that another address of ours might hear another. What is wrong with a domain, with a
+// person or with a contract is the same from everywhere.
+func (r Remedy) OfAddress() bool {
+	switch r.Name {
+	case "outlook-banned-sender", "outlook-abuse", "outlook-tenant", "spamhaus-dbl", "zoho-activity", "free-errors":
+		return false
+	}
+	return r.Kind == Blocked
+}
+
 // A rule is a line of the table. at is the provider that it is for, empty for
 // all. match has fragments in lower case: "a&b|c" is a and b, or c. Of these
 // "#421" is the code, "=7.26" are the last two numbers of the status, "~4" its

@@ -61,6 +61,7 @@ type Event struct {
 	Text    string       // the answer, ours or the remote host's, one line
 	Remote  string       // the other side: "host [address]"
 	TLS     string       // "TLS1.3 …"; empty in clear
+	From    string       // our side, if we have several: "host [address]"
 	Mailbox string       // Stored: its name
 	Size    int64        // Received, Submitted
 	Next    time.Time    // Deferred
@@ -91,6 +92,7 @@ func (e Event) Log(l *slog.Logger) {
 	add("text", e.Text)
 	add("remote", e.Remote)
 	add("tls", e.TLS)
+	add("from", e.From)
 	add("mailbox", e.Mailbox)
 	if e.Size > 0 {
 		attrs = append(attrs, slog.Int64("size", e.Size))
@@ -129,6 +131,7 @@ func (e Event) Append(b []byte) []byte {
 	if !e.Link.IsZero() {
 		fields[9] = string(e.Link[:])
 	}
+	fields[10] = Cut(e.From, maxText)
 	var mask uint64
 	for i, f := range fields {
 		if f != "" {
@@ -206,6 +209,7 @@ func decode(b []byte) (e Event, rest []byte, ok bool) {
 		e.Status, _ = mail.ParseStatus(fields[8])
 	}
 	copy(e.Link[:], fields[9])
+	e.From = fields[10]
 	if e.Size = varint(); !ok {
 		return e, nil, false
 	}

@@ -52,7 +52,11 @@ func (e Event) sentence(loc *time.Location) string {
 	case Attempted:
 		return fmt.Sprintf("We tried to send it and got no further: %s.", clause(e.Text))
 	case Delivered:
-		return fmt.Sprintf("%s took it for %s%s.", host(e.Remote), who, protected(e.TLS))
+		s := fmt.Sprintf("%s took it for %s%s", host(e.Remote), who, protected(e.TLS))
+		if e.From != "" {
+			s += "; we sent it from " + e.From
+		}
+		return s + "."
 	case Deferred:
 		return e.deferred(who, loc)
 	case Failed:

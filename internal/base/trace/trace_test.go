@@ -42,6 +42,7 @@ func life() []Event {
 		at(time.Minute, Event{Kind: Deferred, Rcpt: bob, Status: st(4, 2, 0), Text: "", Next: begin.Truncate(time.Second).Add(time.Hour)}),
 		at(time.Hour, Event{Kind: Delivered, Rcpt: bob, Status: st(2, 0, 0), Text: "250 OK, \"thanks\"", Remote: "mx.example.net [198.51.100.1]"}),
 		at(time.Hour, Event{Kind: Delivered, Rcpt: bob, Text: "OK"}),
+		at(time.Hour, Event{Kind: Delivered, Rcpt: bob, Text: "OK", Remote: "mx.example.net [198.51.100.1]", From: "out1.example.org [192.0.2.10]"}),
 		at(2*time.Hour, Event{Kind: Failed, Rcpt: bob, Status: st(5, 4, 7), Text: "tried for 5 days"}),
 		at(2*time.Hour, Event{Kind: Reported, Rcpt: ada, Link: mail.TraceID{7}}),
 		at(3*time.Hour, Event{Kind: Dropped}),

@@ -37,6 +37,7 @@ type Config struct {
 	DNS       DNS        `toml:"dns"`
 	Listeners []Listener `toml:"listener"`
 	Routes    []Route    `toml:"route"`
+	Egress    []Egress   `toml:"egress"`
 	// Destinations are what some destinations bear.
 	Destinations []Destination `toml:"destination"`
 	Auth         Auth          `toml:"auth"`
@@ -428,6 +429,9 @@ func (c *Config) check() error {
 		}
 	}
 	if err := checkRoutes(c.Routes); err != nil {
+		return err
+	}
+	if err := c.checkEgress(); err != nil {
 		return err
 	}
 	for i := range c.Auth.Issuers {

@@ -112,27 +112,37 @@ func TestRefusals(t *testing.T) {
 		"[[route]]\ndomain = \"*\"\nhost = \"a:1\"\nusername = \"u\"\noauth2 = { token_url = \"https://x.example\" }":                                        "required or implicit",
 		"[[listener]]\naddress = \":25\"\nprotocol = \"smtp\"\nclient_certificates = true":                                                                   "people who log in",
 		"[[listener]]\naddress = \":143\"\nprotocol = \"imap\"\ntls = \"none\"\nclient_certificates = true":                                                  "people who log in",
-		"[[auth.issuer]]\naudience = [\"a\"]":                                                         "needs a url",
-		"[[auth.issuer]]\nurl = \"http://id.example\"":                                                "only https",
-		"[[auth.issuer]]\nurl = \"https://id.example?x\"":                                             "no query",
-		"[[auth.issuer]]\nurl = \"https://id.example\"":                                               "as audience",
-		"[[auth.issuer]]\nurl = \"https://id.example\"\nintrospect = true\nclient_id = \"x\"":         "belong together",
-		"[[auth.issuer]]\nurl = \"https://id.example\"\naudience = [\"a\"]\nclient_id = \"x\"":        "belong together",
-		"[[auth.issuer]]\nurl = \"https://id.example\"\naudience = [\"a\"]\nalgorithms = [\"HS256\"]": "algorithms are",
-		"[[auth.issuer]]\nurl = \"https://id.example\"\naudience = [\"a\"]\nalgorithms = [\"none\"]":  "algorithms are",
-		"[[auth.issuer]]\nurl = \"https://id.example\"\naudience = [\"a\"]\ndomains = [\"x y\"]":      "no domain name",
-		"[[route]]\nname = \"mx\"\nhost = \"a:1\"":                                                    "of its own",
-		"[[route]]\nname = \"A b\"\nhost = \"a:1\"":                                                   "small letters",
-		"[[route]]\nname = \"a\"\nafter = 2\nhost = \"a:1\"":                                          "no domain name",
-		"[[route]]\nhost = \"a:1\"":                                                                   "no domain name",
-		"[[route]]\nfrom = \"x y\"\nhost = \"a:1\"":                                                   "from",
-		"[[route]]\ndomain = \"*\"\nafter = -1\nhost = \"a:1\"":                                       "number of attempts",
-		"[[route]]\nname = \"a\"\nhost = \"a:1\"\n[[route]]\nname = \"a\"\nhost = \"b:1\"":            "its own name",
-		"[[route]]\ndomain = \"*\"\nhost = \"a:1\"\n[[route]]\ndomain = \"*\"\nhost = \"b:1\"":        "set them apart",
-		"[[route]]\ndomain = \"*\"":                                                                   "host:port",
-		"[[listener]]\naddress = \":25\"\nprotocol = \"smtp\"\ntls = \"maybe\"":                       "tls is",
-		"[[route]]\ndomain = \"*\"\nhost = \"a:1\"\nusername = \"u\"":                                 "belong together",
-		"[[route]]\ndomain = \"*\"\nhost = \"a:1\"\nusername = \"u\"\npassword_file = \"p\"":          "required or implicit",
+		"[[auth.issuer]]\naudience = [\"a\"]":                                                                          "needs a url",
+		"[[auth.issuer]]\nurl = \"http://id.example\"":                                                                 "only https",
+		"[[auth.issuer]]\nurl = \"https://id.example?x\"":                                                              "no query",
+		"[[auth.issuer]]\nurl = \"https://id.example\"":                                                                "as audience",
+		"[[auth.issuer]]\nurl = \"https://id.example\"\nintrospect = true\nclient_id = \"x\"":                          "belong together",
+		"[[auth.issuer]]\nurl = \"https://id.example\"\naudience = [\"a\"]\nclient_id = \"x\"":                         "belong together",
+		"[[auth.issuer]]\nurl = \"https://id.example\"\naudience = [\"a\"]\nalgorithms = [\"HS256\"]":                  "algorithms are",
+		"[[auth.issuer]]\nurl = \"https://id.example\"\naudience = [\"a\"]\nalgorithms = [\"none\"]":                   "algorithms are",
+		"[[auth.issuer]]\nurl = \"https://id.example\"\naudience = [\"a\"]\ndomains = [\"x y\"]":                       "no domain name",
+		"[[egress]]\nname = \"A\"":                                                                                     "small letters",
+		"[[egress]]\nname = \"a\"\nfrom = [\"x y\"]":                                                                   "no domain name",
+		"[[egress]]\nname = \"a\"\nfrom = [\"a.example\"]":                                                             "at least one",
+		"[[egress]]\nname = \"default\"\nfrom = [\"a.example\"]":                                                       "for all mail",
+		"[[egress]]\nname = \"a\"\n[[egress.address]]\nhello = \"o.example\"\nipv4 = \"192.0.2.1\"":                    "for no mail",
+		"[[egress]]\nname = \"default\"\n[[egress.address]]\nhello = \"o.example\"":                                    "or both",
+		"[[egress]]\nname = \"default\"\n[[egress.address]]\nhello = \"o.example\"\nipv4 = \"::1\"":                    "or both",
+		"[[egress]]\nname = \"default\"\n[[egress.address]]\nhello = \"o.example\"\nipv4 = \"192.0.2.1\"\nweight = -1": "weight",
+		"[[egress]]\nname = \"default\"\n[[egress.address]]\nhello = \"a b\"\nipv4 = \"192.0.2.1\"":                    "leads to the address",
+		"[[route]]\ndomain = \"*\"\nhost = \"a:1\"\negress = \"x\"":                                                    "no [[egress]]",
+		"[[route]]\nname = \"mx\"\nhost = \"a:1\"":                                                                     "of its own",
+		"[[route]]\nname = \"A b\"\nhost = \"a:1\"":                                                                    "small letters",
+		"[[route]]\nname = \"a\"\nafter = 2\nhost = \"a:1\"":                                                           "no domain name",
+		"[[route]]\nhost = \"a:1\"":                                                                                    "no domain name",
+		"[[route]]\nfrom = \"x y\"\nhost = \"a:1\"":                                                                    "from",
+		"[[route]]\ndomain = \"*\"\nafter = -1\nhost = \"a:1\"":                                                        "number of attempts",
+		"[[route]]\nname = \"a\"\nhost = \"a:1\"\n[[route]]\nname = \"a\"\nhost = \"b:1\"":                             "its own name",
+		"[[route]]\ndomain = \"*\"\nhost = \"a:1\"\n[[route]]\ndomain = \"*\"\nhost = \"b:1\"":                         "set them apart",
+		"[[route]]\ndomain = \"*\"":                                                                                    "host:port",
+		"[[listener]]\naddress = \":25\"\nprotocol = \"smtp\"\ntls = \"maybe\"":                                        "tls is",
+		"[[route]]\ndomain = \"*\"\nhost = \"a:1\"\nusername = \"u\"":                                                  "belong together",
+		"[[route]]\ndomain = \"*\"\nhost = \"a:1\"\nusername = \"u\"\npassword_file = \"p\"":                           "required or implicit",
 	} {
 		_, err := Parse([]byte(text))
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -164,7 +174,7 @@ func TestExample(t *testing.T) {
 		bare := strings.TrimPrefix(line, "# ")
 		switch {
 		case strings.HasPrefix(bare, "[["):
-			skip = strings.HasPrefix(bare, "[[tls]]") || strings.HasPrefix(bare, "[[route]]") || strings.HasPrefix(bare, "[[destination]]") || strings.HasPrefix(bare, "[[receive.list]]") || strings.HasPrefix(bare, "[[milter]]") || strings.HasPrefix(bare, "[[hook]]") || strings.HasPrefix(bare, "[[auth.issuer]]")
+			skip = strings.HasPrefix(bare, "[[tls]]") || strings.HasPrefix(bare, "[[route]]") || strings.HasPrefix(bare, "[[egress") || strings.HasPrefix(bare, "[[destination]]") || strings.HasPrefix(bare, "[[receive.list]]") || strings.HasPrefix(bare, "[[milter]]") || strings.HasPrefix(bare, "[[hook]]") || strings.HasPrefix(bare, "[[auth.issuer]]")
 		case strings.HasPrefix(bare, "["):
 			skip = false
 		case bare != line && !strings.Contains(bare, " = "):

@@ -83,6 +83,7 @@ hostname = "mail.example.org"
 # name = ""                        # for "posthaste queue reroute"; a route with a name and without a
 #                                  # domain is for that only
 # host = "smtp.provider.example:587"
+# egress = ""                      # the [[egress]] that it goes out from; none: as the system chooses
 # protocol = "smtp"                # smtp, lmtp
 # tls = "required"                 # none, opportunistic, required, implicit
 # username = "you"                 # only with tls required or implicit
@@ -116,6 +117,19 @@ hostname = "mail.example.org"
 # introspect = false               # tokens are not signed: ask the issuer about each (RFC 7662), as
 # client_id = ""                   # this client
 # client_secret_file = ""
+
+# Several addresses of this machine that mail goes out from, to the MX of other
+# domains. Each domain always hears from the same one, as long as that works; when it
+# is refused there, others take over. "posthaste domain dns" prints the records that
+# belong to them, and says which are missing.
+# [[egress]]
+# name = "default"                 # for all mail; another name: for that of these senders, or of a
+# from = []                        # [[route]] that names it
+# [[egress.address]]
+# hello = "out1.example.org"       # leads to the addresses, and they back to it
+# ipv4 = "192.0.2.10"              # one of both is enough
+# ipv6 = "2001:db8::10"
+# weight = 1                       # how many destinations it serves, compared to the others
 
 # How much a destination is sent at a time. Posthaste knows what the great
 # providers bear, and slows down by itself for who says that it is too much.

@@ -21,6 +21,9 @@ type Route struct {
 	// After is how often other ways must have failed before.
 	After int    `toml:"after"`
 	Host  string `toml:"host"` // host:port
+	// Egress is the pool of addresses that it goes out from; none: as the system
+	// chooses.
+	Egress string `toml:"egress"`
 	// Protocol is smtp or lmtp.
 	Protocol string `toml:"protocol"`
 	// TLS is none, opportunistic, required (with a certificate that is checked)
@@ -97,6 +100,13 @@ func checkRoute(r *Route) error {
 	return nil
 }
 
+// isName tells whether something can be called so in a file and on a command line.
+func isName(s string) bool {
+	return s != "" && len(s) <= 60 && !strings.ContainsFunc(s, func(c rune) bool {
+		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789-_.", c)
+	})
+}
+
 // label is what the route is called in what is said of it.
 func (r *Route) label() string {
 	if r.Domain == "" {
@@ -107,7 +117,7 @@ func (r *Route) label() string {
 
 // checkMatch checks which mail the route is for.
 func (r *Route) checkMatch() error {
-	if strings.ContainsFunc(r.Name, func(c rune) bool { return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789-_.", c) }) || len(r.Name) > 60 {
+	if r.Name != "" && !isName(r.Name) {
 		return fmt.Errorf("[[route]] name %q: use small letters, digits, dots, - and _ only", r.Name)
 	}
 	if r.Name == RouteMX || r.Name == RouteDefault {

@@ -84,6 +84,7 @@ type (
 		Type  string `json:"type"`
 		Value string `json:"value"`
 		Why   string `json:"why"`
+		Wrong string `json:"wrong,omitempty"` // what the DNS says instead, if it was asked
 	}
 	// An Account is somebody who logs in.
 	Account struct {
@@ -115,6 +116,7 @@ type (
 		Why        string    `json:"why,omitempty"`    // a word for it, if it is known
 		Words      string    `json:"words,omitempty"`  // what it means, in a sentence
 		Held       bool      `json:"held,omitempty"`   // an administrator holds it back
+		From       string    `json:"from,omitempty"`   // our address that it was answered to, if we have several
 		Via        string    `json:"via,omitempty"`    // the way that an administrator told it to go
 	}
 	// A Story is what happened to a message.
@@ -401,7 +403,7 @@ func item(it queue.Item) Item {
 		out.Recipients = append(out.Recipients, r.Address.String())
 	}
 	out.Why, out.Words = mta.Reason(&it)
-	out.Held, out.Via = it.Held, it.Via
+	out.Held, out.Via, out.From = it.Held, it.Via, it.From
 	return out
 }
 

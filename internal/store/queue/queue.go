@@ -126,6 +126,7 @@ type State struct {
 	Via      string    // the way that an operator told it to go; "" is the usual
 	Text     string    // what the last attempt heard
 	Remote   string    // from whom
+	From     string    // and on which of our addresses, if we have several
 	Status   mail.Status
 	token    uint64 // of the claim; 0 if waiting
 }
@@ -293,7 +294,7 @@ func (q *Queue) Settle(tx kv.Tx, c Claim, outcomes []mail.Outcome, next time.Tim
 		if o.Done() {
 			done[o.Recipient.Address] = true
 		} else {
-			it.Text, it.Remote, it.Status = o.Text, o.Remote, o.Status
+			it.Text, it.Remote, it.From, it.Status = o.Text, o.Remote, o.From, o.Status
 		}
 	}
 	left := it.Envelope.Recipients[:0]

@@ -190,11 +190,17 @@ func (it *Item) stateRow() []byte {
 	if it.Via != "" {
 		flags |= stateVia
 	}
+	if it.From != "" {
+		flags |= stateFrom
+	}
 	if flags != 0 { // rows of older versions have no such byte
 		b = append(b, flags)
 	}
 	if it.Via != "" {
 		b = kv.AppendBytes(b, it.Via)
+	}
+	if it.From != "" {
+		b = kv.AppendBytes(b, it.From)
 	}
 	return b
 }
@@ -203,7 +209,8 @@ func (it *Item) stateRow() []byte {
 const (
 	stateHeld = 1 << iota
 	stateLate
-	stateVia // the way follows
+	stateVia  // the way follows,
+	stateFrom // and our address
 )
 
 const (
@@ -291,6 +298,9 @@ func decodeItem(id mail.QueueID, fixed, state []byte) (Item, error) {
 		it.Held, it.Late = flags&stateHeld != 0, flags&stateLate != 0
 		if flags&stateVia != 0 {
 			it.Via = s.String()
+		}
+		if flags&stateFrom != 0 {
+			it.From = s.String()
 		}
 	}
 	return it, s.Err()
