@@ -39,6 +39,7 @@ var siblings = map[string][]string{
 	"store/queue":          {"store/body"},
 	"agent/carrier":        {"agent/mover"},
 	"agent/collector":      {"agent/carrier", "agent/mda", "agent/mx", "agent/token"},
+	"agent/former":         {"agent/carrier", "agent/mover"},
 	"agent/mx":             {"agent/mda"},
 	"agent/msa":            {"agent/mda"},
 	"agent/mta":            {"agent/mda"},

@@ -24,6 +24,7 @@ import (
 	"posthaste/internal/agent/auth"
 	"posthaste/internal/agent/backup"
 	"posthaste/internal/agent/collector"
+	"posthaste/internal/agent/former"
 	"posthaste/internal/agent/keys"
 	"posthaste/internal/agent/mda"
 	"posthaste/internal/agent/mover"
@@ -118,6 +119,7 @@ type House struct {
 	web       *http.Client     // to ask others over HTTPS
 	backups   *backup.Schedule // nil: none
 	drops     *pop3d.Maildrops
+	former    *former.Agent
 }
 
 // Build puts the house together. It starts nothing.
@@ -152,6 +154,8 @@ func Build(c config.Config, o Outside) (*House, error) {
 	h.mx.Filters, h.mx.Hooks = filters(c.Milters), h.hooks(c.Hooks)
 	h.msa = &msa.Agent{Hostname: c.Hostname, Delivery: deliver, Directory: h.directory, Bodies: bodies, Journal: h.journal, Log: o.Log, Signers: keys.Signers, Allowance: &allowance.Store{DB: o.DB}, PerDay: c.Limits.RecipientsPerDay, Suppression: dead, Acquaintances: h.met}
 	h.auth = &auth.Agent{Directory: h.directory, Trusted: c.Limits.TrustedNetworks, SHA1: c.Auth.ScramSHA1}
+	h.former = &former.Agent{Directory: h.directory, Mover: &mover.Agent{Mailboxes: h.mailboxes}, Dial: o.Dial, Roots: o.Roots, Log: o.Log}
+	h.auth.Former = h.former.Login
 	web := &fetch.Web{DNS: o.DNS, Dial: o.Dial, Roots: o.Roots}
 	h.keys, h.web = keys, web.Client()
 	h.signing = h.signers(keys)
@@ -187,7 +191,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: keys, Outposts: posts, Quota: int64(c.Limits.AccountQuota), Hash: h.hash, AppPassword: h.auth.NewAppPassword, APOPPassword: auth.NewAPOPPassword, KeyOf: auth.KeyOf},
 		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Queue: q, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Reports: h.reports, Delivery: deliver, Suppression: dead, Forecast: &mx.Forecast{Hostname: c.Hostname, DNS: o.DNS, Mailboxes: h.mailboxes}, Version: o.Version, Log: o.Log,
 		Keys:  h.signing,
-		Mover: &mover.Agent{Mailboxes: h.mailboxes}, Way: h.ways.named, Collector: h.collector,
+		Mover: h.former.Mover, Former: h.former, Way: h.ways.named, Collector: h.collector,
 		Records: func(ctx context.Context, d mail.Domain, o admind.RecordOptions) ([]admind.Record, error) {
 			return h.records(ctx, keys, host, d, o)
 		},
@@ -237,6 +241,9 @@ func (h *House) hash(_ context.Context, password string, now directory.Credentia
 func (h *House) Run(ctx context.Context, ready func()) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	if err := h.former.Load(ctx); err != nil {
+		return err
+	}
 	var serve []func(context.Context) error
 	for _, l := range h.c.Listeners {
 		ln, err := h.o.Listen(l.Address)
@@ -253,7 +260,7 @@ func (h *House) Run(ctx context.Context, ready func()) error {
 		}
 		serve = append(serve, func(ctx context.Context) error { return s.Serve(ctx, ln) })
 	}
-	serve = append(serve, h.auth.Run, h.transfer.Run, h.post.Run, h.watch, h.sts.Run, h.signing.Run)
+	serve = append(serve, h.auth.Run, h.former.Run, h.transfer.Run, h.post.Run, h.watch, h.sts.Run, h.signing.Run)
 	if h.c.Reports.Send {
 		serve = append(serve, h.reporter.Run)
 	}
@@ -322,7 +329,9 @@ func (h *House) watch(ctx context.Context) error {
 
 // Recover takes over what a process that is no more has left undone. Only the
 // sole user of the engine may call it, before Run.
-func (h *House) Recover(ctx context.Context) error { return h.transfer.Recover(ctx) }
+func (h *House) Recover(ctx context.Context) error {
+	return errors.Join(h.transfer.Recover(ctx), h.former.Recover(ctx))
+}
 
 // A service serves a listener until its context ends.
 type service interface {
@@ -351,14 +360,14 @@ func (h *House) service(l config.Listener) (service, error) {
 	switch l.Protocol {
 	case "imap":
 		return &imapd.Server{
-			Mail: h.mailboxes, People: h.directory, Auth: verify, Attend: h.auth.Attend, Offer: offer, TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log,
+			Mail: h.mailboxes, People: h.directory, Auth: verify, Attend: h.auth.Attend, Offer: offer, Shown: h.former.Any, TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log,
 			Limits: imapd.Limits{Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress, Trusted: h.c.Limits.TrustedNetworks, PerAccount: h.c.Limits.SessionsPerAccount, Message: size, Messages: h.c.Limits.IMAPMessagesPerCommand, Saved: h.c.Limits.IMAPMessagesPerSave},
 		}, nil
 	case "https":
 		return &webd.Server{Policy: h.policyFor, TLS: cfg, Log: h.o.Log, Connections: h.c.Limits.Connections}, nil
 	case "pop3":
 		return &pop3d.Server{
-			Mail: h.mailboxes, Rules: h.maildrops, Drops: h.drops, LoginDelay: time.Duration(h.c.POP3.LoginDelay), Auth: verify, Attend: h.auth.Attend, Offer: offer, TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log,
+			Mail: h.mailboxes, Rules: h.maildrops, Drops: h.drops, LoginDelay: time.Duration(h.c.POP3.LoginDelay), Auth: verify, Attend: h.auth.Attend, Offer: offer, Shown: h.former.Any, TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log,
 			Limits: pop3d.Limits{Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress, Trusted: h.c.Limits.TrustedNetworks},
 		}, nil
 	}
@@ -373,7 +382,7 @@ func (h *House) service(l config.Listener) (service, error) {
 	case "smtp":
 		s.Name = h.name
 	case "submission":
-		s.Receiver, s.Auth, s.Attend, s.Offer = h.msa, verify, h.auth.Attend, offer
+		s.Receiver, s.Auth, s.Attend, s.Offer, s.Shown = h.msa, verify, h.auth.Attend, offer, h.former.Any
 		s.Open = (&urlauth.Agent{Mail: h.mailboxes, Account: h.directory.AccountOf}).Submit
 		s.Policy.RequireAuth, s.Policy.ClearAuth, s.Policy.HoldMax = true, l.PlaintextLogin, msa.MaxHold
 	case "lmtp":

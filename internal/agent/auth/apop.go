@@ -42,7 +42,7 @@ func (v *verifier) APOP(ctx context.Context, user, stamp string, digest []byte) 
 	for _, app := range acct.Apps {
 		if app.APOP != "" && hmac.Equal(digest, pop3.Stamped(stamp, app.APOP)) {
 			v.a.pairs.Clear(p)
-			return v.admit("", acct, app.Device)
+			return v.admit(ctx, "", acct, app.Device)
 		}
 	}
 	v.failed(p)

@@ -67,6 +67,10 @@ type Agent struct {
 	// Tokens tells which name an access token is of; a *sasl.TokenError is a no. nil:
 	// there are no tokens.
 	Tokens func(ctx context.Context, token string) (string, error)
+	// Former logs somebody in at the server where their account still is, with their
+	// password, or "" if they have shown otherwise who they are; see former.Agent. nil:
+	// every account is answered here.
+	Former func(ctx context.Context, who directory.Account, over directory.Protocols, password string) (sasl.Elsewhere, error)
 	// SHA1 makes keys for SCRAM-SHA-1 too of new passwords.
 	SHA1 bool
 
@@ -123,7 +127,11 @@ func (a *Agent) SetPassword(ctx context.Context, id mail.AccountID, password str
 	if err != nil {
 		return err
 	}
-	err = a.Directory.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{directory.Lock}}, func(tx kv.Tx) error {
+	return a.putCredentials(ctx, id, c)
+}
+
+func (a *Agent) putCredentials(ctx context.Context, id mail.AccountID, c directory.Credentials) error {
+	err := a.Directory.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{directory.Lock}}, func(tx kv.Tx) error {
 		return a.Directory.PutCredentials(tx, id, c)
 	})
 	if err != nil {
@@ -194,16 +202,18 @@ func (v *verifier) Password(ctx context.Context, authzid, user, password string)
 	if err != nil {
 		return sasl.Identity{}, err
 	}
+	shown := password
 	password, bad := sasl.PreparePassword(password)
 	mac := v.a.mac(acct, password)
-	if bad == nil && v.a.knownRight(acct, mac) {
-		return v.admit(authzid, acct, 0)
+	former := v.elsewhere(acct)
+	if bad == nil && !former && v.a.knownRight(acct, mac) {
+		return v.admit(ctx, authzid, acct, 0)
 	}
 	if bad == nil && acct.ID != 0 {
 		hash := appHash(password)
 		for i := range acct.Apps {
 			if acct.Apps[i].APOP == "" && hmac.Equal(hash, acct.Apps[i].Hash) {
-				return v.admit(authzid, acct, acct.Apps[i].Device)
+				return v.admit(ctx, authzid, acct, acct.Apps[i].Device)
 			}
 		}
 	}
@@ -214,6 +224,9 @@ func (v *verifier) Password(ctx context.Context, authzid, user, password string)
 	place := v.a.macOf(mac[:], []byte(v.network.String()))
 	if v.a.wrong.Score(place, time.Now()) > 0 {
 		return sasl.Identity{}, no("the same wrong password again for", acct)
+	}
+	if former {
+		return v.former(ctx, authzid, acct, shown, place)
 	}
 	right, err := v.compare(ctx, acct, password, mac)
 	if err != nil {
@@ -229,7 +242,7 @@ func (v *verifier) Password(ctx context.Context, authzid, user, password string)
 	}
 	v.a.pairs.Clear(p)
 	v.a.remember(acct, mac)
-	return v.admit(authzid, acct, 0)
+	return v.admit(ctx, authzid, acct, 0)
 }
 
 // compare hashes the password when its turn has come, and tells whether it is
@@ -254,8 +267,18 @@ func (v *verifier) compare(ctx context.Context, acct account, password string, m
 }
 
 // admit lets somebody in who has proved who they are, unless they may not, or
-// want to be somebody else. device tells which of their passwords it was.
-func (v *verifier) admit(authzid string, acct account, device directory.Device) (sasl.Identity, error) {
+// want to be somebody else; at the former server too, if their account is still
+// there. device tells which of their passwords it was.
+func (v *verifier) admit(ctx context.Context, authzid string, acct account, device directory.Device) (sasl.Identity, error) {
+	id, err := v.identity(authzid, acct, device)
+	if err == nil && v.elsewhere(acct) {
+		id.Elsewhere, err = v.a.Former(ctx, acct.Account, v.protocol, "")
+	}
+	return id, err
+}
+
+// identity is who it is then.
+func (v *verifier) identity(authzid string, acct account, device directory.Device) (sasl.Identity, error) {
 	if device != 0 {
 		i := slices.IndexFunc(acct.Apps, func(p directory.AppPassword) bool { return p.Device == device })
 		switch {
@@ -326,7 +349,7 @@ func (v *verifier) ScramProved(ctx context.Context, authzid, user string, k sasl
 		return sasl.Identity{}, no("gone meanwhile:", acct)
 	}
 	v.a.pairs.Clear(pair{v.network, acct.login})
-	return v.admit(authzid, acct, directory.Device(k.Identity.Device))
+	return v.admit(ctx, authzid, acct, directory.Device(k.Identity.Device))
 }
 
 // ScramFailed counts a failure.

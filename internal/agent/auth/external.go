@@ -27,7 +27,7 @@ func (v *verifier) External(ctx context.Context, authzid string, key []byte) (sa
 	case !c.Protocols.Opens(v.protocol):
 		return sasl.Identity{}, no(fmt.Sprintf("certificate %q is not for this protocol:", c.Name), acct)
 	}
-	id, err := v.admit(authzid, acct, 0)
+	id, err := v.admit(ctx, authzid, acct, 0)
 	if err == nil {
 		id.Proof = byKey + string(key)
 	}

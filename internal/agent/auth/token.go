@@ -40,7 +40,7 @@ func (v *verifier) Token(ctx context.Context, authzid, token string) (sasl.Ident
 	if acct.ID == 0 {
 		return sasl.Identity{}, &sasl.TokenError{Status: sasl.TokenInvalid, Err: no("a good token, but no such account", acct)}
 	}
-	id, err := v.admit(authzid, acct, 0)
+	id, err := v.admit(ctx, authzid, acct, 0)
 	if err != nil {
 		return id, &sasl.TokenError{Status: sasl.TokenInvalid, Err: err}
 	}

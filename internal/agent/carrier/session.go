@@ -27,6 +27,8 @@ type Server struct {
 	// User is whose mail it is; Master logs in for them, if it is set.
 	User, Master, Password string
 	Dial                   func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	greetOnly bool // for Try
 }
 
 // patience is how long a server may keep us waiting.
@@ -35,6 +37,9 @@ const patience = 5 * time.Minute
 // ErrRefused is a NO or BAD of an IMAP server.
 var ErrRefused = errors.New("the server refuses")
 
+// ErrLogin is wrapped around what came of logging in.
+var ErrLogin = errors.New("log in")
+
 // A session is a connection to an IMAP server, logged in.
 type session struct {
 	conn net.Conn
@@ -42,6 +47,7 @@ type session struct {
 	out  *bufio.Writer
 	tag  int
 	caps map[string]bool
+	can  []string // the same, as the server says it
 	bye  string
 }
 
@@ -81,7 +87,20 @@ func (s *Server) dial(ctx context.Context) (*session, error) {
 	return c, nil
 }
 
-func (s *Server) begin(ctx context.Context, c *session) error {
+// Try tells whether the server can be reached as it is said to be, and if there is a
+// password, whether it is taken. When ctx ends it fails.
+func (s *Server) Try(ctx context.Context) error {
+	h, settle := s.hurried(ctx)
+	h.greetOnly = s.Password == ""
+	c, err := h.dial(ctx)
+	if c != nil {
+		defer c.close()
+	}
+	return settle(err)
+}
+
+// secure gives how TLS begins there.
+func (s *Server) secure() *tls.Config {
 	cfg := &tls.Config{}
 	if s.TLS != nil {
 		cfg = s.TLS.Clone()
@@ -89,6 +108,11 @@ func (s *Server) begin(ctx context.Context, c *session) error {
 	if cfg.ServerName == "" {
 		cfg.ServerName = s.Host
 	}
+	return cfg
+}
+
+func (s *Server) begin(ctx context.Context, c *session) error {
+	cfg := s.secure()
 	if s.Security == "tls" {
 		c.conn = tls.Client(c.conn, cfg)
 	}
@@ -114,9 +138,12 @@ func (s *Server) begin(ctx context.Context, c *session) error {
 	if err := c.capability(ctx); err != nil {
 		return err
 	}
+	if s.greetOnly {
+		return nil
+	}
 	if !isWord(hello, "PREAUTH") {
 		if err := s.login(ctx, c); err != nil {
-			return fmt.Errorf("log in as %s: %w", s.User, err)
+			return fmt.Errorf("%w as %s: %w", ErrLogin, s.User, err)
 		}
 	}
 	return c.capability(ctx)
@@ -128,7 +155,7 @@ func isWord(text, word string) bool {
 }
 
 func (c *session) capability(ctx context.Context) error {
-	c.caps = map[string]bool{}
+	c.caps, c.can = map[string]bool{}, nil
 	return c.do(ctx, "CAPABILITY", func(name string) error {
 		for name == "CAPABILITY" {
 			t, err := c.in.Token()
@@ -136,6 +163,7 @@ func (c *session) capability(ctx context.Context) error {
 				return err
 			}
 			c.caps[strings.ToUpper(t.Text)] = true
+			c.can = append(c.can, t.Text)
 		}
 		return nil
 	})

@@ -19,6 +19,7 @@ type Conn struct {
 	Patience time.Duration // for each read
 	Until    time.Time     // no read goes on longer; zero if there is no such time
 	stopped  atomic.Bool
+	passed   atomic.Bool // Pass reads no more
 	lost     atomic.Bool
 }
 
@@ -31,7 +32,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if err := c.SetReadDeadline(deadline); err != nil {
 		return 0, c.note(err)
 	}
-	if c.stopped.Load() {
+	if c.stopped.Load() || c.passed.Load() {
 		c.SetReadDeadline(time.Unix(1, 0))
 	}
 	n, err := c.Conn.Read(p)

@@ -61,6 +61,17 @@ func (a *Answers) Reset(r io.Reader) error {
 	return nil
 }
 
+// Take gives what has come in of answers that were not begun, for who reads on in
+// its place.
+func (a *Answers) Take() ([]byte, error) {
+	if err := a.Skip(); err != nil {
+		return nil, err
+	}
+	b := make([]byte, a.in.Buffered())
+	_, err := io.ReadFull(a.in, b)
+	return b, err
+}
+
 // Next begins the next answer, and gives its tag: "*", "+", or that of the
 // command that it ends. What nobody has read of the former is passed over.
 func (a *Answers) Next() (tag string, err error) {

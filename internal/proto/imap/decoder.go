@@ -156,6 +156,14 @@ func NewDecoder(src io.Reader, ask func() error) *Decoder {
 // STARTTLS must not find any. RFC 9051 §11.4
 func (d *Decoder) Buffered() int { return d.in.buffered() }
 
+// Take gives what is buffered, and the decoder forgets it: for who reads on in its
+// place.
+func (d *Decoder) Take() []byte {
+	b := append([]byte(nil), d.in.buf[d.in.r:d.in.w]...)
+	d.Reset(d.in.src)
+	return b
+}
+
 // Reset makes the decoder read from src, forgetting all that was buffered: for
 // STARTTLS and other layers.
 func (d *Decoder) Reset(src io.Reader) {

@@ -31,6 +31,15 @@ func (r *Reader) Wait() error {
 	return err
 }
 
+// Take gives what is buffered, and the reader forgets it: for who reads on in its
+// place.
+func (r *Reader) Take() []byte {
+	b, _ := r.src.Peek(r.src.Buffered())
+	b = bytes.Clone(b)
+	r.src.Discard(len(b))
+	return b
+}
+
 // Reset forgets what has come in, and reads from src from now on.
 func (r *Reader) Reset(src io.Reader) { r.src.Reset(src) }
 

@@ -12,6 +12,7 @@ package sasl
 
 import (
 	"context"
+	"io"
 	"strings"
 	"unicode/utf8"
 
@@ -60,6 +61,25 @@ type Identity struct {
 	// Proof is what they have shown, in words that only the Verifier knows: for it to
 	// tell later whether that still opens the account.
 	Proof string
+	// Elsewhere is what the login has opened, if another server still answers for the
+	// account; nil: we do. Who is given it must pass the session on, or close it.
+	Elsewhere Elsewhere
+}
+
+// Close ends what the login has opened elsewhere, if anything: for who lets nobody in
+// after all.
+func (id Identity) Close() {
+	if id.Elsewhere != nil {
+		id.Elsewhere.Close()
+	}
+}
+
+// Elsewhere is a session of somebody who has logged in, at another server. It stands
+// right behind the login.
+type Elsewhere interface {
+	io.ReadWriteCloser
+	// Capabilities are what the session can do, in the protocol's words.
+	Capabilities() string
 }
 
 // ScramKeys is what SCRAM needs to know of a password. RFC 5802 §3
@@ -128,6 +148,7 @@ const (
 	Bound  Offer = 1 << iota // SCRAM-SHA-256-PLUS, where there is something to tie to
 	Tokens                   // OAUTHBEARER and XOAUTH2
 	SHA1                     // SCRAM-SHA-1, and with Bound its -PLUS
+	Shown                    // only what shows us the password: PLAIN and LOGIN
 
 	Unbound Offer = 0
 )
@@ -135,6 +156,9 @@ const (
 // Mechanisms gives the mechanisms to announce on a connection, the best first.
 func (o Offer) Mechanisms(cb ChannelBinding) []string {
 	var list []string
+	if o&Shown != 0 {
+		return []string{Plain, Login}
+	}
 	if len(cb.Client) > 0 {
 		list = append(list, External)
 	}

@@ -18,6 +18,7 @@ import (
 
 	"posthaste/internal/agent/backup"
 	"posthaste/internal/agent/collector"
+	"posthaste/internal/agent/former"
 	"posthaste/internal/agent/keys"
 	"posthaste/internal/agent/mda"
 	"posthaste/internal/agent/mover"
@@ -63,6 +64,8 @@ type Server struct {
 	Way func(name string) (via string, err error)
 	// Collector collects the mail of accounts elsewhere.
 	Collector *collector.Agent
+	// Former moves accounts here while they are in use.
+	Former *former.Agent
 	// Records gives what a domain should have in the DNS.
 	Records func(ctx context.Context, d mail.Domain, o RecordOptions) ([]Record, error)
 	// SHA1 tells that SCRAM-SHA-1 is announced.
@@ -217,6 +220,11 @@ func (s *Server) Handler() http.Handler {
 	m.HandleFunc("POST /v1/accounts/{address}/import/flags", s.answer(s.moveFlags))
 	m.HandleFunc("POST /v1/accounts/{address}/import/messages", s.answerTo(mover.MaxMessage+mover.MaxBatchBytes, s.moveMessages))
 	m.HandleFunc("POST /v1/accounts/{address}/import/here", s.answerTo(maxHere, s.moveDeletions))
+	m.HandleFunc("GET /v1/moves", s.answer(s.moves))
+	m.HandleFunc("PUT /v1/accounts/{address}/move", s.answer(s.beginMove))
+	m.HandleFunc("POST /v1/accounts/{address}/move/flip", s.answer(s.flipMove))
+	m.HandleFunc("POST /v1/accounts/{address}/move/back", s.answer(s.backMove))
+	m.HandleFunc("DELETE /v1/accounts/{address}/move", s.answer(s.endMove))
 	m.HandleFunc("PUT /v1/accounts/{address}/admin", s.answer(s.setAdmin))
 	m.HandleFunc("DELETE /v1/accounts/{address}/admin", s.answer(s.unsetAdmin))
 	m.HandleFunc("GET /v1/accounts/{address}/seen", s.answer(s.seenMode))
@@ -286,6 +294,8 @@ func problem(err error) (int, string) {
 		return http.StatusBadRequest, e.Error()
 	}
 	switch {
+	case errors.Is(err, former.ErrNotMoving), errors.Is(err, former.ErrFlipped), errors.Is(err, former.ErrBusy), errors.Is(err, former.ErrPassword), errors.Is(err, former.ErrReach), errors.Is(err, former.ErrUnread):
+		return http.StatusConflict, err.Error()
 	case errors.Is(err, registrar.ErrPassword), errors.Is(err, registrar.ErrShared), errors.Is(err, registrar.ErrNotShared), errors.Is(err, registrar.ErrRights), errors.Is(err, registrar.ErrNoSeenMode):
 		return http.StatusBadRequest, err.Error()
 	case errors.Is(err, mail.ErrNotFound):

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"posthaste/internal/proto/imap"
+	"posthaste/internal/proto/sasl"
 )
 
 // What we can do before login, and after. Nothing stands here that does not
@@ -52,10 +53,18 @@ func (s *session) capabilities() string {
 		b.WriteString(" LOGINDISABLED")
 		return b.String()
 	}
-	for _, m := range s.srv.Offer.Mechanisms(s.binding) {
+	for _, m := range s.offer().Mechanisms(s.binding) {
 		b.WriteString(" AUTH=" + m)
 	}
 	return b.String()
+}
+
+// offer gives which mechanisms are announced now.
+func (s *session) offer() sasl.Offer {
+	if s.srv.Shown != nil && s.srv.Shown() {
+		return s.srv.Offer | sasl.Shown
+	}
+	return s.srv.Offer
 }
 
 func (s *session) canStartTLS() bool { return s.srv.TLS != nil && s.peer.TLS == nil && !s.compressed }

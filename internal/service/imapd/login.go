@@ -44,7 +44,10 @@ func (s *session) login(ctx context.Context, c *imap.Command) error {
 	if err != nil {
 		return err
 	}
-	return s.welcome(ctx, id)
+	if err = s.welcome(ctx, id); err != nil {
+		id.Close()
+	}
+	return err
 }
 
 // authenticate is AUTHENTICATE. RFC 9051 §6.2.2
@@ -57,6 +60,11 @@ func (s *session) authenticate(ctx context.Context, c *imap.Command) error {
 	if err != nil {
 		return err
 	}
+	defer func() {
+		if s.peer.Account == 0 {
+			exchange.Identity().Close()
+		}
+	}()
 	response := a.Initial
 	for {
 		challenge, done, err := exchange.Next(ctx, response)
@@ -98,6 +106,9 @@ func (s *session) welcome(ctx context.Context, id sasl.Identity) error {
 	s.log = s.log.With("account", id.Account)
 	s.log.Info("loggedIn", "protocol", "imap", "login", id.Login.String(), "tls", s.peer.TLS != nil)
 	s.code, s.text = imap.CodeCapability(s.capabilities()), "logged in"
+	if s.elsewhere = id.Elsewhere; s.elsewhere != nil {
+		s.code = imap.CodeCapability(s.elsewhere.Capabilities())
+	}
 	if s.srv.Attend != nil {
 		s.unattend = s.srv.Attend(ctx, id, func() {
 			s.revoked.Store(true)

@@ -30,6 +30,9 @@ type Server struct {
 	Attend func(ctx context.Context, id sasl.Identity, end func()) (leave func())
 	// Offer is which mechanisms are announced.
 	Offer sasl.Offer
+	// Shown tells whether only mechanisms that show us the password may be announced
+	// now; nil: they never are.
+	Shown func() bool
 	// People knows the owners of mailboxes that are shared; nil: none are.
 	People People
 	// TLS is for STARTTLS or from the beginning; nil: there is none.

@@ -32,19 +32,20 @@ type session struct {
 	anonymous  *slog.Logger        // what log was before login
 	binding    sasl.ChannelBinding // what SCRAM-PLUS ties to; zero without TLS
 	enabled    features
-	box        *selected     // nil if no mailbox is selected
-	bad        int           // commands in a row that were not understood
-	failed     int           // attempts to log in that failed
-	compressed bool          // RFC 4978
-	entered    bool          // counted in Server.accounts
-	revoked    atomic.Bool   // what opened the account opens it no more
-	unattend   func()        // ends that somebody looks whether it does; nil if nobody does
-	admin      bool          // may set the limits of others
-	idling     *imap.Command // IDLE that is under way; nil if the client does not
-	client     string        // how it names itself
-	without    []string      // capabilities that the account is not offered
-	notify     *watch        // nil before the first NOTIFY
-	compare    comparator    // how SEARCH, SORT and THREAD compare texts
+	box        *selected      // nil if no mailbox is selected
+	bad        int            // commands in a row that were not understood
+	failed     int            // attempts to log in that failed
+	compressed bool           // RFC 4978
+	entered    bool           // counted in Server.accounts
+	revoked    atomic.Bool    // what opened the account opens it no more
+	unattend   func()         // ends that somebody looks whether it does; nil if nobody does
+	admin      bool           // may set the limits of others
+	idling     *imap.Command  // IDLE that is under way; nil if the client does not
+	client     string         // how it names itself
+	without    []string       // capabilities that the account is not offered
+	elsewhere  sasl.Elsewhere // where the session is passed on to from now on; nil: nowhere
+	notify     *watch         // nil before the first NOTIFY
+	compare    comparator     // how SEARCH, SORT and THREAD compare texts
 
 	news   <-chan struct{} // that something has changed; nil if the session does not listen
 	deafen func()          // ends that
@@ -206,7 +207,7 @@ func (s *session) secured() {
 func (s *session) run(ctx context.Context) {
 	s.conn.Until = time.Now().Add(loginTimeout)
 	err := s.apart(s.greet)
-	for err == nil {
+	for err == nil && s.elsewhere == nil {
 		if s.news != nil {
 			err = s.waitForNews(ctx)
 		} else {
@@ -215,6 +216,9 @@ func (s *session) run(ctx context.Context) {
 		if err == nil {
 			err = s.apart(func() error { return s.commands(ctx) })
 		}
+	}
+	if err == nil {
+		err = s.passOn()
 	}
 	s.apart(func() error { s.farewell(ctx, err); return nil })
 }
@@ -247,6 +251,9 @@ func (s *session) commands(ctx context.Context) error {
 	for {
 		s.conn.Patience = commandTimeout
 		err := s.next(ctx)
+		if err == nil && s.elsewhere != nil {
+			return s.flush()
+		}
 		if err == nil {
 			err = s.flushIfQuiet()
 		}
@@ -288,6 +295,10 @@ func (s *session) farewell(ctx context.Context, err error) {
 		s.enc.Flush()
 	case isEnding:
 		s.bye(end.code, end.text)
+	case errors.Is(err, errMidway):
+	case errors.Is(err, serve.ErrThere):
+		s.log.Debug("the former server ended it", "error", err)
+		s.bye(imap.CodeUnavailable, "the session at this account's former server has ended")
 	case s.revoked.Load():
 		s.bye(imap.CodeExpired, "what you have logged in with is no longer good")
 	case ctx.Err() != nil || s.conn.Stopped():
@@ -309,6 +320,9 @@ func (s *session) bye(code imap.Code, text string) {
 
 // leave lets go of what the session holds.
 func (s *session) leave() {
+	if s.elsewhere != nil {
+		s.elsewhere.Close()
+	}
 	s.ignore()
 	s.unwatch()
 	if s.entered {

@@ -25,7 +25,7 @@ func (s *session) capa(context.Context, pop3.Command) error {
 			lines = append(lines, "STLS")
 		}
 		if s.mayLogin() {
-			lines = append(lines, "USER", "SASL "+strings.Join(s.srv.Offer.Mechanisms(s.binding), " "))
+			lines = append(lines, "USER", "SASL "+strings.Join(s.offer().Mechanisms(s.binding), " "))
 		}
 	}
 	lines = append(lines, strings.TrimSpace("IMPLEMENTATION Posthaste "+s.srv.Version))
@@ -53,6 +53,14 @@ func (s *session) lines(text string, lines []string) error {
 		b = append(append(b, l...), "\r\n"...)
 	}
 	return s.say(pop3.AppendEnd(b))
+}
+
+// offer gives which mechanisms are announced now.
+func (s *session) offer() sasl.Offer {
+	if s.srv.Shown != nil && s.srv.Shown() {
+		return s.srv.Offer | sasl.Shown
+	}
+	return s.srv.Offer
 }
 
 func (s *session) canStartTLS() bool { return s.srv.TLS != nil && s.peer.TLS == nil }
@@ -111,7 +119,10 @@ func (s *session) pass(ctx context.Context, c pop3.Command) error {
 	if err != nil {
 		return s.noLogin(err)
 	}
-	return s.welcome(ctx, id)
+	if err = s.welcome(ctx, id); s.peer.Account == 0 {
+		id.Close()
+	}
+	return err
 }
 
 // auth is AUTH; without a mechanism it tells which there are, as some clients
@@ -121,12 +132,17 @@ func (s *session) auth(ctx context.Context, c pop3.Command) error {
 		return errClear
 	}
 	if c.Mechanism == "" {
-		return s.lines("these mechanisms", s.srv.Offer.Mechanisms(s.binding))
+		return s.lines("these mechanisms", s.offer().Mechanisms(s.binding))
 	}
 	exchange, err := s.srv.Offer.NewServer(c.Mechanism, s.srv.Auth(s.peer), s.binding)
 	if err != nil {
 		return err
 	}
+	defer func() {
+		if s.peer.Account == 0 {
+			exchange.Identity().Close()
+		}
+	}()
 	response := c.Initial
 	for {
 		challenge, done, err := exchange.Next(ctx, response)
@@ -170,6 +186,10 @@ func (s *session) welcome(ctx context.Context, id sasl.Identity) error {
 	if id.Account == 0 {
 		return errors.New("pop3d: an identity without an account")
 	}
+	if id.Elsewhere != nil {
+		s.elsewhere = id.Elsewhere
+		return s.entered(ctx, id)
+	}
 	device := maildrop.Device(id.Device)
 	if !s.srv.Drops.mayCome(id.Account, device, s.srv.LoginDelay) {
 		return no(pop3.LoginDelay, fmt.Sprintf("you may come once in %v", s.srv.LoginDelay))
@@ -186,6 +206,11 @@ func (s *session) welcome(ctx context.Context, id sasl.Identity) error {
 	d.reset()
 	s.drop = d
 	s.srv.Drops.came(id.Account, device, s.srv.LoginDelay)
+	return s.entered(ctx, id)
+}
+
+// entered is what is done for everybody who is in.
+func (s *session) entered(ctx context.Context, id sasl.Identity) error {
 	s.peer.Account, s.peer.Login = id.Account, id.Login
 	s.conn.Until = time.Time{}
 	s.log = s.log.With("account", id.Account)

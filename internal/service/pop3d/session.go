@@ -32,9 +32,11 @@ type session struct {
 	drop    *drop       // nil until login
 	revoked atomic.Bool // what opened the account opens it no more
 	unwatch func()      // ends that somebody looks whether it does; nil if nobody does
-	utf8    bool        // the client knows UTF-8 in headers
-	bad     int         // commands in a row that were not understood
-	failed  int         // attempts to log in that failed
+	// elsewhere is where the session is passed on to from now on; nil: nowhere.
+	elsewhere sasl.Elsewhere
+	utf8      bool // the client knows UTF-8 in headers
+	bad       int  // commands in a row that were not understood
+	failed    int  // attempts to log in that failed
 }
 
 // commands has how the session does each of them.
@@ -82,12 +84,25 @@ func newSession(srv *Server, c *serve.Conn, addr netip.AddrPort) *session {
 func (s *session) run(ctx context.Context) {
 	s.conn.Until = time.Now().Add(loginTimeout)
 	s.ok(s.greeting(ctx))
-	for {
+	for s.elsewhere == nil {
 		if err := s.next(ctx); err != nil {
 			s.farewell(err)
 			return
 		}
 	}
+	s.passOn()
+}
+
+// passOn has the account's former server answer until one of the three ends it,
+// without a word: it may be in the middle of a message.
+func (s *session) passOn() {
+	err := s.flush()
+	s.release()
+	s.conn.Patience = idleTimeout
+	if err == nil {
+		err = serve.Pass(s.conn, s.conn, s.r.Take(), s.elsewhere)
+	}
+	s.log.Debug("ended", "error", err)
 }
 
 // farewell ends the session as err wants it.
@@ -115,6 +130,9 @@ func (s *session) farewell(err error) {
 
 // leave lets go of what the session holds, however it ended.
 func (s *session) leave(ctx context.Context) {
+	if s.elsewhere != nil {
+		s.elsewhere.Close()
+	}
 	if s.unwatch != nil {
 		s.unwatch()
 	}

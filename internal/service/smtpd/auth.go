@@ -94,6 +94,14 @@ func (ses *session) auth(ctx context.Context, c smtp.Command) {
 	}
 }
 
+// offer gives which mechanisms are announced now.
+func (ses *session) offer() sasl.Offer {
+	if ses.s.Shown != nil && ses.s.Shown() {
+		return ses.s.Offer | sasl.Shown
+	}
+	return ses.s.Offer
+}
+
 // authAnswer gives what the client hears of an exchange that failed.
 func (ses *session) authAnswer(err error) error {
 	refusal, ok := errors.AsType[*mail.Refusal](err)

@@ -33,6 +33,9 @@ type Server struct {
 	Attend func(ctx context.Context, id sasl.Identity, end func()) (leave func())
 	// Offer is which mechanisms are announced.
 	Offer sasl.Offer
+	// Shown tells whether only mechanisms that show us the password may be announced
+	// now; nil: they never are.
+	Shown func() bool
 	// TLS is for STARTTLS or from the beginning; nil: there is none.
 	TLS *tls.Config
 	// Name gives the confirmed name of an address from reverse DNS, or "". It

@@ -319,7 +319,7 @@ func (ses *session) offers() smtp.Extensions {
 		x.HoldMax, x.HoldUntil = ses.s.Policy.HoldMax, time.Now().Add(ses.s.Policy.HoldMax)
 	}
 	if ses.offersAuth() {
-		x.Auth = ses.s.Offer.Mechanisms(ses.binding)
+		x.Auth = ses.offer().Mechanisms(ses.binding)
 	}
 	return x
 }

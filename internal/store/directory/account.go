@@ -124,8 +124,11 @@ func (a Account) row() []byte {
 		flags |= accountAdmin
 	}
 	b = append(b, flags)
-	if a.Without != "" {
+	if a.Without != "" || a.Former != nil {
 		b = kv.AppendBytes(b, a.Without)
+	}
+	if a.Former != nil {
+		b = kv.AppendBytes(b, a.Former.row())
 	}
 	return b
 }
@@ -153,6 +156,13 @@ func decodeAccount(id mail.AccountID, raw []byte) (Account, error) {
 	a.Disabled, a.Shared, a.Admin = flags&accountDisabled != 0, flags&accountShared != 0, flags&accountAdmin != 0
 	if dec.More() {
 		a.Without = dec.String()
+	}
+	if dec.More() {
+		f, err := decodeFormer(dec.Bytes())
+		if err != nil {
+			return a, fmt.Errorf("directory: former server of account %d: %w", id, err)
+		}
+		a.Former = f
 	}
 	return a, dec.Err()
 }

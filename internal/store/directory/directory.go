@@ -50,6 +50,8 @@ type Account struct {
 	// Without is capabilities of IMAP that this account is not offered, in
 	// capital letters and divided by spaces.
 	Without string
+	// Former is where the account was before, and may still be answered; nil: nowhere.
+	Former *Former
 }
 
 // Credentials are what the server keeps to check a password. None of it gives

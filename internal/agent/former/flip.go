@@ -1,0 +1,208 @@
+package former
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"posthaste/internal/agent/carrier"
+	"posthaste/internal/base/mail"
+	"posthaste/internal/store/directory"
+)
+
+// What a flip can end with.
+var (
+	ErrNotMoving = errors.New("this account has no former server: begin with posthaste move begin")
+	ErrFlipped   = errors.New("this account was flipped already")
+	ErrBusy      = errors.New("this account is being flipped already")
+	ErrPassword  = errors.New("to bring the mail, the account's password at the former server is needed, or a master user's: neither is known")
+	ErrReach     = errors.New("the former server cannot be reached, or does not let us in")
+	ErrUnread    = errors.New("some messages could not be read, so who answers has not changed")
+)
+
+// Progress is how far the bringing of an account's mail is, or how it ended.
+type Progress struct {
+	Report carrier.Report
+	Begun  time.Time
+	Ended  time.Time // zero: it is under way
+	Last   bool      // nobody is let in meanwhile
+	Err    error
+}
+
+// Progress gives that of the last flip since the server has begun; false if there
+// was none.
+func (a *Agent) Progress(id mail.AccountID) (Progress, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if p := a.runs[id]; p != nil {
+		return *p, true
+	}
+	return Progress{}, false
+}
+
+// A Flip is how an account is flipped.
+type Flip struct {
+	// Password is the account's own at the former server, if there is no master user.
+	Password string
+	// Force flips though messages cannot be read.
+	Force bool
+}
+
+// Flip brings what is at the former server, first while it still answers, then ends
+// its sessions and brings the rest; from then on we answer. If it fails the former
+// server goes on to answer, and whoever calls it again goes on where it ended.
+func (a *Agent) Flip(ctx context.Context, who directory.Account, how Flip) (Progress, error) {
+	a.prepare()
+	switch {
+	case who.Former == nil:
+		return Progress{}, ErrNotMoving
+	case who.Former.State == directory.Flipped:
+		return Progress{}, ErrFlipped
+	case how.Password == "" && who.Former.Master == "":
+		return Progress{}, ErrPassword
+	}
+	p := &Progress{Begun: time.Now()}
+	a.mu.Lock()
+	if had := a.runs[who.ID]; had != nil && had.Ended.IsZero() {
+		a.mu.Unlock()
+		return Progress{}, ErrBusy
+	}
+	a.runs[who.ID] = p
+	a.mu.Unlock()
+	err := a.flip(ctx, who, how, p)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p.Ended, p.Err = time.Now(), err
+	return *p, err
+}
+
+func (a *Agent) flip(ctx context.Context, who directory.Account, how Flip, p *Progress) error {
+	if err := a.bring(ctx, who, how, p); err != nil {
+		return a.failed(ctx, who, err)
+	}
+	a.mu.Lock()
+	p.Last = true
+	a.mu.Unlock()
+	if err := a.state(ctx, who.ID, directory.Flipping, ""); err != nil {
+		return err
+	}
+	// Who logs in from now on is told to wait; who is in, or almost, is let go.
+	a.end(who.ID)
+	if err := a.bring(ctx, who, how, p); err != nil {
+		return a.failed(ctx, who, err)
+	}
+	if err := a.state(ctx, who.ID, directory.Flipped, ""); err != nil {
+		return a.failed(ctx, who, err)
+	}
+	return nil
+}
+
+// failed puts the account back to its former server, also if ctx has ended.
+func (a *Agent) failed(ctx context.Context, who directory.Account, why error) error {
+	return errors.Join(why, a.state(context.WithoutCancel(ctx), who.ID, directory.FormerAnswers, why.Error()))
+}
+
+// Begin has an account answered by its former server from now on. It is asked
+// whether it can be reached first. ErrFlipped if the account has been flipped.
+func (a *Agent) Begin(ctx context.Context, who directory.Account, f directory.Former) error {
+	a.prepare()
+	if who.Former != nil && who.Former.State != directory.FormerAnswers {
+		return ErrFlipped
+	}
+	s, err := a.at(&f, directory.IMAP)
+	if err != nil {
+		return err
+	}
+	s.Master, s.Password = f.Master, f.Password
+	ctx, cancel := context.WithTimeout(ctx, LoginTime)
+	defer cancel()
+	if err := s.Try(ctx); err != nil {
+		return fmt.Errorf("%w: %w", ErrReach, err)
+	}
+	f.State, f.Began = directory.FormerAnswers, time.Now()
+	return a.Set(ctx, who.ID, &f)
+}
+
+// Back has the former server of a flipped account answer again. What has changed
+// here since stays here.
+func (a *Agent) Back(ctx context.Context, who directory.Account) error {
+	switch {
+	case who.Former == nil:
+		return ErrNotMoving
+	case who.Former.State == directory.Flipping:
+		return ErrBusy
+	}
+	return a.state(ctx, who.ID, directory.FormerAnswers, "")
+}
+
+// End forgets the former server of an account: from now on we answer, if we did not.
+func (a *Agent) End(ctx context.Context, who directory.Account) error {
+	switch {
+	case who.Former == nil:
+		return ErrNotMoving
+	case who.Former.State == directory.Flipping:
+		return ErrBusy
+	}
+	if err := a.Set(ctx, who.ID, nil); err != nil {
+		return err
+	}
+	a.prepare()
+	a.end(who.ID)
+	return nil
+}
+
+// state says who answers from now on.
+func (a *Agent) state(ctx context.Context, id mail.AccountID, s directory.FormerState, failed string) error {
+	now, err := a.Directory.Account(ctx, id)
+	if err != nil {
+		return err
+	}
+	if now.Former == nil {
+		return ErrNotMoving
+	}
+	f := *now.Former
+	f.State, f.Failed = s, failed
+	return a.Set(ctx, id, &f)
+}
+
+// Set says where an account was before, and who answers; nil forgets it.
+func (a *Agent) Set(ctx context.Context, id mail.AccountID, f *directory.Former) error {
+	if f != nil && f.State == directory.FormerAnswers {
+		a.any.Store(true) // before anybody is told otherwise
+	}
+	if err := a.Directory.SetFormer(ctx, id, f); err != nil {
+		return fmt.Errorf("former: %w", err)
+	}
+	return nil
+}
+
+// bring brings what is new, and follows flags and deletions.
+func (a *Agent) bring(ctx context.Context, who directory.Account, how Flip, p *Progress) error {
+	s, err := a.server(who.Former, directory.IMAP, how.Password)
+	if err != nil {
+		return err
+	}
+	src, err := carrier.NewIMAP(ctx, s, carrier.UIDLFormat(who.Former.UIDL))
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	im := carrier.Import{
+		Source: src, Store: &store{a.Mover, who.ID, src.Name()}, FollowFlags: true, FollowDeletions: true,
+		Progress: func(r carrier.Report) {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			r.Problems = nil
+			p.Report = r
+		},
+	}
+	rep, err := im.Run(ctx)
+	a.mu.Lock()
+	p.Report = rep
+	a.mu.Unlock()
+	if n := int64(len(rep.Problems)) + rep.MoreProblems; err == nil && n > 0 && !how.Force {
+		err = fmt.Errorf("%w: %d, such as: %s", ErrUnread, n, rep.Problems[0])
+	}
+	return err
+}
