@@ -44,6 +44,7 @@ type moveIn struct {
 	uidl, report string
 	source       string
 	quiet        bool
+	reported     strings.Builder // what stands in the report
 }
 
 func (m *moveIn) flags(c *cobra.Command) {
@@ -146,6 +147,7 @@ func (t *tool) importIMAP() *cobra.Command {
 	var m moveIn
 	var a imapFlags
 	var list string
+	var atOnce int
 	c := &cobra.Command{
 		Use: "imap HOST [ADDRESS]", Short: "Bring an account, or many, from an IMAP server", Args: cobra.RangeArgs(1, 2),
 		Long: `Bring all folders of an account from an IMAP server: flags, keywords, dates, what
@@ -155,8 +157,8 @@ ours: "INBOX.Work.Lists" becomes "Work/Lists".
 Folders that show what is in others ("All Mail" at Gmail) and those of other
 people are left out.
 
-With --accounts, many are brought, one after the other, from a file with a line
-for each: the address here, the user there and the password, divided by tabs.
+With --accounts, many are brought, some at once, from a file with a line for each:
+the address here, the user there and the password, divided by tabs.
 With --master, a master user's name and password log in for all of them, and the
 passwords may be left out.
 
@@ -171,6 +173,7 @@ collected again: say how its POP3 ids are made. Dovecot's own format is
 	a.flags(c)
 	c.Flags().BoolVar(&m.im.Renumbered, "renumbered", false, "bring folders again that the old server has numbered anew")
 	c.Flags().StringVar(&list, "accounts", "", "bring all accounts of a `file`")
+	c.Flags().IntVar(&atOnce, "at-once", 4, "how many accounts of the file are brought at a time; the old server may not like many")
 	c.RunE = t.with(func(ctx context.Context, cl *admind.Client, args []string) error {
 		uidl := carrier.UIDLFormat(m.uidl)
 		if err := uidl.Check(); err != nil {
@@ -179,45 +182,27 @@ collected again: say how its POP3 ids are made. Dovecot's own format is
 		if (list != "") == (len(args) == 2) {
 			return errors.New("name one address, or a file with --accounts")
 		}
-		people := []pair{{ours: args[len(args)-1], user: a.user}}
 		if list != "" {
-			var err error
-			if people, err = readPairs(list); err != nil {
-				return err
-			}
-		}
-		failed := 0
-		for _, p := range people {
-			err := m.imapAccount(ctx, cl, &a, args[0], p, uidl)
-			if ctx.Err() != nil || err != nil && list == "" {
-				return err
-			}
+			people, err := readPairs(list)
 			if err != nil {
-				failed++
-				if !errors.Is(err, errSaid) {
-					fmt.Fprintf(os.Stderr, "%s: %v\n", p.ours, err)
-				}
+				return err
 			}
+			if atOnce < 1 || atOnce > maxAtOnce {
+				return fmt.Errorf("--at-once is 1 to %d", maxAtOnce)
+			}
+			return (&crowd{m: &m, cl: cl, at: &a, host: args[0], uidl: uidl}).run(ctx, people, atOnce)
 		}
-		if failed > 0 {
-			fmt.Fprintf(os.Stderr, "%d of %d accounts did not come whole; run the command again.\n", failed, len(people))
-			return errSaid
+		server, err := a.server(args[0], pair{ours: args[1], user: a.user})
+		if err != nil {
+			return err
 		}
-		return nil
+		s, err := carrier.NewIMAP(ctx, server, uidl)
+		if err != nil {
+			return err
+		}
+		return m.run(ctx, cl, s, args[1])
 	})
 	return c
-}
-
-func (m *moveIn) imapAccount(ctx context.Context, cl *admind.Client, a *imapFlags, host string, p pair, uidl carrier.UIDLFormat) error {
-	server, err := a.server(host, p)
-	if err != nil {
-		return err
-	}
-	s, err := carrier.NewIMAP(ctx, server, uidl)
-	if err != nil {
-		return err
-	}
-	return errors.Join(m.run(ctx, cl, s, p.ours))
 }
 
 // A pair is an account here and there.
@@ -250,9 +235,25 @@ func readPairs(file string) (out []pair, err error) {
 
 // run brings what a source has, and tells how it went.
 func (m *moveIn) run(ctx context.Context, cl *admind.Client, s carrier.Source, address string) error {
+	bar := newBar(m.quiet, address)
+	rep, err := m.bring(ctx, cl, s, address, bar.importing)
+	bar.end()
+	return m.ended(rep, address, err)
+}
+
+// ended tells how it went, if it came to that.
+func (m *moveIn) ended(rep carrier.Report, address string, err error) error {
+	if err != nil && rep.AllFolders == 0 {
+		return err
+	}
+	return errors.Join(m.tell(rep, address), err)
+}
+
+// bring brings what a source has, and closes it.
+func (m *moveIn) bring(ctx context.Context, cl *admind.Client, s carrier.Source, address string, progress func(carrier.Report)) (carrier.Report, error) {
 	defer s.Close()
 	if _, err := cl.Mailboxes(ctx, address); err != nil {
-		return err
+		return carrier.Report{}, err
 	}
 	im := m.im
 	im.Source = s
@@ -261,11 +262,8 @@ func (m *moveIn) run(ctx context.Context, cl *admind.Client, s carrier.Source, a
 		name = m.source
 	}
 	im.Store = &remoteStore{c: cl, address: address, source: name}
-	bar := newBar(m.quiet, address)
-	im.Progress = bar.importing
-	rep, err := im.Run(ctx)
-	bar.end()
-	return errors.Join(m.tell(rep, address), err)
+	im.Progress = progress
+	return im.Run(ctx)
 }
 
 // tell prints how it went.
@@ -300,11 +298,10 @@ func (m *moveIn) tell(r carrier.Report, address string) error {
 		}
 	}
 	if m.report != "" {
-		var b strings.Builder
 		for _, p := range r.Problems {
-			fmt.Fprintln(&b, p)
+			fmt.Fprintf(&m.reported, "%s: %s\n", address, p)
 		}
-		if err := os.WriteFile(m.report, []byte(b.String()), 0o600); err != nil {
+		if err := os.WriteFile(m.report, []byte(m.reported.String()), 0o600); err != nil {
 			return err
 		}
 	}

@@ -384,3 +384,32 @@ func filesNames(lines []string) []string {
 	}
 	return sorted(lines)
 }
+
+// TestMoveMany brings the accounts of a file side by side; one that is not here is
+// told, and the others come.
+func TestMoveMany(t *testing.T) {
+	d := startDovecot(t)
+	var list strings.Builder
+	var all []person
+	for n := range 7 {
+		user := fmt.Sprintf("u%d", n)
+		d.fill(t, user, 3, 30+n)
+		whole(t, d.imap, user, "old")
+		p := small.person(t)
+		all = append(all, p)
+		fmt.Fprintf(&list, "%s\t%s\told\n", p.address, user)
+		if n == 3 {
+			fmt.Fprintf(&list, "nobody@hill.example\tu3\told\n%s\tu3\twrong\n", p.address)
+		}
+	}
+	file := write(t, filepath.Join(t.TempDir(), "people"), list.String())
+	out, err := small.tool("import", "imap", "127.0.0.1", "--accounts", file, "--at-once", "3", "--tls", "none", "--port", d.imap)
+	if err == nil {
+		t.Error("two accounts cannot have come")
+	}
+	contains(t, out, "2 of 9 accounts did not come whole", "nobody@hill.example: ", "AUTHENTICATIONFAILED")
+	for n, p := range all {
+		contains(t, out, fmt.Sprintf("%s: brought %d messages", p.address, 30+n))
+		sameMail(t, p.address, sorted(whole(t, small.imapPort(), p.address, p.password)), ourNames(whole(t, d.imap, fmt.Sprintf("u%d", n), "old")))
+	}
+}
