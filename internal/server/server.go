@@ -24,6 +24,7 @@ import (
 	"posthaste/internal/agent/auth"
 	"posthaste/internal/agent/backup"
 	"posthaste/internal/agent/collector"
+	"posthaste/internal/agent/filter"
 	"posthaste/internal/agent/former"
 	"posthaste/internal/agent/keys"
 	"posthaste/internal/agent/mda"
@@ -151,8 +152,9 @@ func Build(c config.Config, o Outside) (*House, error) {
 		h.mx.Saw = desk.Saw
 	}
 	h.mx.Counts = mx.NewCounts(h.mx.Policy)
-	h.mx.Filters, h.mx.Hooks = filters(c.Milters), h.hooks(c.Hooks)
+	h.mx.Filters, h.mx.Hooks = filters(c.Milters, false), h.hooks(c.Hooks)
 	h.msa = &msa.Agent{Hostname: c.Hostname, Delivery: deliver, Directory: h.directory, Bodies: bodies, Journal: h.journal, Log: o.Log, Signers: keys.Signers, Allowance: &allowance.Store{DB: o.DB}, PerDay: c.Limits.RecipientsPerDay, Suppression: dead, Acquaintances: h.met}
+	h.msa.Filters = filters(c.Milters, true)
 	h.auth = &auth.Agent{Directory: h.directory, Trusted: c.Limits.TrustedNetworks, SHA1: c.Auth.ScramSHA1}
 	h.former = &former.Agent{Directory: h.directory, Mover: &mover.Agent{Mailboxes: h.mailboxes}, Dial: o.Dial, Roots: o.Roots, Log: o.Log}
 	h.auth.Former = h.former.Login
@@ -208,14 +210,17 @@ func policy(c config.Receive) mx.Policy {
 	return p
 }
 
-// filters makes the filters outside. They are near, so they are reached directly.
-func filters(list []config.Milter) (out []mx.Filter) {
+// filters makes the filters outside, for mail from others or for what people here send. They are near, so they are reached directly.
+func filters(list []config.Milter, submissions bool) (out []filter.Filter) {
 	for _, m := range list {
+		if submissions && !m.Submissions {
+			continue
+		}
 		network, addr := "tcp", m.Address
 		if path, ok := strings.CutPrefix(addr, "unix:"); ok {
 			network, addr = "unix", path
 		}
-		out = append(out, mx.Filter{
+		out = append(out, filter.Filter{
 			Address: m.Address, Timeout: time.Duration(m.Timeout), Optional: m.OnFailure == "accept",
 			Dial: func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, network, addr) },
 		})

@@ -20,7 +20,7 @@ import (
 	"testing"
 	"time"
 
-	"posthaste/internal/agent/mx"
+	"posthaste/internal/agent/filter"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/dkim"
 	"posthaste/internal/proto/smtp"
@@ -80,7 +80,7 @@ func TestMilter(t *testing.T) {
 	socket, record := startOpenDKIM(t)
 	h := inner.New(t, "mx.a.example")
 	h.Account(0, "ada@a.example")
-	h.MX.Filters = []mx.Filter{{Address: socket, Dial: func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "unix", socket) }}}
+	h.MX.Filters = []filter.Filter{{Address: socket, Dial: func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "unix", socket) }}}
 	peer := mail.Peer{Addr: netip.MustParseAddrPort("192.0.2.1:99"), Hello: "mx.y.example", Name: "mx.y.example"}
 	head := "From: X <x@y.example>\r\nSubject: a\r\n\tfolded  one \r\nTo:ada@a.example\r\nX-Empty:\r\nDate: Sun, 22 Nov 2026 04:00:00 +0000\r\n\r\n"
 	bodies := []string{"", "\r\n", "one line\r\n", " spaces \t\r\n\r\n.\r\n..\r\n\x80\xff\r\n\r\n\r\n", strings.Repeat(strings.Repeat("x", 997)+"\r\n", 300)}
@@ -112,5 +112,32 @@ func TestMilter(t *testing.T) {
 		if err != nil || len(sigs) != 1 || sigs[0].Result != dkim.Pass || m[n:] != bodies[i] {
 			t.Errorf("message %d: %+v, %v\n%.600s", i, sigs, err, m)
 		}
+	}
+}
+
+// TestMilterSubmission has opendkim sign what somebody sends who has logged in from
+// an address that it does not know: the login is all that it goes by.
+func TestMilterSubmission(t *testing.T) {
+	socket, record := startOpenDKIM(t)
+	h := inner.New(t, "mx.y.example")
+	id := h.Account(0, "x@y.example", "ada@y.example")[0]
+	h.MSA.Filters = []filter.Filter{{Address: socket, Dial: func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "unix", socket) }}}
+	peer := mail.Peer{Addr: netip.MustParseAddrPort("203.0.113.9:99"), Hello: "pc", Account: id, Login: inner.Address("x@y.example"), Mechanism: "PLAIN"}
+	tx, err := h.MSA.Begin(t.Context(), peer, inner.Address("x@y.example"), smtp.MailParams{})
+	if err == nil {
+		err = tx.Rcpt(t.Context(), inner.Address("ada@y.example"), smtp.RcptParams{})
+	}
+	if err == nil {
+		err = tx.Data(t.Context(), strings.NewReader("From: x@y.example\r\nBcc: z@y.example\r\n\r\nHello.\r\n"))
+	}
+	got := h.Inbox("ada@y.example")
+	if err != nil || len(got) != 1 {
+		t.Fatal(got, err)
+	}
+	header, body, _ := strings.Cut(got[0], "\r\n\r\n")
+	lookup := func(context.Context, string) ([]string, error) { return []string{record}, nil }
+	sigs, err := dkim.Verify(t.Context(), []byte(header+"\r\n\r\n"), strings.NewReader(body), lookup, time.Now())
+	if err != nil || len(sigs) != 1 || sigs[0].Result != dkim.Pass {
+		t.Errorf("%+v, %v\n%s", sigs, err, got[0])
 	}
 }

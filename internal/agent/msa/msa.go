@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"time"
 
+	"posthaste/internal/agent/filter"
 	"posthaste/internal/agent/mda"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/base/trace"
@@ -26,8 +27,8 @@ import (
 	"posthaste/internal/store/suppression"
 )
 
-// An Agent takes submissions. All fields but Signers, Suppression and
-// Acquaintances must be set, Allowance only with PerDay.
+// An Agent takes submissions. All fields but Signers, Suppression,
+// Filters and Acquaintances must be set, Allowance only with PerDay.
 type Agent struct {
 	Hostname  string
 	Delivery  *mda.Agent
@@ -44,6 +45,8 @@ type Agent struct {
 	PerDay    int
 	// Suppression has the addresses elsewhere that do not exist; nil: none does.
 	Suppression *suppression.List
+	// Filters are asked about each message, in their order.
+	Filters []filter.Filter
 	// Acquaintances remembers to whom people here write; nil: nobody does.
 	Acquaintances *acquaintance.Store
 }
@@ -53,6 +56,7 @@ func (a *Agent) Begin(ctx context.Context, peer mail.Peer, from mail.Address, p 
 	t := &transaction{a: a, peer: peer, binary: p.Binary}
 	t.env = p.Envelope(mail.NewTraceID(time.Now()), from)
 	t.env.Priority = min(t.env.Priority, MaxPriority)
+	t.filters = filter.Chain{Filters: a.Filters, Hostname: a.Hostname, Bodies: a.Bodies, Log: a.Log, Peer: peer, Envelope: &t.env, Accepts: t.accepts, MaySend: t.may}
 	if peer.Account == 0 {
 		return nil, mail.Refuse("5.7.0", "log in first", "")
 	}
@@ -122,6 +126,7 @@ type transaction struct {
 	env     mail.Envelope
 	release time.Time // zero: at once
 	binary  bool      // the message comes as BINARYMIME
+	filters filter.Chain
 }
 
 // ID is what the client, the log and the Received field call it.
@@ -137,12 +142,9 @@ func (t *transaction) Rcpt(ctx context.Context, to mail.Address, p smtp.RcptPara
 		to.Domain = t.peer.Login.Domain
 	}
 	r := p.Recipient(to)
-	ours, err := t.a.Directory.HasDomain(ctx, to.Domain)
-	if err == nil && ours {
-		err = t.a.Delivery.AcceptsFrom(ctx, t.peer.Account, r)
-	}
-	if err == nil && !ours {
-		err = t.alive(ctx, to)
+	err := t.accepts(ctx, r)
+	if err == nil {
+		err = t.filters.Rcpt(ctx, to)
 	}
 	if err != nil {
 		t.refused(to, err)
@@ -150,6 +152,18 @@ func (t *transaction) Rcpt(ctx context.Context, to mail.Address, p smtp.RcptPara
 	}
 	t.env.Recipients = append(t.env.Recipients, r)
 	return nil
+}
+
+// accepts refuses a recipient that is known not to exist.
+func (t *transaction) accepts(ctx context.Context, to mail.Recipient) error {
+	ours, err := t.a.Directory.HasDomain(ctx, to.Address.Domain)
+	switch {
+	case err != nil:
+		return err
+	case ours:
+		return t.a.Delivery.AcceptsFrom(ctx, t.peer.Account, to)
+	}
+	return t.alive(ctx, to.Address)
 }
 
 // alive refuses an address to which mail has come back again and again.
@@ -166,10 +180,11 @@ func (t *transaction) alive(ctx context.Context, to mail.Address) error {
 }
 
 // Reset ends the transaction without a message.
-func (t *transaction) Reset(context.Context) {}
+func (t *transaction) Reset(context.Context) { t.filters.Close() }
 
 // Data takes the message, completes it and sends it on its way.
 func (t *transaction) Data(ctx context.Context, r io.Reader) error {
+	defer t.filters.Close()
 	in := &mda.Source{R: r}
 	st, err := t.a.Bodies.Stage(ctx, in)
 	if err != nil {
@@ -213,6 +228,20 @@ func (t *transaction) take(ctx context.Context, st *body.Staged) error {
 			return fmt.Errorf("msa: %v: %w", t.env.Trace, err)
 		}
 		defer st.Close()
+	}
+	filtered, why, err := t.filters.Message(ctx, st)
+	if filtered != st {
+		st = filtered
+		defer filtered.Close()
+	}
+	switch {
+	case err != nil:
+		return err
+	case why != "": // to throw away or to set aside, but somebody waits for an answer
+		return mail.Refuse("5.7.1", "a filter does not let the message out", why)
+	}
+	if fresh, err = mda.Header(st); err != nil {
+		return fmt.Errorf("msa: read the header of %v: %w", t.env.Trace, err)
 	}
 	if err := t.allowed(ctx); err != nil {
 		return err

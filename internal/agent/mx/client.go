@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -127,20 +126,9 @@ func (a *Agent) listed(ctx context.Context, l List, ip netip.Addr, now time.Time
 	}
 	out := &Listing{List: l}
 	if txt, err := a.DNS.TXT(ctx, string(name)); err == nil {
-		out.Text = plain(txt.Records[0])
+		out.Text = trace.Plain(txt.Records[0], maxListText)
 	}
 	return out
-}
-
-// plain makes what a list says fit into a reply.
-func plain(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return -1
-		}
-		return r
-	}, s)
-	return trace.Cut(s, maxListText)
 }
 
 // listName gives an address as lists have it: turned round. RFC 5782 §2.1, §2.4

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"posthaste/internal/agent/filter"
 	"posthaste/internal/agent/mda"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/base/trace"
@@ -36,7 +37,8 @@ type Collected struct {
 func (a *Agent) Collect(ctx context.Context, c Collected, try func(context.Context, mda.Mail) ([]mail.Outcome, error)) error {
 	t := &transaction{a: a, env: mail.Envelope{Trace: mail.NewTraceID(time.Now())}}
 	t.peer.Name, t.peer.Hello = c.Host, c.Host
-	defer t.closeFilters()
+	t.filters = t.chain()
+	defer t.filters.Close()
 	header, err := mda.Header(c.Body)
 	if err != nil {
 		return fmt.Errorf("mx: read the header: %w", err)
@@ -139,11 +141,11 @@ func (t *transaction) suspect(ctx context.Context, st *body.Staged) (ev Evidence
 // may be another one.
 func (t *transaction) sift(ctx context.Context, st *body.Staged, why string) (*body.Staged, string, error) {
 	env := t.env
-	err := t.filter(ctx, env.Recipients[0].Address)
+	err := t.filters.Rcpt(ctx, env.Recipients[0].Address)
 	kept := st
 	if err == nil {
 		var junk string
-		if kept, junk, err = t.filterMessage(ctx, st); junk != "" {
+		if kept, junk, err = t.filters.Message(ctx, st); junk != "" {
 			why = "junk, because " + junk
 		}
 	}
@@ -182,7 +184,7 @@ func returnPath(header []byte) mail.Address {
 	if !ok {
 		return mail.Address{}
 	}
-	a, err := bracketed(f.Text())
+	a, err := filter.Bracketed(f.Text())
 	if err != nil {
 		return mail.Address{}
 	}

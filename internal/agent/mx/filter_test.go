@@ -1,11 +1,8 @@
 package mx_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"slices"
@@ -13,67 +10,20 @@ import (
 	"testing"
 	"time"
 
-	"posthaste/internal/agent/mx"
+	"posthaste/internal/agent/filter"
 	"posthaste/internal/base/trace"
 	"posthaste/internal/proto/smtp"
 	"posthaste/test/house"
 )
 
-// A milter answers each stage with what it is told to, "c" if nothing.
-type milter map[byte]string
-
-func frame(cmd byte, data string) string {
-	return string(binary.BigEndian.AppendUint32(nil, uint32(len(data)+1))) + string(cmd) + data
-}
-
-// dial gives a connection to the filter, and tells said at the end what it was told.
-func (m milter) dial(said chan<- string) func(context.Context) (net.Conn, error) {
-	return func(context.Context) (net.Conn, error) {
-		ours, theirs := net.Pipe()
-		go func() {
-			defer theirs.Close()
-			var heard bytes.Buffer
-			if said != nil {
-				defer func() { said <- heard.String() }()
-			}
-			var head [5]byte
-			for {
-				if _, err := io.ReadFull(theirs, head[:]); err != nil {
-					return
-				}
-				data := make([]byte, binary.BigEndian.Uint32(head[:])-1)
-				if _, err := io.ReadFull(theirs, data); err != nil {
-					return
-				}
-				heard.WriteString(string(head[4]) + " " + string(data) + "\n")
-				answer, told := m[head[4]]
-				switch {
-				case head[4] == 'O':
-					answer = frame('O', "\x00\x00\x00\x06\x00\x00\x00\xff\x00\x10\x00\x00")
-				case head[4] == 'Q':
-					return
-				case head[4] == 'D' || head[4] == 'A':
-					continue
-				case !told:
-					answer = frame('c', "")
-				}
-				if _, err := io.WriteString(theirs, answer); err != nil {
-					return
-				}
-			}
-		}()
-		return ours, nil
-	}
-}
-
 // TestFilter: what filters say of a message, and what they change.
 func TestFilter(t *testing.T) {
 	at := func(n byte) string { return "\x00\x00\x00" + string(n) }
-	changes := frame('h', "X-Spam\x00 no\x00") + frame('i', at(0)+"X-First\x00 a\nb\n\nc\rd\x00") + frame('m', at(1)+"subject\x00 other\x00") + frame('m', at(2)+"X-Two\x00\x00") +
-		frame('m', at(1)+"X-New\x00 n\x00") + frame('c', "")
+	changes := house.Frame('h', "X-Spam\x00 no\x00") + house.Frame('i', at(0)+"X-First\x00 a\nb\n\nc\rd\x00") + house.Frame('m', at(1)+"subject\x00 other\x00") + house.Frame('m', at(2)+"X-Two\x00\x00") +
+		house.Frame('m', at(1)+"X-New\x00 n\x00") + house.Frame('c', "")
 	failing := func(context.Context) (net.Conn, error) { return nil, errors.New("nobody there") }
 	for name, c := range map[string]struct {
-		filters []mx.Filter
+		filters []filter.Filter
 		rcpt    string // what RCPT TO:<ada@a.example> is answered
 		data    string
 		box     string
@@ -81,37 +31,37 @@ func TestFilter(t *testing.T) {
 		want    string   // of the message, behind our own fields
 		story   string
 	}{
-		"nothing": {filters: []mx.Filter{{Dial: milter{}.dial(nil)}, {Dial: milter{'B': frame('s', "")}.dial(nil)}}, box: "INBOX", want: "\r\n" + filterText},
+		"nothing": {filters: []filter.Filter{{Dial: house.Milter{}.Dial(nil)}, {Dial: house.Milter{'B': house.Frame('s', "")}.Dial(nil)}}, box: "INBOX", want: "\r\n" + filterText},
 		"changed": {
-			filters: []mx.Filter{{Dial: milter{'E': changes}.dial(nil)}}, box: "INBOX",
+			filters: []filter.Filter{{Dial: house.Milter{'E': changes}.Dial(nil)}}, box: "INBOX",
 			want: "\r\nX-First: a\r\n\tb\r\n\tcd\r\nFrom: x@y.example\r\nsubject: other\r\nX-Two: 1\r\nX-Spam: no\r\nX-New: n\r\n\r\nHello.\r\n",
 		},
 		"one after the other": {
-			filters: []mx.Filter{{Dial: milter{'E': frame('b', "New ") + frame('b', "body.\r\n") + frame('c', "")}.dial(nil)}, {Dial: milter{'E': frame('h', "X-Z\x00 z\x00") + frame('a', "")}.dial(nil)}},
+			filters: []filter.Filter{{Dial: house.Milter{'E': house.Frame('b', "New ") + house.Frame('b', "body.\r\n") + house.Frame('c', "")}.Dial(nil)}, {Dial: house.Milter{'E': house.Frame('h', "X-Z\x00 z\x00") + house.Frame('a', "")}.Dial(nil)}},
 			box:     "INBOX", want: "\r\nX-Two: 1\r\nx-two: 2\r\nX-Z: z\r\n\r\nNew body.\r\n",
 		},
-		"refused at once":       {filters: []mx.Filter{{Dial: milter{'C': frame('y', "550 5.7.25 no name\x00")}.dial(nil)}}, rcpt: "5.7.25"},
-		"refused at the sender": {filters: []mx.Filter{{Dial: milter{}.dial(nil)}, {Dial: milter{'M': frame('t', "")}.dial(nil)}}, rcpt: "4.7.1"},
-		"refused at him":        {filters: []mx.Filter{{Dial: milter{'R': frame('r', "")}.dial(nil)}}, rcpt: "5.7.1"},
-		"refused at DATA":       {filters: []mx.Filter{{Dial: milter{'T': frame('r', "")}.dial(nil)}}, data: "5.7.1"},
-		"refused in header":     {filters: []mx.Filter{{Dial: milter{'L': frame('t', "")}.dial(nil)}}, data: "4.7.1"},
-		"refused at the body":   {filters: []mx.Filter{{Dial: milter{'N': frame('r', "")}.dial(nil)}}, data: "5.7.1"},
-		"refused in body":       {filters: []mx.Filter{{Dial: milter{'B': frame('r', "")}.dial(nil)}}, data: "5.7.1"},
-		"refused at the end":    {filters: []mx.Filter{{Dial: milter{'E': frame('y', "552 5.3.4 EICAR found\x00")}.dial(nil)}}, data: "5.3.4"},
-		"accepted early":        {filters: []mx.Filter{{Dial: milter{'H': frame('a', ""), 'E': frame('r', "")}.dial(nil)}}, box: "INBOX", want: "\r\n" + filterText},
-		"quarantine":            {filters: []mx.Filter{{Dial: milter{'E': frame('q', "looks\r\nbad\x00") + frame('c', "")}.dial(nil)}}, box: "Junk", want: "\r\n" + filterText, story: "a filter says so: looksbad"},
-		"thrown away":           {filters: []mx.Filter{{Dial: milter{'B': frame('d', "")}.dial(nil)}}, box: "Junk", want: "\r\n" + filterText, story: "thrown away"},
+		"refused at once":       {filters: []filter.Filter{{Dial: house.Milter{'C': house.Frame('y', "550 5.7.25 no name\x00")}.Dial(nil)}}, rcpt: "5.7.25"},
+		"refused at the sender": {filters: []filter.Filter{{Dial: house.Milter{}.Dial(nil)}, {Dial: house.Milter{'M': house.Frame('t', "")}.Dial(nil)}}, rcpt: "4.7.1"},
+		"refused at him":        {filters: []filter.Filter{{Dial: house.Milter{'R': house.Frame('r', "")}.Dial(nil)}}, rcpt: "5.7.1"},
+		"refused at DATA":       {filters: []filter.Filter{{Dial: house.Milter{'T': house.Frame('r', "")}.Dial(nil)}}, data: "5.7.1"},
+		"refused in header":     {filters: []filter.Filter{{Dial: house.Milter{'L': house.Frame('t', "")}.Dial(nil)}}, data: "4.7.1"},
+		"refused at the body":   {filters: []filter.Filter{{Dial: house.Milter{'N': house.Frame('r', "")}.Dial(nil)}}, data: "5.7.1"},
+		"refused in body":       {filters: []filter.Filter{{Dial: house.Milter{'B': house.Frame('r', "")}.Dial(nil)}}, data: "5.7.1"},
+		"refused at the end":    {filters: []filter.Filter{{Dial: house.Milter{'E': house.Frame('y', "552 5.3.4 EICAR found\x00")}.Dial(nil)}}, data: "5.3.4"},
+		"accepted early":        {filters: []filter.Filter{{Dial: house.Milter{'H': house.Frame('a', ""), 'E': house.Frame('r', "")}.Dial(nil)}}, box: "INBOX", want: "\r\n" + filterText},
+		"quarantine":            {filters: []filter.Filter{{Dial: house.Milter{'E': house.Frame('q', "looks\r\nbad\x00") + house.Frame('c', "")}.Dial(nil)}}, box: "Junk", want: "\r\n" + filterText, story: "a filter says so: looksbad"},
+		"thrown away":           {filters: []filter.Filter{{Dial: house.Milter{'B': house.Frame('d', "")}.Dial(nil)}}, box: "Junk", want: "\r\n" + filterText, story: "thrown away"},
 		"other recipients": {
-			filters: []mx.Filter{{Dial: milter{'E': frame('+', "<bob@a.example>\x00") + frame('+', "<x@far.example>\x00") + frame('-', "<ADA@a.example>\x00") + frame('e', "<z@y.example>\x00") + frame('c', "")}.dial(nil)}},
+			filters: []filter.Filter{{Dial: house.Milter{'E': house.Frame('+', "<bob@a.example>\x00") + house.Frame('+', "<x@far.example>\x00") + house.Frame('-', "<ADA@a.example>\x00") + house.Frame('e', "<z@y.example>\x00") + house.Frame('c', "")}.Dial(nil)}},
 			box:     "INBOX", to: []string{"bob@a.example"}, want: "\r\n" + filterText,
 		},
-		"no recipients":  {filters: []mx.Filter{{Dial: milter{'E': frame('-', "ada@a.example\x00") + frame('c', "")}.dial(nil)}}, data: "5.7.1"},
-		"not there":      {filters: []mx.Filter{{Dial: failing}}, rcpt: "4.7.1"},
-		"not needed":     {filters: []mx.Filter{{Dial: failing, Optional: true}, {Dial: milter{'E': frame('z', "")}.dial(nil), Optional: true}}, box: "INBOX", want: "\r\n" + filterText},
-		"breaks":         {filters: []mx.Filter{{Dial: milter{'E': frame('h', "")}.dial(nil)}}, data: "4.7.1"},
-		"floods":         {filters: []mx.Filter{{Dial: milter{'E': strings.Repeat(frame('b', strings.Repeat("x", 1<<19)), 5) + frame('c', "")}.dial(nil)}}, data: "4.7.1"},
-		"gone half way":  {filters: []mx.Filter{{Dial: milter{'E': frame('b', "x")[:4]}.dial(nil), Timeout: 1e6}}, data: "4.7.1"},
-		"speaks nothing": {filters: []mx.Filter{{Dial: milter{'C': ""}.dial(nil), Timeout: 1e6}}, rcpt: "4.7.1"},
+		"no recipients":  {filters: []filter.Filter{{Dial: house.Milter{'E': house.Frame('-', "ada@a.example\x00") + house.Frame('c', "")}.Dial(nil)}}, data: "5.7.1"},
+		"not there":      {filters: []filter.Filter{{Dial: failing}}, rcpt: "4.7.1"},
+		"not needed":     {filters: []filter.Filter{{Dial: failing, Optional: true}, {Dial: house.Milter{'E': house.Frame('z', "")}.Dial(nil), Optional: true}}, box: "INBOX", want: "\r\n" + filterText},
+		"breaks":         {filters: []filter.Filter{{Dial: house.Milter{'E': house.Frame('h', "")}.Dial(nil)}}, data: "4.7.1"},
+		"floods":         {filters: []filter.Filter{{Dial: house.Milter{'E': strings.Repeat(house.Frame('b', strings.Repeat("x", 1<<19)), 5) + house.Frame('c', "")}.Dial(nil)}}, data: "4.7.1"},
+		"gone half way":  {filters: []filter.Filter{{Dial: house.Milter{'E': house.Frame('b', "x")[:4]}.Dial(nil), Timeout: 1e6}}, data: "4.7.1"},
+		"speaks nothing": {filters: []filter.Filter{{Dial: house.Milter{'C': ""}.Dial(nil), Timeout: 1e6}}, rcpt: "4.7.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, _ := newHouse(t)
@@ -170,7 +120,7 @@ func TestFilterStaysFailed(t *testing.T) {
 	}{{false, "4.7.1"}, {true, ""}} {
 		h, _ := newHouse(t)
 		h.MX.Log = slog.New(slog.DiscardHandler)
-		h.MX.Filters = []mx.Filter{{Dial: milter{'R': frame('z', "")}.dial(nil), Optional: c.optional}}
+		h.MX.Filters = []filter.Filter{{Dial: house.Milter{'R': house.Frame('z', "")}.Dial(nil), Optional: c.optional}}
 		tx, err := h.MX.Begin(t.Context(), peer, house.Address("x@y.example"), smtp.MailParams{})
 		if err != nil {
 			t.Fatal(err)
@@ -188,7 +138,7 @@ func TestFilterStaysFailed(t *testing.T) {
 func TestFilterHears(t *testing.T) {
 	h, _ := newHouse(t)
 	said := make(chan string, 1)
-	h.MX.Filters = []mx.Filter{{Dial: milter{}.dial(said)}}
+	h.MX.Filters = []filter.Filter{{Dial: house.Milter{}.Dial(said)}}
 	tx := begin(t, h.MX, "ada@a.example", "bob@a.example")
 	if err := tx.Rcpt(t.Context(), house.Address("nobody@a.example"), smtp.RcptParams{}); err == nil {
 		t.Error("nobody was taken")

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"posthaste/internal/agent/filter"
 	"posthaste/internal/agent/mda"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/base/trace"
@@ -47,6 +48,7 @@ const (
 	hookHeaders  = 20
 	hookValue    = 900
 	hookText     = 400
+	hookReason   = 200
 	hookFieldMax = 64 << 10 // bytes of one
 )
 
@@ -150,7 +152,7 @@ func (t *transaction) hook(ctx context.Context, stage string, request func(*Hook
 		}
 		if answer.Action == "junk" && x.junk == "" {
 			x.junk = "a filter says so"
-			if r := plain(answer.Reason); r != "" {
+			if r := trace.Plain(answer.Reason, hookReason); r != "" {
 				x.junk += ": " + r
 			}
 		}
@@ -238,21 +240,11 @@ func (a HookAnswer) refusal() *mail.Refusal {
 	if a.Status != "" {
 		status = a.Status
 	}
-	text := trace.Cut(plainText(a.Text), hookText)
+	text := trace.Plain(a.Text, hookText)
 	if text == "" {
 		text = "a filter does not let the message through"
 	}
-	return mail.Refuse(status, text, plainText(a.Reason))
-}
-
-// plainText is as plain, without its bound.
-func plainText(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return -1
-		}
-		return r
-	}, s)
+	return mail.Refuse(status, text, trace.Plain(a.Reason, hookReason))
 }
 
 // hookEnvelope is what is known at all stages.
@@ -308,10 +300,10 @@ func (t *transaction) hookMessage(ctx context.Context, ev Evidence, v Verdict, s
 	}
 	var changes []milter.Change
 	for i, f := range add {
-		changes = append(changes, milter.Change{Kind: milter.InsertHeader, Index: i, Name: f.Name, Value: " " + plainText(strings.TrimSpace(f.Value))})
+		changes = append(changes, milter.Change{Kind: milter.InsertHeader, Index: i, Name: f.Name, Value: " " + trace.Plain(strings.TrimSpace(f.Value), hookValue)})
 	}
 	rest := io.NewSectionReader(st, int64(len(header)), st.Size()-int64(len(header)))
-	fresh, err := t.a.Bodies.Stage(ctx, io.MultiReader(strings.NewReader(string(edit(header, changes))), rest))
+	fresh, err := t.a.Bodies.Stage(ctx, io.MultiReader(strings.NewReader(string(filter.Edit(header, changes))), rest))
 	if err != nil {
 		return st, "", fmt.Errorf("mx: %v: %w", t.env.Trace, err)
 	}

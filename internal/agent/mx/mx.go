@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"posthaste/internal/agent/filter"
 	"posthaste/internal/agent/mda"
 	"posthaste/internal/base/dns"
 	"posthaste/internal/base/limit"
@@ -62,7 +63,7 @@ type Agent struct {
 	Policy Policy
 	Counts *Counts
 	// Filters are asked about each message, in their order.
-	Filters []Filter
+	Filters []filter.Filter
 	// Hooks are asked after the filters, in their order.
 	Hooks []Hook
 	// Saw hears of each message that the DMARC policy of its author's domain spoke
@@ -76,6 +77,7 @@ type Agent struct {
 func (a *Agent) Begin(_ context.Context, peer mail.Peer, from mail.Address, p smtp.MailParams) (smtp.Transaction, error) {
 	t := &transaction{a: a, peer: peer, binary: p.Binary}
 	t.env = p.Envelope(mail.NewTraceID(time.Now()), from)
+	t.filters = t.chain()
 	if !a.trusts(peer) { // anybody may say that it is not urgent. RFC 6710 §5
 		t.env.Priority = min(t.env.Priority, 0)
 	}
@@ -91,9 +93,15 @@ type transaction struct {
 
 	client *Client // nil: nothing has been found out yet
 
-	filters  []*filtering // nil: they have not been asked yet
-	filtered error        // what one said of the whole message
-	hooks    []*hooking   // as filters
+	filters filter.Chain
+	hooks   []*hooking // nil: they have not been asked yet
+}
+
+// chain makes the filters' view of the transaction.
+func (t *transaction) chain() filter.Chain {
+	return filter.Chain{Filters: t.a.Filters, Hostname: t.a.Hostname, Bodies: t.a.Bodies, Log: t.a.Log, Peer: t.peer, Envelope: &t.env, Accepts: func(ctx context.Context, to mail.Recipient) error {
+		return t.a.Delivery.Accepts(ctx, t.env.Sender, to)
+	}}
 }
 
 // ID is what the client, the log and the Received field call it.
@@ -119,7 +127,7 @@ func (t *transaction) Rcpt(ctx context.Context, to mail.Address, p smtp.RcptPara
 		t.refused(to, err)
 		return err
 	}
-	if err := t.filter(ctx, to); err != nil {
+	if err := t.filters.Rcpt(ctx, to); err != nil {
 		t.refused(to, err)
 		return err
 	}
@@ -150,11 +158,11 @@ func (t *transaction) admit(ctx context.Context, to mail.Address) error {
 }
 
 // Reset ends the transaction without a message.
-func (t *transaction) Reset(context.Context) { t.closeFilters() }
+func (t *transaction) Reset(context.Context) { t.filters.Close() }
 
 // Data takes the message, judges it and has it delivered.
 func (t *transaction) Data(ctx context.Context, r io.Reader) error {
-	defer t.closeFilters()
+	defer t.filters.Close()
 	in := &mda.Source{R: r}
 	st, err := t.a.Bodies.Stage(ctx, in)
 	if err != nil {
@@ -225,7 +233,7 @@ func (t *transaction) take(ctx context.Context, st *body.Staged) error {
 	if err != nil {
 		return fmt.Errorf("mx: %v: %w", t.env.Trace, err)
 	}
-	filtered, why, err := t.filterMessage(ctx, clean)
+	filtered, why, err := t.filters.Message(ctx, clean)
 	if filtered != st {
 		defer filtered.Close()
 	}

@@ -126,6 +126,8 @@ type Peer struct {
 	TLS     *TLS   // nil in clear
 	Account AccountID
 	Login   Address // the address that logged in; zero if nobody has
+	// Mechanism is how: the SASL mechanism; empty if a front says so.
+	Mechanism string
 }
 
 // TLS is what is known of a session's protection.

@@ -7,6 +7,7 @@ package trace
 import (
 	"encoding/binary"
 	"log/slog"
+	"strings"
 	"time"
 
 	"posthaste/internal/base/mail"
@@ -115,6 +116,18 @@ func Cut(s string, n int) string {
 		n--
 	}
 	return s[:n]
+}
+
+// Plain gives of what others said only what is printable ASCII, at most n bytes: it
+// fits into a reply and into a line of the log.
+func Plain(s string, n int) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return -1
+		}
+		return r
+	}, s)
+	return Cut(s, n)
 }
 
 // Append appends the event in the form that Decode reads, without its Trace.

@@ -147,6 +147,8 @@ type Milter struct {
 	Address   string   `toml:"address"`    // host:port, or unix:/path
 	OnFailure string   `toml:"on_failure"` // tempfail or accept
 	Timeout   Duration `toml:"timeout"`    // of an answer
+	// Submissions asks it about what people here send, too.
+	Submissions bool `toml:"submissions"`
 }
 
 func (m *Milter) check() error {

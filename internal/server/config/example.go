@@ -171,6 +171,7 @@ hostname = "mail.example.org"
 # address = "unix:/run/rspamd/milter.sock"     # or host:port
 # on_failure = "tempfail"          # the sender tries again; or accept: it is taken without the filter
 # timeout = "30s"                  # of an answer; ten times that at the end of a message
+# submissions = false              # true: it is asked about what people here send, too
 
 # Programs outside that are asked about mail from others over HTTP, after the
 # milters: see docs/hooks.md.

@@ -32,7 +32,7 @@ func (ses *session) startTLS(ctx context.Context, c smtp.Command) {
 	}
 	if ses.handshake(ctx) {
 		ses.machine.Done(c, nil)
-		ses.peer.Hello, ses.peer.Account, ses.peer.Login = "", 0, mail.Address{}
+		ses.peer.Hello, ses.peer.Account, ses.peer.Login, ses.peer.Mechanism = "", 0, mail.Address{}, ""
 	}
 }
 
@@ -70,7 +70,7 @@ func (ses *session) auth(ctx context.Context, c smtp.Command) {
 	ses.machine.Done(c, err)
 	if err == nil {
 		id := server.Identity()
-		ses.peer.Account, ses.peer.Login = id.Account, id.Login
+		ses.peer.Account, ses.peer.Login, ses.peer.Mechanism = id.Account, id.Login, c.Mechanism
 		if ses.unwatch != nil { // of a login that STARTTLS has made forget
 			ses.unwatch()
 			ses.unwatch = nil

@@ -1,10 +1,13 @@
-package mx
+// Package filter has programs outside say what they think of a message while it is
+// taken, over milter.
+package filter
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"slices"
 	"strings"
@@ -12,6 +15,7 @@ import (
 
 	"posthaste/internal/agent/mda"
 	"posthaste/internal/base/mail"
+	"posthaste/internal/base/trace"
 	"posthaste/internal/proto/message"
 	"posthaste/internal/proto/milter"
 	"posthaste/internal/store/body"
@@ -45,25 +49,43 @@ type filtering struct {
 	failed error
 }
 
-// filter asks the filters about a recipient; before the first, about who brings the
+// A Chain is a message at the filters, one after the other. All fields but MaySend
+// must be set.
+type Chain struct {
+	Filters  []Filter
+	Hostname string
+	Bodies   *body.Store
+	Log      *slog.Logger
+	Peer     mail.Peer
+	Envelope *mail.Envelope // which filters may change
+	// Accepts says whether a filter may add a recipient, MaySend whether it may put
+	// another sender; nil: any.
+	Accepts func(ctx context.Context, to mail.Recipient) error
+	MaySend func(ctx context.Context, from mail.Address) error
+
+	list  []*filtering // nil: they have not been asked yet
+	whole error        // what one said of the whole message
+}
+
+// Rcpt asks the filters about a recipient; before the first, about who brings the
 // message.
-func (t *transaction) filter(ctx context.Context, to mail.Address) error {
-	if t.filters == nil {
-		t.filters = make([]*filtering, 0, len(t.a.Filters))
-		for _, f := range t.a.Filters {
+func (t *Chain) Rcpt(ctx context.Context, to mail.Address) error {
+	if t.list == nil {
+		t.list = make([]*filtering, 0, len(t.Filters))
+		for _, f := range t.Filters {
 			x := &filtering{f: f}
-			t.filters = append(t.filters, x)
-			if err := x.run(t.a, func() (milter.Verdict, error) { return x.open(ctx, t) }); err != nil {
-				t.filtered = err
+			t.list = append(t.list, x)
+			if err := x.run(t.Log, func() (milter.Verdict, error) { return x.open(ctx, t) }); err != nil {
+				t.whole = err
 				break
 			}
 		}
 	}
-	if t.filtered != nil {
-		return t.filtered
+	if t.whole != nil {
+		return t.whole
 	}
-	for _, x := range t.filters {
-		err := x.run(t.a, func() (milter.Verdict, error) {
+	for _, x := range t.list {
+		err := x.run(t.Log, func() (milter.Verdict, error) {
 			x.s.Macros(milter.StageRcpt, milter.Macro{Name: "{rcpt_addr}", Value: to.String()})
 			return x.s.Rcpt(to)
 		})
@@ -76,14 +98,14 @@ func (t *transaction) filter(ctx context.Context, to mail.Address) error {
 
 // run asks a filter, if there still is something to ask, and gives what the client
 // hears of it.
-func (x *filtering) run(a *Agent, ask func() (milter.Verdict, error)) error {
+func (x *filtering) run(log *slog.Logger, ask func() (milter.Verdict, error)) error {
 	if x.over {
 		return x.failed
 	}
 	v, err := ask()
 	switch {
 	case err != nil:
-		a.Log.Warn("a filter fails", "filter", x.f.Address, "error", err)
+		log.Warn("a filter fails", "filter", x.f.Address, "error", err)
 		x.close()
 		if x.over = true; !x.f.Optional {
 			x.failed = errFilter
@@ -99,7 +121,7 @@ func (x *filtering) run(a *Agent, ask func() (milter.Verdict, error)) error {
 }
 
 // open tells the filter who brings the message.
-func (x *filtering) open(ctx context.Context, t *transaction) (milter.Verdict, error) {
+func (x *filtering) open(ctx context.Context, t *Chain) (milter.Verdict, error) {
 	timeout := x.f.Timeout
 	if timeout == 0 {
 		timeout = 30 * time.Second
@@ -122,19 +144,23 @@ func (x *filtering) open(ctx context.Context, t *transaction) (milter.Verdict, e
 	if x.s, err = milter.Open(conn, wait); err != nil {
 		return milter.Verdict{}, err
 	}
-	x.s.Macros(milter.StageConnect, milter.Macro{Name: "j", Value: t.a.Hostname}, milter.Macro{Name: "{daemon_name}", Value: "Posthaste"}, milter.Macro{Name: "v", Value: "Posthaste"})
-	v, err := x.s.Connect(t.peer.Name, t.peer.Addr)
+	x.s.Macros(milter.StageConnect, milter.Macro{Name: "j", Value: t.Hostname}, milter.Macro{Name: "{daemon_name}", Value: "Posthaste"}, milter.Macro{Name: "v", Value: "Posthaste"})
+	v, err := x.s.Connect(t.Peer.Name, t.Peer.Addr)
 	if err != nil || v.Decision != milter.Continue {
 		return v, err
 	}
-	if tls := t.peer.TLS; tls != nil {
+	if tls := t.Peer.TLS; tls != nil {
 		x.s.Macros(milter.StageHelo, milter.Macro{Name: "{tls_version}", Value: tls.Version}, milter.Macro{Name: "{cipher}", Value: tls.Cipher})
 	}
-	if v, err = x.s.Helo(t.peer.Hello); err != nil || v.Decision != milter.Continue {
+	if v, err = x.s.Helo(t.Peer.Hello); err != nil || v.Decision != milter.Continue {
 		return v, err
 	}
-	x.s.Macros(milter.StageMail, milter.Macro{Name: "i", Value: t.env.Trace.String()}, milter.Macro{Name: "{mail_addr}", Value: t.env.Sender.String()})
-	return x.s.Mail(t.env.Sender)
+	macros := []milter.Macro{{Name: "i", Value: t.Envelope.Trace.String()}, {Name: "{mail_addr}", Value: t.Envelope.Sender.String()}}
+	if t.Peer.Account != 0 {
+		macros = append(macros, milter.Macro{Name: "{auth_authen}", Value: t.Peer.Login.String()}, milter.Macro{Name: "{auth_type}", Value: t.Peer.Mechanism})
+	}
+	x.s.Macros(milter.StageMail, macros...)
+	return x.s.Mail(t.Envelope.Sender)
 }
 
 // quitTime is how long a filter may take to hear that it is over.
@@ -152,21 +178,22 @@ func (x *filtering) close() {
 	x.conn = nil
 }
 
-func (t *transaction) closeFilters() {
-	for _, x := range t.filters {
+// Close ends the conversations.
+func (t *Chain) Close() {
+	for _, x := range t.list {
 		x.close()
 	}
-	t.filters = nil
+	t.list = nil
 }
 
-// filterMessage gives the message to the filters, one after the other, each as the
+// Message gives the message to the filters, one after the other, each as the
 // one before has left it. The message it gives may be another one, which the caller
 // closes; why tells that it is junk.
-func (t *transaction) filterMessage(ctx context.Context, st *body.Staged) (out *body.Staged, why string, err error) {
+func (t *Chain) Message(ctx context.Context, st *body.Staged) (out *body.Staged, why string, err error) {
 	out = st
-	for _, x := range t.filters {
+	for _, x := range t.list {
 		var next *body.Staged
-		err := x.run(t.a, func() (v milter.Verdict, err error) {
+		err := x.run(t.Log, func() (v milter.Verdict, err error) {
 			next, v, err = x.message(ctx, t, out)
 			return v, err
 		})
@@ -183,19 +210,19 @@ func (t *transaction) filterMessage(ctx context.Context, st *body.Staged) (out *
 			return out, why, err
 		}
 	}
-	if len(t.env.Recipients) == 0 {
+	if len(t.Envelope.Recipients) == 0 {
 		return out, why, mail.Refuse("5.7.1", "a filter has taken all recipients away", "")
 	}
 	return out, why, nil
 }
 
 // message gives the message to one filter; out is nil if it stays as it is.
-func (x *filtering) message(ctx context.Context, t *transaction, st *body.Staged) (out *body.Staged, v milter.Verdict, err error) {
+func (x *filtering) message(ctx context.Context, t *Chain, st *body.Staged) (out *body.Staged, v milter.Verdict, err error) {
 	header, err := mda.Header(st)
 	if err != nil {
 		return nil, v, err
 	}
-	x.s.Macros(milter.StageData, milter.Macro{Name: "i", Value: t.env.Trace.String()})
+	x.s.Macros(milter.StageData, milter.Macro{Name: "i", Value: t.Envelope.Trace.String()})
 	if v, err = x.s.Data(); err != nil || v.Decision != milter.Continue {
 		return nil, v, err
 	}
@@ -214,16 +241,16 @@ func (x *filtering) message(ctx context.Context, t *transaction, st *body.Staged
 	if v, err = x.s.Body(io.NewSectionReader(st, int64(len(header)), size)); err != nil || v.Decision != milter.Continue {
 		return nil, v, err
 	}
-	x.s.Macros(milter.StageEnd, milter.Macro{Name: "i", Value: t.env.Trace.String()})
+	x.s.Macros(milter.StageEnd, milter.Macro{Name: "i", Value: t.Envelope.Trace.String()})
 	return x.end(ctx, t, st, header)
 }
 
 // end has the filter say what it wants changed, and changes it.
-func (x *filtering) end(ctx context.Context, t *transaction, st *body.Staged, header []byte) (out *body.Staged, v milter.Verdict, err error) {
+func (x *filtering) end(ctx context.Context, t *Chain, st *body.Staged, header []byte) (out *body.Staged, v milter.Verdict, err error) {
 	pr, pw := io.Pipe()
 	fresh := make(chan *body.Staged, 1)
 	go func() {
-		b, err := t.a.Bodies.Stage(ctx, pr)
+		b, err := t.Bodies.Stage(ctx, pr)
 		pr.CloseWithError(err)
 		fresh <- b // nil if err is not
 	}()
@@ -237,7 +264,7 @@ func (x *filtering) end(ctx context.Context, t *transaction, st *body.Staged, he
 		return nil, v, err
 	}
 	if replaced && b == nil {
-		return nil, v, errors.New("mx: the new body could not be kept")
+		return nil, v, errors.New("filter: the new body could not be kept")
 	}
 	changed := t.envelope(ctx, x, changes)
 	if !replaced && !changed {
@@ -247,7 +274,7 @@ func (x *filtering) end(ctx context.Context, t *transaction, st *body.Staged, he
 	if replaced {
 		rest = io.NewSectionReader(b, 0, b.Size())
 	}
-	out, err = t.a.Bodies.Stage(ctx, io.MultiReader(strings.NewReader(string(edit(header, changes))), rest))
+	out, err = t.Bodies.Stage(ctx, io.MultiReader(strings.NewReader(string(Edit(header, changes))), rest))
 	return out, v, err
 }
 
@@ -260,24 +287,24 @@ type bounded struct {
 // Write writes as io.Writer does.
 func (b *bounded) Write(p []byte) (int, error) {
 	if b.room -= int64(len(p)); b.room < 0 {
-		return 0, errors.New("mx: a filter's new body is too large")
+		return 0, errors.New("filter: a filter's new body is too large")
 	}
 	return b.w.Write(p)
 }
 
 // envelope makes the changes that are none of the header, and tells whether there
 // are others.
-func (t *transaction) envelope(ctx context.Context, x *filtering, changes []milter.Change) (others bool) {
+func (t *Chain) envelope(ctx context.Context, x *filtering, changes []milter.Change) (others bool) {
 	for _, c := range changes {
 		switch c.Kind {
 		case milter.Quarantine:
 			x.junk = "a filter says so"
 			if c.Value != "" {
-				x.junk += ": " + plain(c.Value)
+				x.junk += ": " + trace.Plain(c.Value, maxReason)
 			}
 		case milter.ChangeFrom, milter.AddRcpt, milter.DeleteRcpt:
 			if err := t.readdress(ctx, c); err != nil {
-				t.a.Log.Warn("a filter's change is not made", "filter", x.f.Address, "id", t.env.Trace.String(), "address", c.Value, "error", err)
+				t.Log.Warn("a filter's change is not made", "filter", x.f.Address, "id", t.Envelope.Trace.String(), "address", c.Value, "error", err)
 			}
 		default:
 			others = true
@@ -288,40 +315,48 @@ func (t *transaction) envelope(ctx context.Context, x *filtering, changes []milt
 
 // readdress changes sender or recipients. New recipients must be such as anybody
 // could name.
-func (t *transaction) readdress(ctx context.Context, c milter.Change) error {
-	a, err := bracketed(c.Value)
+func (t *Chain) readdress(ctx context.Context, c milter.Change) error {
+	a, err := Bracketed(c.Value)
 	if err != nil && (c.Kind != milter.ChangeFrom || c.Value != "<>" && c.Value != "") {
 		return err
 	}
 	switch c.Kind {
 	case milter.ChangeFrom:
-		t.env.Sender = a
+		if t.MaySend != nil {
+			if err := t.MaySend(ctx, a); err != nil {
+				return err
+			}
+		}
+		t.Envelope.Sender = a
 	case milter.DeleteRcpt:
-		t.env.Recipients = slices.DeleteFunc(t.env.Recipients, func(r mail.Recipient) bool {
+		t.Envelope.Recipients = slices.DeleteFunc(t.Envelope.Recipients, func(r mail.Recipient) bool {
 			return directory.Canonical(r.Address) == directory.Canonical(a)
 		})
 	case milter.AddRcpt:
-		if len(t.env.Recipients) >= maxFiltered {
-			return fmt.Errorf("mx: more than %d recipients: %w", maxFiltered, mail.ErrLimit)
+		if len(t.Envelope.Recipients) >= maxFiltered {
+			return fmt.Errorf("filter: more than %d recipients: %w", maxFiltered, mail.ErrLimit)
 		}
-		if err := t.a.Delivery.Accepts(ctx, t.env.Sender, mail.Recipient{Address: a}); err != nil {
+		if err := t.Accepts(ctx, mail.Recipient{Address: a}); err != nil {
 			return err
 		}
-		t.env.Recipients = append(t.env.Recipients, mail.Recipient{Address: a})
+		t.Envelope.Recipients = append(t.Envelope.Recipients, mail.Recipient{Address: a})
 	}
 	return nil
 }
 
+// maxReason is how many bytes of a filter's reason are told.
+const maxReason = 200
+
 // maxFiltered is how many recipients a message may have by what filters add.
 const maxFiltered = 1000
 
-// bracketed reads an address with or without its brackets.
-func bracketed(s string) (mail.Address, error) {
+// Bracketed reads an address with or without its brackets.
+func Bracketed(s string) (mail.Address, error) {
 	return mail.ParseAddress(strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(s), "<"), ">"))
 }
 
-// edit gives a header with the changes that a filter wants.
-func edit(header []byte, changes []milter.Change) []byte {
+// Edit gives a header with the changes that a filter wants.
+func Edit(header []byte, changes []milter.Change) []byte {
 	type field struct{ name, raw string }
 	var fields []field
 	end := 0
