@@ -2,7 +2,6 @@ package mx
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -35,9 +34,6 @@ const (
 	// askedRecipients and askedNames bound what is looked up for one message.
 	askedRecipients = 10
 	askedNames      = 8
-	// manyMarks is from how many messages on that people here have called junk, and
-	// which are more than half of an author's, his mail goes to Junk.
-	manyMarks = 3
 )
 
 // Past is what is known of who sends a message from before: of its author only if he
@@ -46,7 +42,6 @@ type Past struct {
 	At      time.Time // now
 	Author  mail.Address
 	Known   acquaintance.Record // of the author's domain, or of the network
-	Letters acquaintance.Record // of the author himself
 	Written acquaintance.Record // what people here have written to the author
 	Asked   acquaintance.Record // since when the sender has been asked to come again
 }
@@ -72,7 +67,6 @@ func (a *Agent) past(ctx context.Context, env mail.Envelope, ev Evidence, now ti
 	if ev.Proven() {
 		p.Author = ev.Author
 		p.Known = of(networkName(ev.Client.Addr), domainName(ev.Author.Domain))
-		p.Letters = of(authorName(ev.Author))
 		p.Written = look(func() (acquaintance.Record, error) { return a.Acquaintances.Written(ctx, now, ev.Author) })
 	}
 	if p.stranger() {
@@ -111,9 +105,6 @@ func (ev Evidence) Proven() bool {
 }
 
 // The names that the store knows somebody by.
-func authorName(a mail.Address) string {
-	return "author " + strings.ToLower(a.Local) + "@" + string(a.Domain)
-}
 func domainName(d mail.Domain) string  { return "domain " + string(d) }
 func networkName(ip netip.Addr) string { return "network " + neighbours(ip).String() }
 func hostsName(host string) (string, bool) {
@@ -204,11 +195,9 @@ func (p Policy) familiar(ev Evidence, v Verdict) Verdict {
 		return v
 	}
 	junk := v.Mailbox == mailbox.JunkRole
-	switch n := past.Letters; {
+	switch {
 	case junk && past.Written.Count > 0:
 		return Verdict{Reason: "not junk, since somebody here has written to " + past.Author.String() + " before, though it is brought by a host of which this is known: " + p.suspicion(ev)}
-	case !junk && past.Written.Count == 0 && n.Marked >= manyMarks && 2*n.Marked > n.Count:
-		return Verdict{Mailbox: mailbox.JunkRole, Reason: fmt.Sprintf("junk, because people here have called %d of %d messages from %s junk", n.Marked, n.Count, past.Author)}
 	case !junk && past.came() && past.stranger():
 		return Verdict{Reason: "a stranger's, who has sent it again as we asked him to"}
 	}
@@ -233,7 +222,7 @@ func (t *transaction) took(ev Evidence, v Verdict, now time.Time) {
 	}
 	names := []string{networkName(ev.Client.Addr)}
 	if ev.Proven() {
-		names = append(names, domainName(ev.Author.Domain), authorName(ev.Author))
+		names = append(names, domainName(ev.Author.Domain))
 	}
 	t.a.Acquaintances.Took(now, names...)
 }

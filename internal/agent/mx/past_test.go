@@ -22,8 +22,8 @@ import (
 // TestPast: what is known from before has its say, and only where it should.
 func TestPast(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	ago := func(d time.Duration, n, marked int) acquaintance.Record {
-		return acquaintance.Record{First: now.Add(-d), Last: now.Add(-d), Count: n, Marked: marked}
+	ago := func(d time.Duration, n int) acquaintance.Record {
+		return acquaintance.Record{First: now.Add(-d), Last: now.Add(-d), Count: n}
 	}
 	p := mx.Policy{NoName: 2, BadHello: 3, Junk: 5, Refuse: 10, Greylist: mx.GreySuspicious}
 	always, never := p, p
@@ -55,16 +55,13 @@ func TestPast(t *testing.T) {
 		"never":                       {p: never, c: bad, past: &mx.Past{}, junk: true},
 		"nothing can be known":        {p: always, c: noName},
 		"from the same network":       {p: always, c: near, past: &mx.Past{}},
-		"too soon":                    {p: p, c: noName, past: &mx.Past{Asked: ago(59*time.Second, 1, 0)}, again: true},
-		"he has come":                 {p: p, c: noName, past: &mx.Past{Asked: ago(time.Minute, 1, 0)}, text: "sent it again"},
-		"he has come, and is junk":    {p: p, c: bad, past: &mx.Past{Asked: ago(time.Minute, 1, 0)}, junk: true, text: "it has no name"},
-		"known":                       {p: always, c: noName, past: &mx.Past{Known: ago(time.Hour, 1, 0)}},
-		"known, junk":                 {p: p, c: bad, past: &mx.Past{Known: ago(time.Hour, 100, 0)}, junk: true},
-		"we have written":             {p: p, c: bad, dmarc: proven, past: &mx.Past{Written: ago(time.Hour, 1, 0)}, text: "not junk, since somebody here has written to x@b.example before"},
-		"marked":                      {p: p, c: fine, dmarc: proven, past: &mx.Past{Known: ago(time.Hour, 9, 0), Letters: ago(time.Hour, 5, 3)}, junk: true, text: "called 3 of 5 messages from x@b.example junk"},
-		"marked by few":               {p: p, c: fine, dmarc: proven, past: &mx.Past{Known: ago(time.Hour, 9, 0), Letters: ago(time.Hour, 6, 3)}},
-		"marked, and written to":      {p: p, c: fine, dmarc: proven, past: &mx.Past{Known: ago(time.Hour, 9, 0), Letters: ago(time.Hour, 5, 3), Written: ago(time.Hour, 1, 0)}},
-		"the domain has its say":      {p: p, c: fine, dmarc: dmarc.Evaluation{Result: dmarc.Fail, Policy: dmarc.Quarantine}, past: &mx.Past{Known: ago(time.Hour, 1, 0), Written: ago(time.Hour, 1, 0)}, junk: true, text: "as its domain asks"},
+		"too soon":                    {p: p, c: noName, past: &mx.Past{Asked: ago(59*time.Second, 1)}, again: true},
+		"he has come":                 {p: p, c: noName, past: &mx.Past{Asked: ago(time.Minute, 1)}, text: "sent it again"},
+		"he has come, and is junk":    {p: p, c: bad, past: &mx.Past{Asked: ago(time.Minute, 1)}, junk: true, text: "it has no name"},
+		"known":                       {p: always, c: noName, past: &mx.Past{Known: ago(time.Hour, 1)}},
+		"known, junk":                 {p: p, c: bad, past: &mx.Past{Known: ago(time.Hour, 100)}, junk: true},
+		"we have written":             {p: p, c: bad, dmarc: proven, past: &mx.Past{Written: ago(time.Hour, 1)}, text: "not junk, since somebody here has written to x@b.example before"},
+		"the domain has its say":      {p: p, c: fine, dmarc: dmarc.Evaluation{Result: dmarc.Fail, Policy: dmarc.Quarantine}, past: &mx.Past{Known: ago(time.Hour, 1), Written: ago(time.Hour, 1)}, junk: true, text: "as its domain asks"},
 	} {
 		ev := mx.Evidence{FromFields: 1, Authors: 1, Author: house.Address("x@b.example"), Judged: true, Client: c.c, SPF: c.spf, DMARC: c.dmarc, Past: c.past}
 		if ev.Past != nil {

@@ -3,9 +3,9 @@
 // names: a row's key is a hash, so that nobody can read from the store who writes
 // to whom.
 //
-//	01 hash(16)  first, last (seconds), taken, marked   who has written to us
-//	02 hash(16)  first, last, how often                 to whom people here have written
-//	03 hash(16)  first, last, how often                 who was asked to try again
+//	01 hash(16)  first, last (seconds), how often   who has written to us
+//	02 hash(16)  first, last, how often             to whom people here have written
+//	03 hash(16)  first, last, how often             who was asked to try again
 //
 // What is noted waits in memory and is written a little later, so that it costs no
 // commit of its own: a crash forgets the last of it, and an honest sender has then
@@ -59,11 +59,11 @@ const (
 	maxRows = 500_000
 )
 
-// A Record is what is known of somebody.
+// A Record is what is known of somebody. What stands behind it in a row is passed
+// over.
 type Record struct {
 	First, Last time.Time // zero: nothing is known
 	Count       int       // messages that were taken from them, or sent to them
-	Marked      int       // those of them that people here have called junk
 }
 
 // A Store remembers. DB must be set; Run must run for anything to outlive the
@@ -80,8 +80,8 @@ type Store struct {
 
 // A delta is what is to be added to a row.
 type delta struct {
-	first, last   time.Time
-	count, marked int
+	first, last time.Time
+	count       int
 }
 
 func key(k kind, parts ...string) string {
@@ -116,7 +116,6 @@ func (s *Store) note(k string, d delta) bool {
 		old.last = d.last
 	}
 	old.count += d.count
-	old.marked += d.marked
 	s.waiting[k] = old
 	select {
 	case s.bell() <- struct{}{}:
@@ -137,17 +136,6 @@ func (s *Store) bell() chan struct{} {
 func (s *Store) Took(now time.Time, names ...string) {
 	for _, n := range names {
 		s.note(key(kindSender, n), delta{first: now, last: now, count: 1})
-	}
-}
-
-// Mark notes that somebody here has called a message junk, or has taken that back.
-func (s *Store) Mark(now time.Time, junk bool, names ...string) {
-	n := 1
-	if !junk {
-		n = -1
-	}
-	for _, name := range names {
-		s.note(key(kindSender, name), delta{first: now, last: now, marked: n})
 	}
 }
 
@@ -225,7 +213,6 @@ func (r Record) add(d delta) Record {
 		r.Last = d.last
 	}
 	r.Count += d.count
-	r.Marked = max(0, r.Marked+d.marked)
 	return r
 }
 
@@ -234,7 +221,7 @@ func decode(raw []byte) (Record, error) {
 		return Record{}, nil
 	}
 	d := kv.Decode(raw)
-	r := Record{First: time.Unix(d.Varint(), 0), Last: time.Unix(d.Varint(), 0), Count: int(d.Uvarint()), Marked: int(d.Uvarint())}
+	r := Record{First: time.Unix(d.Varint(), 0), Last: time.Unix(d.Varint(), 0), Count: int(d.Uvarint())}
 	if err := d.Err(); err != nil {
 		return Record{}, fmt.Errorf("a row cannot be read: %w", err)
 	}
@@ -243,7 +230,7 @@ func decode(raw []byte) (Record, error) {
 
 func (r Record) row() []byte {
 	b := binary.AppendVarint(binary.AppendVarint(nil, r.First.Unix()), r.Last.Unix())
-	return binary.AppendUvarint(binary.AppendUvarint(b, uint64(r.Count)), uint64(r.Marked))
+	return binary.AppendUvarint(b, uint64(r.Count))
 }
 
 // Run writes what is noted until ctx ends, and the rest then. Errors go to report.

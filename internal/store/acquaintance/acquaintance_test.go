@@ -32,12 +32,11 @@ func TestRemembered(t *testing.T) {
 		}
 		s.Took(begin, "domain b.example", "network 192.0.2.0")
 		s.Took(begin.Add(time.Minute), "domain b.example")
-		s.Mark(begin, true, "domain b.example")
 		s.Wrote(begin, ada)
 		if !s.Tried(begin, "n", bob, ada) {
 			t.Error("there is room")
 		}
-		want := Record{First: begin, Last: begin.Add(time.Minute), Count: 2, Marked: 1}
+		want := Record{First: begin, Last: begin.Add(time.Minute), Count: 2}
 		look := func(s *Store, now time.Time, want Record, written, asked int) {
 			t.Helper()
 			if r, err := s.Of(t.Context(), now, "network 192.0.2.0", "domain b.example", "nobody"); err != nil || r != want {
@@ -56,14 +55,12 @@ func TestRemembered(t *testing.T) {
 		if len(s.waiting) != 0 {
 			t.Error("nothing was written")
 		}
-		s.Mark(begin, false, "domain b.example")
-		s.Mark(begin, false, "domain b.example") // more than there were
 		s.Wrote(begin, ada)
 		cancel()
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
-		s, want.Marked = &Store{DB: db}, 0
+		s = &Store{DB: db}
 		look(s, begin, want, 2, 1)
 		look(s, begin.Add(3*24*time.Hour), want, 2, 0)
 		look(s, begin.Add(200*24*time.Hour), Record{}, 0, 0)
