@@ -25,7 +25,7 @@ What was collected is written down together with the message: nothing comes twic
 whatever is interrupted, and nothing is deleted there before it is safe here. A
 message is looked at as other mail is: what its signatures, filters and rules say
 decides whether it is junk; it is never refused.`,
-		Example: `  posthaste collect add ada@example.org work --pop3 pop.provider.example --user ada.l
+		Example: `  posthaste collect add ada@example.org work --imap imap.provider.example --user ada.l
   posthaste collect list
   posthaste collect show ada@example.org work`,
 	}
@@ -62,6 +62,7 @@ type outpostFlags struct {
 	in                             admind.OutpostSettings
 	host, port, security, user     string
 	after, mailbox, keyword        string
+	folders                        []string
 	every                          int
 	unjudged                       bool
 	passwordFile                   string
@@ -76,6 +77,7 @@ func (o *outpostFlags) flags(c *cobra.Command) {
 	f.StringVar(&o.user, "user", "", "the user `name` there; as a rule the address there")
 	f.StringVar(&o.passwordFile, "password-file", "", "a `file` with the password, or the refresh token; without it, it is asked for")
 	f.StringVar(&o.after, "after", "leave", "what becomes of mail there that is here: `leave`, delete, or days such as 30d, after which it is deleted")
+	f.StringArrayVar(&o.folders, "folder", nil, "the folder there of this `name`, instead of INBOX (may be said again; only over IMAP)")
 	f.StringVar(&o.mailbox, "into", "", "the `mailbox` here that it goes to, instead of INBOX; it is made")
 	f.StringVar(&o.keyword, "keyword", "", "a keyword (label) that it gets")
 	f.IntVar(&o.every, "every", 5, "how often, in `minutes`")
@@ -100,6 +102,9 @@ func (o *outpostFlags) settings(c *cobra.Command) (admind.OutpostSettings, error
 		if f.Changed(name) {
 			*to.to = to.from
 		}
+	}
+	if f.Changed("folder") {
+		in.Folders = &o.folders
 	}
 	if f.Changed("every") {
 		in.Every = &o.every
@@ -149,7 +154,7 @@ func askSecret(what string) (string, error) {
 
 func (t *tool) collectAdd() *cobra.Command {
 	var o outpostFlags
-	var pop string
+	var pop, im string
 	c := &cobra.Command{
 		Use: "add ADDRESS NAME", Short: "Collect the mail of an account elsewhere", Args: cobra.ExactArgs(2),
 		Long: `Collect the mail of an account that ADDRESS has elsewhere, and call it NAME. It is
@@ -162,25 +167,29 @@ token in place of the password.
 
 Mail is left there, unless --after says otherwise. Servers that cannot tell their
 messages apart (POP3 without UIDL) need --after delete.`,
-		Example: `  posthaste collect add ada@example.org work --pop3 pop.provider.example --user ada.l
+		Example: `  posthaste collect add ada@example.org work --imap imap.provider.example --user ada.l
   posthaste collect add ada@example.org old --pop3 pop.isp.example --user ada --after 30d --into "Old ISP"
-  posthaste collect add ada@example.org big --pop3 pop.big.example --user ada@big.example \
+  posthaste collect add ada@example.org big --imap imap.big.example --user ada@big.example \
       --token-url https://login.big.example/token --client-id abc --password-file refresh-token`,
 	}
 	o.flags(c)
+	c.Flags().StringVar(&im, "imap", "", "the `host`, over IMAP: new mail comes at once, if the server tells of it")
 	c.Flags().StringVar(&pop, "pop3", "", "the `host`, over POP3")
 	c.RunE = t.with(func(ctx context.Context, cl *admind.Client, args []string) error {
 		in, err := o.settings(c)
 		if err != nil {
 			return err
 		}
-		if pop == "" || o.user == "" {
-			return errors.New("say where with --pop3 HOST, and as whom with --user NAME")
+		if (pop == "") == (im == "") || o.user == "" {
+			return errors.New("say where with --imap HOST or --pop3 HOST, and as whom with --user NAME")
 		}
-		protocol := "pop3"
-		in.Protocol, in.Host = &protocol, &pop
+		protocol, host := "pop3", pop
+		if im != "" {
+			protocol, host = "imap", im
+		}
+		in.Protocol, in.Host = &protocol, &host
 		if in.Secret == nil {
-			secret, err := askSecret("Password of " + o.user + " at " + pop)
+			secret, err := askSecret("Password of " + o.user + " at " + host)
 			if err != nil {
 				return err
 			}

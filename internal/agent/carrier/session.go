@@ -26,7 +26,10 @@ type Server struct {
 	TLS *tls.Config
 	// User is whose mail it is; Master logs in for them, if it is set.
 	User, Master, Password string
-	Dial                   func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Login gives what logs in instead of the password, by one of the mechanisms that
+	// are offered; its client may be nil: then the password goes in LOGIN.
+	Login func(ctx context.Context, offered []string) (sasl.Client, error)
+	Dial  func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	greetOnly bool // for Try
 }
@@ -180,6 +183,16 @@ func (s *Server) login(ctx context.Context, c *session) error {
 		if mech, ok := strings.CutPrefix(name, "AUTH="); ok {
 			offered = append(offered, mech)
 		}
+	}
+	if s.Login != nil {
+		client, err := s.Login(ctx, offered)
+		if err != nil || client != nil {
+			if err == nil {
+				err = c.authenticate(ctx, client)
+			}
+			return err
+		}
+		offered = nil
 	}
 	mech := sasl.Best(offered, sasl.ChannelBinding{})
 	if s.Master != "" && mech == sasl.Login {

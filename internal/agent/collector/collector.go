@@ -46,7 +46,9 @@ const (
 	// maxVisit is how many messages are fetched in one visit. More are fetched in the
 	// next, at once: a POP3 server removes nothing before the visit has ended.
 	maxVisit = 5000
-	page     = 1000 // lines of the ledger that are looked at in a step
+	// maxIdle is how many outposts are listened to at a time.
+	maxIdle = 1000
+	page    = 1000 // lines of the ledger that are looked at in a step
 )
 
 // An Agent collects. All fields but Roots, Web and the limits must be set.
@@ -74,6 +76,7 @@ type Agent struct {
 	mu     sync.Mutex
 	here   map[outpost.ID]bool // visited by us
 	active int
+	idle   int // visits that only listen
 	tokens map[outpost.ID]*tokens
 }
 
@@ -138,6 +141,24 @@ func (a *Agent) room() int {
 	return or(a.AtOnce, 8) - a.active
 }
 
+// mayIdle tells whether one more visit may only listen.
+func (a *Agent) mayIdle() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.idle < maxIdle
+}
+
+// rest tells that a visit only listens, or does no longer.
+func (a *Agent) rest(begins bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := -1
+	if begins {
+		n = 1
+	}
+	a.idle, a.active = a.idle+n, a.active-n
+}
+
 // claim claims as many outposts as there is room for.
 func (a *Agent) claim(ctx context.Context) ([]outpost.Claim, time.Time, error) {
 	room := a.room()
@@ -180,7 +201,7 @@ var errChanged = errors.New("collector: the outpost was changed")
 // visit visits an outpost once, and writes down what came of it.
 func (a *Agent) visit(ctx context.Context, c outpost.Claim) {
 	log := a.Log.With("account", c.Account, "outpost", c.Name)
-	v := &visit{a: a, o: &c.Outpost}
+	v := &visit{a: a, o: &c.Outpost, claim: c}
 	vctx, cancel := context.WithCancelCause(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { a.keepAlive(vctx, c, v, cancel) })
@@ -197,6 +218,7 @@ func (a *Agent) visit(ctx context.Context, c outpost.Claim) {
 	serr := a.Outposts.Settle(context.WithoutCancel(ctx), c, 0, func(s *outpost.State) {
 		v.note(s, done)
 		now := time.Now()
+		s.Idle = false
 		switch {
 		case ctx.Err() != nil:
 			s.Next = now

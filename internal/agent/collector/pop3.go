@@ -274,6 +274,12 @@ func (s *popSession) authenticate(c sasl.Client, v *visit) error {
 // close leaves without a word: what was marked to be deleted stays.
 func (s *popSession) close() { s.conn.Close() }
 
+// waits is as of session.
+func (s *popSession) waits() bool { return false }
+
+// idle is as of session.
+func (s *popSession) idle(context.Context, time.Duration) (bool, error) { return false, nil }
+
 // suits is as of session.
 func (s *popSession) suits(_ context.Context, o *outpost.Outpost) error {
 	if s.caps["UIDL"] || o.After == outpost.Delete {

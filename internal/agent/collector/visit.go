@@ -27,6 +27,10 @@ type session interface {
 	suits(ctx context.Context, o *outpost.Outpost) error
 	// collect does all that is to be done.
 	collect(ctx context.Context, v *visit) error
+	// waits tells whether idle can hear of new mail, for some minutes, but no longer
+	// than d.
+	waits() bool
+	idle(ctx context.Context, d time.Duration) (news bool, err error)
 	close()
 }
 
@@ -39,12 +43,13 @@ func (c counts) less(d counts) counts {
 
 // A visit is what is done at an outpost in one go.
 type visit struct {
-	a    *Agent
-	o    *outpost.Outpost
-	acct mail.Address // whose mail it is
-	now  time.Time    // when it began
-	more bool         // there is more to fetch, at once
-	met  map[outpost.Sum]int
+	a     *Agent
+	o     *outpost.Outpost
+	claim outpost.Claim
+	acct  mail.Address // whose mail it is
+	now   time.Time    // when it began
+	more  bool         // there is more to fetch, at once
+	met   map[outpost.Sum]int
 	// unsure: not all that is there is known.
 	unsure bool
 
@@ -106,14 +111,71 @@ func (v *visit) safely(ctx context.Context) (err error) {
 		return err
 	}
 	defer s.close()
+	for {
+		v.begin()
+		if err := s.collect(ctx, v); err != nil || v.more || !s.waits() || !v.a.mayIdle() {
+			return err
+		}
+		v.finish(ctx, true)
+		if err := v.well(ctx); err != nil {
+			return err
+		}
+		if !v.listen(ctx, s) {
+			return nil
+		}
+	}
+}
+
+// begin begins a look at what is there.
+func (v *visit) begin() {
 	v.mu.Lock()
-	v.now = time.Now()
-	v.mu.Unlock()
-	return s.collect(ctx, v)
+	defer v.mu.Unlock()
+	v.now, v.prune, v.met, v.unsure = time.Now(), nil, nil, false
+}
+
+// well writes down that all went well, and that the visit goes on, listening.
+func (v *visit) well(ctx context.Context) error {
+	done := v.count()
+	err := v.a.Outposts.Settle(ctx, v.claim, hold, func(s *outpost.State) {
+		v.note(s, done)
+		s.Good, s.Fails, s.Error, s.Idle = time.Now(), 0, "", true
+		s.Next = s.Good.Add(or(v.o.Every, DefaultEvery))
+	})
+	if err == nil {
+		v.told(done)
+	}
+	return err
+}
+
+// listen waits for new mail, or until it is time to look again; false: the connection
+// is lost, as they are from time to time.
+func (v *visit) listen(ctx context.Context, s session) bool {
+	v.a.rest(true)
+	defer v.a.rest(false)
+	begun := time.Now()
+	until := begun.Add(or(v.o.Every, DefaultEvery))
+	for ctx.Err() == nil {
+		left := time.Until(until)
+		if left <= 0 {
+			return true
+		}
+		news, err := s.idle(ctx, left)
+		switch {
+		case err != nil:
+			v.more = time.Since(begun) >= MinEvery // else it is no good at it
+			return false
+		case news:
+			return true
+		}
+	}
+	return false
 }
 
 // open connects and logs in.
 func (v *visit) open(ctx context.Context) (session, error) {
+	if v.o.Protocol == outpost.IMAP {
+		return v.openIMAP(ctx)
+	}
 	return v.openPOP3(ctx)
 }
 

@@ -21,7 +21,8 @@ import (
 // maxTries is how many addresses of a web server are tried.
 const maxTries = 4
 
-// A Web fetches over HTTPS. DNS and Dial must be set.
+// A Web fetches over HTTPS. Without DNS and Dial it goes by the system's, as commands
+// do.
 type Web struct {
 	DNS  dns.Resolver
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -45,6 +46,9 @@ func (w *Web) Client() *http.Client {
 // Reach connects to a host by its name or address, at the first of its addresses that
 // answers.
 func (w *Web) Reach(ctx context.Context, network, addr string) (net.Conn, error) {
+	if w.DNS == nil || w.Dial == nil {
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err

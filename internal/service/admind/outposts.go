@@ -174,8 +174,10 @@ func (s *Server) addOutpost(r *http.Request) (any, error) {
 	switch *in.Protocol {
 	case "pop3":
 		o.Protocol = outpost.POP3
+	case "imap":
+		o.Protocol = outpost.IMAP
 	default:
-		return nil, bad("mail is collected over pop3, not over %q", *in.Protocol)
+		return nil, bad("mail is collected over pop3 or imap, not over %q", *in.Protocol)
 	}
 	if err := in.apply(&o); err != nil {
 		return nil, err

@@ -1,0 +1,110 @@
+//go:build interop
+
+package interop
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestCollect collects from Debian's Dovecot, over POP3 and IMAP, and from a server of
+// ours, while the collecting server is killed ten times: each message comes once, and
+// is gone there only if it is to be.
+func TestCollect(t *testing.T) {
+	const messages = 1000
+	d := startDovecot(t)
+	d.fill(t, "pop", 1, messages)
+	d.fill(t, "imap", 1, messages)
+	ours := small.person(t)
+	for n := range 20 {
+		job{name: "curl", args: []string{"-s", "--url", "smtp://" + small.SMTP, "--mail-from", "x@far.example", "--mail-rcpt", ours.address, "-T", "-"}, in: fmt.Sprintf("From: x@far.example\r\nSubject: Letter %d\r\n\r\nhello\r\n", n)}.ok(t)
+	}
+	dir := t.TempDir()
+	data, imap := filepath.Join(dir, "data"), freePort(t)
+	conf := write(t, filepath.Join(dir, "posthaste.toml"), fmt.Sprintf("hostname = \"collector.example\"\ndata = %q\n[[listener]]\naddress = %q\nprotocol = \"imap\"\ntls = \"none\"\nplaintext_login = true\n", data, imap))
+	h := &house{world: world{Data: data}}
+	must := func(in string, args ...string) string {
+		t.Helper()
+		out, err := h.toolWith(in, append(args, "--config", conf)...)
+		if err != nil {
+			t.Fatalf("%v: %v\n%s", args, err, out)
+		}
+		return out
+	}
+	must("", "domain", "add", "hill.example")
+	old := write(t, filepath.Join(dir, "old"), "old\n")
+	mine := write(t, filepath.Join(dir, "mine"), ours.password)
+	people := map[string][]string{
+		"pop":   {"--pop3", "127.0.0.1", "--port", d.pop, "--user", "pop", "--password-file", old, "--after", "delete"},
+		"imap":  {"--imap", "127.0.0.1", "--port", d.imap, "--user", "imap", "--password-file", old, "--after", "delete", "--folder", "INBOX"},
+		"leave": {"--imap", "127.0.0.1", "--port", d.imap, "--user", "pop2", "--password-file", old},
+		"ours":  {"--pop3", "127.0.0.1", "--port", port(small.POP3), "--user", ours.address, "--password-file", mine, "--after", "delete"},
+	}
+	d.fill(t, "pop2", 1, messages)
+	for name, args := range people {
+		must("secret-words", "account", "add", name+"@hill.example", "--password-stdin")
+		out := must("", append([]string{"collect", "add", name + "@hill.example", "far", "--tls", "none"}, args...)...)
+		contains(t, out, "collects the mail of", "not visited yet")
+	}
+	if out, err := h.tool("collect", "add", "pop@hill.example", "wrong", "--config", conf, "--tls", "none", "--pop3", "127.0.0.1", "--port", d.pop, "--user", "pop", "--password-file", mine); err == nil || !strings.Contains(out, "refuses the user name pop or its password") {
+		t.Errorf("a wrong password: %v %s", err, out)
+	}
+	serve := func() *house {
+		run, err := start(filepath.Join(dir, "log"), nil, os.Stderr, "serve", "--config", conf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, func() error {
+			c, err := net.Dial("tcp", imap)
+			if err == nil {
+				c.Close()
+			}
+			return err
+		})
+		return run
+	}
+	for n := range 10 {
+		run := serve()
+		// The clock says when to kill, never whether the test is good.
+		time.Sleep(time.Duration(20+30*n) * time.Millisecond)
+		run.cmd.Process.Signal(syscall.SIGKILL)
+		<-run.exited
+		for name := range people { // the lease of who is dead need not be waited for
+			must("", "collect", "now", name+"@hill.example", "far")
+		}
+	}
+	run := serve()
+	run.Data = data
+	defer func() {
+		if err := run.end(); err != nil {
+			t.Error(err)
+		}
+	}()
+	eventually(t, func() error {
+		out := must("", "collect", "list")
+		if strings.Count(out, "all is well")+strings.Count(out, "waits for new mail") != len(people) {
+			return fmt.Errorf("%s", out)
+		}
+		return nil
+	})
+	t.Log(must("", "collect", "list"))
+	for name, want := range map[string]int{"pop": messages, "imap": messages * 9 / 10, "leave": messages * 9 / 10, "ours": 20} {
+		lines := whole(t, port(imap), name+"@hill.example", "secret-words")
+		slices.Sort(lines)
+		if got := len(slices.Compact(slices.Clone(lines))); len(lines) != want || got != want {
+			t.Errorf("%s: %d messages, %d different ones, of %d", name, len(lines), got, want)
+		}
+	}
+	for name, want := range map[string]int{"pop": 0, "imap": messages / 10, "pop2": messages} {
+		if got := len(slices.DeleteFunc(whole(t, d.imap, name, "old"), func(s string) bool { return s == "" })); got != want {
+			t.Errorf("Dovecot's %s has %d messages left, want %d", name, got, want)
+		}
+	}
+}
