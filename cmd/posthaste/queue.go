@@ -59,21 +59,22 @@ list" shows, or on groups: --to a domain, --from a sender, --why a reason.`,
 func (t *tool) queueList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List every message that waits, and why", Args: cobra.NoArgs,
+		Long: `List every message that waits, and why. Of more than a thousand each thousand is
+listed by itself, the oldest first; "posthaste queue" tells of them in few lines.`,
 		RunE: t.with(func(ctx context.Context, c *admind.Client, _ []string) error {
-			list, err := c.Queue(ctx)
-			if err != nil {
-				return err
-			}
-			if len(list) == 0 {
-				fmt.Println("Nothing waits.")
-				return nil
-			}
 			rows := [][]string{{"ID", "AGE", "NEXT TRY", "FROM", "TO", "WHY"}}
-			for _, it := range list {
-				rows = append(rows, []string{it.ID, ago(it.Queued), next(it), sender(it.Sender), strings.Join(it.Recipients, ","), reason(it)})
+			some := false
+			err := c.Queue(ctx, func(list []admind.Item) {
+				for _, it := range list {
+					rows = append(rows, []string{it.ID, ago(it.Queued), next(it), sender(it.Sender), strings.Join(it.Recipients, ","), reason(it)})
+				}
+				table(rows)
+				some, rows = true, rows[:0]
+			})
+			if err == nil && !some {
+				fmt.Println("Nothing waits.")
 			}
-			table(rows)
-			return nil
+			return err
 		}),
 	}
 }

@@ -173,6 +173,12 @@ func (s *street) after(d time.Duration, want ...string) {
 	s.came = nil
 }
 
+// waiting gives all that waits.
+func (s *street) waiting() (all []admind.Item, err error) {
+	err = s.admin.Queue(s.t.Context(), func(list []admind.Item) { all = append(all, list...) })
+	return all, err
+}
+
 // TestRoutes: of the routes that fit, the narrowest counts; what is ours stays here.
 func TestRoutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -229,7 +235,7 @@ func TestReroute(t *testing.T) {
 		}
 		via := func(want ...string) {
 			t.Helper()
-			items, err := s.admin.Queue(t.Context())
+			items, err := s.waiting()
 			var got []string
 			for _, it := range items {
 				got = append(got, it.Recipients[0]+" "+it.Via)
@@ -368,7 +374,7 @@ func TestEgress(t *testing.T) {
 		ban(second, "554 5.7.1 blocked using zen.spamhaus.org", "")
 		s.post("eve@d.example", "both@b.example")
 		s.after(time.Hour)
-		items, err := s.admin.Queue(t.Context())
+		items, err := s.waiting()
 		if err != nil || len(items) != 1 || items[0].Why != "spamhaus" {
 			t.Errorf("%+v, %v", items, err)
 		}
@@ -419,6 +425,31 @@ func TestEgressRecords(t *testing.T) {
 					t.Errorf("%q is not in\n%s", w, got)
 				}
 			}
+		}
+	})
+}
+
+// TestPages: a long queue is listed in pages, each item once.
+func TestPages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStreet(t, func(c *config.Config) { c.Queue.Workers = 1 })
+		s.close("mx.b.example", "451 not now")
+		const many = 2500
+		for range many {
+			s.post("eve@d.example", "x@b.example")
+		}
+		ids, pages := map[string]bool{}, 0
+		err := s.admin.Queue(t.Context(), func(list []admind.Item) {
+			pages++
+			for _, it := range list {
+				ids[it.ID] = true
+			}
+			if !slices.IsSortedFunc(list, func(a, b admind.Item) int { return a.Queued.Compare(b.Queued) }) {
+				t.Error("a page is not in order")
+			}
+		})
+		if err != nil || len(ids) != many || pages < 2 || pages > 3 {
+			t.Errorf("%d items on %d pages, %v", len(ids), pages, err)
 		}
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sort"
+	"strconv"
 	"time"
 
 	"posthaste/internal/agent/backup"
@@ -121,6 +122,12 @@ type (
 		Held       bool      `json:"held,omitempty"`   // an administrator holds it back
 		From       string    `json:"from,omitempty"`   // our address that it was answered to, if we have several
 		Via        string    `json:"via,omitempty"`    // the way that an administrator told it to go
+	}
+	// Items are a page of what waits, the oldest first. Last is where the next page
+	// begins (?after=Last); 0: there is none.
+	Items struct {
+		Items []Item `json:"items"`
+		Last  uint64 `json:"last,omitempty"`
 	}
 	// A Story is what happened to a message.
 	Story struct {
@@ -418,14 +425,24 @@ func item(it queue.Item) Item {
 }
 
 func (s *Server) queued(r *http.Request) (any, error) {
-	out := []Item{}
-	err := s.Queue.Each(r.Context(), func(it queue.Item) bool {
-		out = append(out, item(it))
-		return true
-	})
-	sort.Slice(out, func(i, j int) bool { return out[i].Queued.Before(out[j].Queued) })
+	var after uint64
+	if v := r.URL.Query().Get("after"); v != "" {
+		var err error
+		if after, err = strconv.ParseUint(v, 10, 64); err != nil {
+			return nil, bad("after is what the page before said: %q is no number", v)
+		}
+	}
+	list, last, err := s.Queue.Some(r.Context(), mail.QueueID(after), itemsPage)
+	out := Items{Items: []Item{}, Last: uint64(last)}
+	for _, it := range list {
+		out.Items = append(out.Items, item(it))
+	}
+	sort.Slice(out.Items, func(i, j int) bool { return out.Items[i].Queued.Before(out.Items[j].Queued) })
 	return out, err
 }
+
+// itemsPage is how many items an answer has, or a few more.
+const itemsPage = 1000
 
 func traceID(r *http.Request) (mail.TraceID, error) {
 	id, err := mail.ParseTraceID(r.PathValue("id"))

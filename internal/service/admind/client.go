@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 )
 
 // A Client calls the API over any transport: a socket, or a handler in the same
@@ -169,9 +170,22 @@ func (c *Client) SetPassword(ctx context.Context, address, password string) erro
 	return c.do(ctx, http.MethodPut, "/v1/accounts/"+url.PathEscape(address)+"/password", Account{Password: password}, nil)
 }
 
-// Queue gives all that waits, the oldest first.
-func (c *Client) Queue(ctx context.Context) (out []Item, err error) {
-	return out, c.do(ctx, http.MethodGet, "/v1/queue", nil, &out)
+// Queue calls fn for all that waits, in pages; within a page the oldest is first.
+func (c *Client) Queue(ctx context.Context, fn func([]Item)) error {
+	after := ""
+	for {
+		var page Items
+		if err := c.do(ctx, http.MethodGet, "/v1/queue"+after, nil, &page); err != nil {
+			return err
+		}
+		if len(page.Items) > 0 {
+			fn(page.Items)
+		}
+		if page.Last == 0 {
+			return nil
+		}
+		after = "?after=" + strconv.FormatUint(page.Last, 10)
+	}
 }
 
 // QueueSummary gives what waits, by destination and reason, the most first.

@@ -41,8 +41,11 @@ func (p Pick) room(d Bound) Room {
 
 const (
 	// scanLimit is how many due rows of busy domains one look passes over in a
-	// shard; the next look goes on behind them.
+	// shard; the next look goes on behind them, at once if this one found nothing,
+	// up to maxLooks: or a domain with very many of them would hold up the others
+	// each time that everything is looked at anew.
 	scanLimit = 2000
+	maxLooks  = 500
 	// maxLate is how late an item may be because its domain is held back: then it
 	// is claimed nevertheless, so that whoever has it can tell its sender.
 	maxLate = time.Hour
@@ -70,14 +73,19 @@ func (q *Queue) due(ctx context.Context, n int, pick Pick) (out []found, err err
 		return nil, err
 	}
 	back := q.looks.back()
-	if out, err = q.look(ctx, n, pick, now, back); err == nil && len(out) == 0 && back < lookBack {
-		out, err = q.look(ctx, n, pick, now, lookBack)
+	for range maxLooks {
+		var more bool
+		if out, more, err = q.look(ctx, n, pick, now, back); err != nil || len(out) > 0 || !more && back == lookBack {
+			return out, err
+		}
+		back = lookBack
 	}
 	return out, err
 }
 
-// look is due for rows that are at most so much earlier than what is known.
-func (q *Queue) look(ctx context.Context, n int, pick Pick, now time.Time, back time.Duration) (out []found, err error) {
+// look is due for rows that are at most so much earlier than what is known; more tells
+// that it did not get to the end.
+func (q *Queue) look(ctx context.Context, n int, pick Pick, now time.Time, back time.Duration) (out []found, more bool, err error) {
 	// Each time another shard is first, or the last ones would wait as long as
 	// there is enough to do in others.
 	first := mathrand.Uint64N(shards)
@@ -85,7 +93,7 @@ func (q *Queue) look(ctx context.Context, n int, pick Pick, now time.Time, back 
 	var seen shelves
 	var quiet [lanes]bool
 	err = q.DB.View(ctx, func(r kv.Reader) error {
-		out = out[:0]
+		out, more = out[:0], false
 		seen, quiet = q.looks.known()
 		left := n
 		for _, lane := range order {
@@ -99,7 +107,7 @@ func (q *Queue) look(ctx context.Context, n int, pick Pick, now time.Time, back 
 				if err := l.over(*sh); err != nil {
 					return err
 				}
-				*sh = l.shelf
+				*sh, more = l.shelf, more || l.passed >= scanLimit
 				if left = l.left; len(l.ids) > 0 {
 					out = append(out, found{l.lock, l.ids})
 				}
@@ -111,7 +119,7 @@ func (q *Queue) look(ctx context.Context, n int, pick Pick, now time.Time, back 
 	if err == nil {
 		q.looks.note(seen, quiet)
 	}
-	return out, err
+	return out, more, err
 }
 
 // A place is where a row stands in the schedule of a shard.

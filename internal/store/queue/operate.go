@@ -36,6 +36,30 @@ func (q *Queue) Each(ctx context.Context, fn func(Item) bool) error {
 	return nil
 }
 
+// Some gives up to about n items behind the one given, in an order that does not change,
+// and the last of them; 0 begins, and 0 as the last is that there are no more.
+func (q *Queue) Some(ctx context.Context, after mail.QueueID, n int) (items []Item, last mail.QueueID, err error) {
+	shard := uint64(after) % shards
+	for ; shard < shards; shard++ {
+		l := kv.Lock{Class: 'Q', ID: shard}
+		low := append(l.Prefix(), kindItem)
+		if after != 0 {
+			low, after = key(l, kindItem, after+1), 0
+		}
+		for low != nil {
+			some, next, err := q.page(ctx, l, low)
+			if err != nil {
+				return nil, 0, fmt.Errorf("queue: list: %w", err)
+			}
+			if items = append(items, some...); len(items) >= n {
+				return items, items[len(items)-1].ID, nil
+			}
+			low = next
+		}
+	}
+	return items, 0, nil
+}
+
 // page gives some items of a shard, and where the next page begins.
 func (q *Queue) page(ctx context.Context, l kv.Lock, low []byte) (items []Item, next []byte, err error) {
 	err = q.DB.View(ctx, func(r kv.Reader) error {

@@ -677,3 +677,33 @@ func TestReroute(t *testing.T) {
 		}
 	})
 }
+
+// TestBehindAtOnce: however much is due for a domain that has no room, what is due for
+// others is found by one Claim, also when everything is looked at anew.
+func TestBehindAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		const many = 20_000
+		for i := range many + 5 {
+			it := b.item("big.example", "x")
+			if i >= many {
+				it = b.item("small.example", "x")
+			}
+			it.Envelope.Trace[9] = 0 // one shard: as if there were 16 times as many
+			it.Next = time.Now().Add(time.Duration(i-many-5)*time.Millisecond - time.Minute)
+			b.put(it)
+		}
+		pick := Pick{Room: func(d Bound) Room {
+			if d.Domain == "big.example" {
+				return Full
+			}
+			return Free
+		}}
+		for i := range 5 {
+			if claims, err := b.Claim(t.Context(), time.Hour, 1, pick); err != nil || len(claims) != 1 {
+				t.Fatalf("look %d: %d claims, %v", i, len(claims), err)
+			}
+			time.Sleep(lookAll + time.Second)
+		}
+	})
+}
