@@ -55,8 +55,9 @@ func (t *tool) exportFiles(kind, what, long string, target func(string) carrier.
 		Use: kind + " PATH [ADDRESS]", Short: "Write " + what, Args: cobra.RangeArgs(1, 2),
 		Long: long + `
 
-With --domain or --all, PATH has a folder for each account, and a file "aliases"
-with a line for each alias.`,
+With --domain or --all, PATH has a folder for each account, a file "aliases" with a
+line for each alias, and people.json with domains, accounts and their settings, which
+"posthaste import people" reads.`,
 		Example: "  posthaste export " + kind + " /tmp/ada ada@example.org\n  posthaste export " + kind + " /backup/example.org --domain example.org",
 	}
 	m.flags(c)
@@ -81,7 +82,7 @@ with a line for each alias.`,
 				}
 			}
 		}
-		if err := m.aliases(ctx, cl, args[0]); err != nil {
+		if err := errors.Join(m.aliases(ctx, cl, args[0]), m.people(ctx, cl, args[0])); err != nil {
 			return err
 		}
 		if m.problem > 0 {

@@ -34,7 +34,7 @@ change the DNS, then import again.
 What cannot be read is told at the end, with the reason; then the command ends
 with 1.`,
 	}
-	c.AddCommand(t.importMaildir(), t.importMbox(), t.importTakeout(), t.importIMAP())
+	c.AddCommand(t.importMaildir(), t.importMbox(), t.importTakeout(), t.importIMAP(), t.importPeople())
 	return c
 }
 

@@ -127,3 +127,56 @@ func TestScheduledBackup(t *testing.T) {
 		t.Error(out)
 	}
 }
+
+// TestMovePeople: who is here comes to another server, but for the passwords.
+func TestMovePeople(t *testing.T) {
+	dir := t.TempDir()
+	here, there := "--data="+filepath.Join(dir, "here"), "--data="+filepath.Join(dir, "there")
+	for _, args := range [][]string{
+		{"domain", "add", "example.org"},
+		{"domain", "add", "example.net", "--alias-of", "example.org"},
+		{"domain", "add", "other.example"},
+		{"domain", "separators", "example.org", "+-"},
+		{"shared", "add", "team@example.org"},
+		{"alias", "add", "@example.org", "ada@example.org"},
+		{"alias", "add", "info@example.org", "ada@example.org", "x@elsewhere.example"},
+	} {
+		if args[0] == "shared" {
+			must(t, "secret password", "account", "add", "ada@example.org", "--name", "Ada", "--quota", "1GB", "--password-stdin", here)
+			must(t, "", "account", "forward", "add", "ada@example.org", "x@elsewhere.example", "--force", here)
+			must(t, "", "pop3", "policy", "set", "ada@example.org", "--after", "30d", here)
+		}
+		must(t, "", append(args, here)...)
+	}
+	must(t, "", "shared", "grant", "team@example.org", "ada@example.org", "lrs", here)
+	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
+	must(t, "", "export", "maildir", one, "--all", here)
+	file := filepath.Join(one, "people.json")
+	if out := must(t, "", "import", "people", file, there); !strings.Contains(out, "7 were added, 0 were here") {
+		t.Error(out)
+	}
+	if out := must(t, "", "import", "people", file, there); !strings.Contains(out, "0 were added, 7 were here") {
+		t.Error(out)
+	}
+	must(t, "", "export", "maildir", two, "--all", there)
+	strip := func(dir string) string {
+		b, err := os.ReadFile(filepath.Join(dir, "people.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for line := range strings.Lines(string(b)) {
+			if !strings.Contains(line, `"created"`) {
+				out = append(out, line)
+			}
+		}
+		return strings.Join(out, "")
+	}
+	if a, b := strip(one), strip(two); a != b {
+		t.Errorf("here\n%s\nthere\n%s", a, b)
+	} else if !strings.Contains(a, "30d") || !strings.Contains(a, "lrs") || !strings.Contains(a, "+-") || !strings.Contains(a, "elsewhere") {
+		t.Error(a)
+	}
+	must(t, "", "check", there)
+	mustFail(t, "not what posthaste export has written", "", "import", "people", filepath.Join(one, "aliases"), there)
+}
