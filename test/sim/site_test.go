@@ -36,11 +36,13 @@ type site struct {
 
 	// one is held by who starts or stops the house. (A sync.Mutex would stop the
 	// clock of the bubble for those who wait.)
-	one   chan struct{}
-	house *server.House // nil while it is down
-	power *power
-	halt  context.CancelFunc
-	done  chan struct{}
+	one chan struct{}
+	// patience is how long mail is tried, if it is more than giveUp.
+	patience time.Duration
+	house    *server.House // nil while it is down
+	power    *power
+	halt     context.CancelFunc
+	done     chan struct{}
 }
 
 // A power is what a process needs to write: without it nothing that is left of
@@ -137,7 +139,7 @@ func (s *site) boot() {
 		return
 	}
 	c := config.Default()
-	c.Hostname, c.Queue.GiveUp = s.host, config.Duration(giveUp)
+	c.Hostname, c.Queue.GiveUp = s.host, config.Duration(max(giveUp, s.patience))
 	c.Receive.Greylist = "always"
 	c.Listeners = []config.Listener{
 		{Address: s.ip.String() + ":25", Protocol: "smtp", TLS: "none"},
