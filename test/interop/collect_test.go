@@ -18,7 +18,7 @@ import (
 // ours, while the collecting server is killed ten times: each message comes once, and
 // is gone there only if it is to be.
 func TestCollect(t *testing.T) {
-	const messages = 1000
+	const messages = 3000
 	d := startDovecot(t)
 	d.fill(t, "pop", 1, messages)
 	d.fill(t, "imap", 1, messages)
@@ -73,9 +73,10 @@ func TestCollect(t *testing.T) {
 	for n := range 10 {
 		run := serve()
 		// The clock says when to kill, never whether the test is good.
-		time.Sleep(time.Duration(20+30*n) * time.Millisecond)
+		time.Sleep(time.Duration(700+20*n) * time.Millisecond)
 		run.cmd.Process.Signal(syscall.SIGKILL)
 		<-run.exited
+		t.Logf("killed, with %s", must("", "account", "list"))
 		for name := range people { // the lease of who is dead need not be waited for
 			must("", "collect", "now", name+"@hill.example", "far")
 		}
@@ -95,14 +96,37 @@ func TestCollect(t *testing.T) {
 		return nil
 	})
 	t.Log(must("", "collect", "list"))
-	for name, want := range map[string]int{"pop": messages, "imap": messages * 9 / 10, "leave": messages * 9 / 10, "ours": 20} {
+	// All get other UIDs, and one is new: that comes, at once, and nothing else.
+	root := filepath.Join(d.dir, "mail", "pop2", "Maildir")
+	lists, err := filepath.Glob(filepath.Join(root, "dovecot*"))
+	if err != nil || len(lists) == 0 {
+		t.Fatal(lists, err)
+	}
+	for _, f := range lists {
+		if filepath.Base(f) != "dovecot-keywords" {
+			os.Remove(f)
+		}
+	}
+	fresh := write(t, filepath.Join(root, "tmp", "1900000000.M1P1.new"), "From: a@old.example\nSubject: new\nMessage-ID: <new@old.example>\n\nnew\n")
+	os.Chown(fresh, dovecotUID, dovecotUID)
+	if err := os.Rename(fresh, filepath.Join(root, "new", filepath.Base(fresh))); err != nil {
+		t.Fatal(err)
+	}
+	must("", "collect", "now", "leave@hill.example", "far")
+	eventually(t, func() error {
+		if out := must("", "account", "list"); !strings.Contains(out, fmt.Sprintf(" %d ", messages*9/10+1)) {
+			return fmt.Errorf("%s", out)
+		}
+		return nil
+	})
+	for name, want := range map[string]int{"pop": messages, "imap": messages * 9 / 10, "leave": messages*9/10 + 1, "ours": 20} {
 		lines := whole(t, port(imap), name+"@hill.example", "secret-words")
 		slices.Sort(lines)
 		if got := len(slices.Compact(slices.Clone(lines))); len(lines) != want || got != want {
 			t.Errorf("%s: %d messages, %d different ones, of %d", name, len(lines), got, want)
 		}
 	}
-	for name, want := range map[string]int{"pop": 0, "imap": messages / 10, "pop2": messages} {
+	for name, want := range map[string]int{"pop": 0, "imap": messages / 10, "pop2": messages + 1} {
 		if got := len(slices.DeleteFunc(whole(t, d.imap, name, "old"), func(s string) bool { return s == "" })); got != want {
 			t.Errorf("Dovecot's %s has %d messages left, want %d", name, got, want)
 		}
