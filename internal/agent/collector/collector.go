@@ -227,8 +227,8 @@ func (a *Agent) visit(ctx context.Context, c outpost.Claim) {
 		default:
 			s.Good, s.Fails, s.Error = now, 0, ""
 			s.Next = now.Add(wait(or(c.Every, DefaultEvery)))
-			if v.more {
-				s.Next = now
+			if v.more && (done.collected > 0 || c.Protocol == outpost.IMAP) {
+				s.Next = now // a POP3 server that gives nothing is not asked again at once
 			}
 		}
 	})

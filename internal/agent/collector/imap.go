@@ -133,16 +133,19 @@ func (s *imapSession) folder(ctx context.Context, v *visit, there *carrier.Folde
 		}
 		for i, l := range lines {
 			switch {
-			case l.At.IsZero() && len(fresh) < maxVisit:
-				fresh = append(fresh, uids[at+i])
 			case l.At.IsZero():
-				v.more = true
+				fresh = append(fresh, uids[at+i])
 			case v.goes(l, time.Now()):
 				gone.Add(uids[at+i])
 			}
 		}
 	}
+	before := v.count().collected
 	for part := range slices.Chunk(fresh, batch) {
+		if v.count().collected-before >= maxVisit { // only what was fetched counts: so there is an end
+			v.more = true
+			break
+		}
 		if err := s.fetch(ctx, v, f, there, mail.UIDs(part...), &gone); err != nil {
 			return err
 		}
