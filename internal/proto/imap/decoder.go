@@ -22,6 +22,7 @@ var commands = map[string]func(*Decoder) any{
 	"CHECK":          parseNothing,
 	"CLOSE":          parseNothing,
 	"COMPARATOR":     parseComparator,
+	"LANGUAGE":       parseLanguage,
 	"COMPRESS":       parseCompress,
 	"SETQUOTA":       parseSetQuota,
 	"GETMETADATA":    parseGetMetadata,

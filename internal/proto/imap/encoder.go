@@ -20,6 +20,9 @@ type Encoder struct {
 	// UTF8 lets strings and mailbox names go out in UTF-8: after ENABLE of
 	// IMAP4rev2 or UTF8=ACCEPT.
 	UTF8 bool
+	// Words gives the words for people in another language, in UTF-8; nil: they go
+	// out as they are, in ASCII. RFC 5255 §3
+	Words func(string) string
 
 	w   io.Writer
 	buf []byte

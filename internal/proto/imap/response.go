@@ -129,7 +129,7 @@ func CodeModified(numbers mail.UIDSet) Code {
 }
 
 // Status writes a tagged or, with "*", an untagged status response. Of text
-// only what is printable ASCII gets out.
+// only what is printable ASCII gets out, and what is beyond it in another language.
 func (e *Encoder) Status(tag string, c Condition, code Code, text string) *Encoder {
 	b := append(append(append(e.buf, tag...), ' '), c...)
 	b = append(b, ' ')
@@ -139,8 +139,11 @@ func (e *Encoder) Status(tag string, c Condition, code Code, text string) *Encod
 	if text == "" {
 		text = string(c)
 	}
+	if e.Words != nil {
+		text = e.Words(text)
+	}
 	for i := 0; i < len(text); i++ {
-		if ' ' <= text[i] && text[i] < 0x7f {
+		if ' ' <= text[i] && text[i] < 0x7f || text[i] >= 0x80 && e.Words != nil {
 			b = append(b, text[i])
 		} else {
 			b = append(b, '?')
@@ -153,6 +156,9 @@ func (e *Encoder) Status(tag string, c Condition, code Code, text string) *Encod
 // base64 or words of our own. The space behind the plus is sent even if text is
 // empty: clients hang without it. RFC 9051 §7.6
 func (e *Encoder) Continue(text string) *Encoder {
+	if e.Words != nil {
+		text = e.Words(text)
+	}
 	return e.Raw("+ ").Raw(text).CRLF()
 }
 

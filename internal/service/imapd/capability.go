@@ -13,7 +13,7 @@ import (
 // What we can do before login, and after. Nothing stands here that does not
 // work whole.
 const (
-	always     = "IMAP4rev1 IMAP4rev2 SASL-IR ID ENABLE IDLE"
+	always     = "IMAP4rev1 IMAP4rev2 SASL-IR ID ENABLE IDLE LANGUAGE"
 	afterLogin = " NAMESPACE CHILDREN UNSELECT UIDPLUS MOVE MULTIAPPEND CATENATE URLAUTH URLAUTH=BINARY URL-PARTIAL NOTIFY CONDSTORE QRESYNC ESEARCH SEARCHRES WITHIN" +
 		" LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE STATUS=SIZE STATUS=DELETED BINARY UTF8=ACCEPT" +
 		" CONTEXT=SEARCH CONTEXT=SORT MULTISEARCH SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES THREAD=REFS PARTIAL" +
@@ -155,10 +155,27 @@ func (s *session) condStore() {
 
 // namespace is NAMESPACE. RFC 9051 §6.3.10
 func (s *session) namespace(context.Context, *imap.Command) error {
-	if s.srv.People == nil {
-		s.enc.Raw(`* NAMESPACE (("" "/")) NIL NIL`).CRLF()
-		return nil
-	}
-	s.enc.Raw(`* NAMESPACE (("" "/")) (("` + othersPrefix + `" "/")) (("` + sharedPrefix + `" "/"))`).CRLF()
+	s.tellNamespace()
 	return nil
+}
+
+// tellNamespace tells the namespaces, with what people call them in their language.
+// RFC 5255 §3.4
+func (s *session) tellNamespace() {
+	s.enc.Raw(`* NAMESPACE (("" "/")) `)
+	if s.srv.People == nil {
+		s.enc.Raw("NIL NIL").CRLF()
+		return
+	}
+	for i, prefix := range [...]string{othersPrefix, sharedPrefix} {
+		if i > 0 {
+			s.enc.Raw(" ")
+		}
+		s.enc.Raw("((").Mailbox(prefix).Raw(` "/"`)
+		if s.tongue != nil {
+			s.enc.Raw(` "TRANSLATION" (`).Mailbox(s.tongue.words[prefix]).Raw(")")
+		}
+		s.enc.Raw("))")
+	}
+	s.enc.CRLF()
 }

@@ -46,6 +46,7 @@ type session struct {
 	elsewhere  sasl.Elsewhere // where the session is passed on to from now on; nil: nowhere
 	notify     *watch         // nil before the first NOTIFY
 	compare    comparator     // how SEARCH, SORT and THREAD compare texts
+	tongue     *language      // of texts for people; nil is English
 
 	news   <-chan struct{} // that something has changed; nil if the session does not listen
 	deafen func()          // ends that
@@ -158,6 +159,7 @@ var commands = map[string]command{
 	"APPEND":       {loggedIn, tellAll, (*session).append},
 	"IDLE":         {loggedIn, tellAll, (*session).idle},
 
+	"LANGUAGE":       {anywhere, tellAll, (*session).language},
 	"UNAUTHENTICATE": {loggedIn, tellNone, (*session).unauthenticate},
 
 	"UIDBATCHES":   {inMailbox, tellAll, (*session).uidBatches},

@@ -16,7 +16,7 @@ func (s *session) unauthenticate(context.Context, *imap.Command) error {
 	s.attend()
 	s.without = nil
 	s.compare = unicodeCasemap
-	s.dec.UTF8, s.enc.UTF8 = false, false
+	s.dec.UTF8, s.enc.UTF8, s.enc.Words, s.tongue = false, false, nil, nil
 	s.unwatch()
 	s.srv.accounts.Leave(s.peer.Account)
 	s.entered, s.admin = false, false
