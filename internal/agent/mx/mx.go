@@ -9,7 +9,6 @@ package mx
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -22,13 +21,11 @@ import (
 	"posthaste/internal/base/limit"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/base/trace"
-	"posthaste/internal/proto/authres"
 	"posthaste/internal/proto/dkim"
 	"posthaste/internal/proto/smtp"
 	"posthaste/internal/store/acquaintance"
 	"posthaste/internal/store/body"
 	"posthaste/internal/store/journal"
-	"posthaste/internal/store/mailbox"
 	"posthaste/internal/store/reports"
 )
 
@@ -188,130 +185,6 @@ func (t *transaction) refusedAll(err error) {
 	if len(t.env.Recipients) == 0 { // a filter has taken them away
 		t.refused(mail.Address{}, err)
 	}
-}
-
-func (t *transaction) take(ctx context.Context, st *body.Staged) error {
-	header, err := mda.Header(st)
-	if err != nil {
-		return fmt.Errorf("mx: %v: read the header: %w", t.env.Trace, err)
-	}
-	ev, err := t.a.gather(ctx, t.peer, t.env, header, st)
-	if err != nil {
-		return fmt.Errorf("mx: %v: %w", t.env.Trace, err)
-	}
-	if t.client != nil {
-		ev.Client = *t.client
-	}
-	now := time.Now()
-	ev.Past = t.a.past(ctx, t.env, ev, now)
-	v := Judge(t.a.Policy, ev)
-	if v.Again && !t.asked(ev, now) {
-		ev.Past = nil // who cannot be known again must not be asked to come again
-		v = Judge(t.a.Policy, ev)
-	}
-	if x, wanted := ev.Sight(t.peer.Addr.Addr(), v); wanted && t.a.Saw != nil {
-		t.a.Saw(ctx, t.env, x)
-	}
-	judged := trace.Event{Trace: t.env.Trace, Time: now, Kind: trace.Judged, Text: ev.Words()}
-	if v.Refusal != nil {
-		if ev.Judged {
-			judged.Log(t.a.Log)
-			t.a.Journal.Add(judged)
-		}
-		return v.Refusal
-	}
-	if t.binary { // its signatures have been looked at as they came
-		if st, err = mda.Armored(ctx, t.a.Bodies, st); err != nil {
-			return err
-		}
-		defer st.Close()
-		if header, err = mda.Header(st); err != nil {
-			return fmt.Errorf("mx: %v: read the header: %w", t.env.Trace, err)
-		}
-	}
-	clean, err := t.a.clean(ctx, header, st)
-	if err != nil {
-		return fmt.Errorf("mx: %v: %w", t.env.Trace, err)
-	}
-	filtered, why, err := t.filters.Message(ctx, clean)
-	if filtered != st {
-		defer filtered.Close()
-	}
-	if clean != st && clean != filtered {
-		defer clean.Close()
-	}
-	if err != nil {
-		return err
-	}
-	kept, hooked, err := t.hookMessage(ctx, ev, v, filtered)
-	if err != nil {
-		return err
-	}
-	if kept != filtered {
-		defer kept.Close()
-	}
-	if why == "" {
-		why = hooked
-	}
-	if why != "" {
-		v.Mailbox, v.Reason = mailbox.JunkRole, "junk, because "+why
-	}
-	if v.Reason != "" {
-		judged.Text += "; " + v.Reason
-	}
-	if v.Quiet {
-		for i := range t.env.Recipients {
-			t.env.Recipients[i].Notify = t.env.Recipients[i].Notify.WithoutSuccess()
-		}
-	}
-	t.env.Recipients = mda.ValidSince(header, t.env.Recipients)
-	m := mda.Mail{Envelope: t.env, Body: kept, Mailbox: v.Mailbox}
-	m.Events = []trace.Event{{
-		Trace: t.env.Trace, Time: now, Kind: trace.Received, Sender: t.env.Sender, Remote: Remote(t.peer), TLS: tlsWords(t.peer), Size: st.Size(),
-	}}
-	if !ev.Judged && why != "" {
-		judged.Text = v.Reason
-		m.Events = append(m.Events, judged)
-	}
-	if ev.Judged {
-		results := ev.Results()
-		m.Trace = authres.Append(nil, t.a.Hostname, results)
-		if t.a.Signers != nil {
-			m.Seal = func(ctx context.Context, d mail.Domain) ([]byte, error) {
-				return t.seal(ctx, d, sealed{body: kept, chain: ev.ARC, results: results, now: now})
-			}
-		}
-		m.Events = append(m.Events, judged)
-	}
-	m.Trace = append(m.Trace, mda.Received(t.a.Hostname, "ESMTP", t.peer, t.env, now)...)
-	if err := t.a.Delivery.Deliver(ctx, m); err != nil {
-		return err
-	}
-	t.took(ev, v, now)
-	return nil
-}
-
-// What a seal is made of.
-type sealed struct {
-	body    *body.Staged
-	chain   dkim.Chain
-	results []authres.Result
-	now     time.Time
-}
-
-// seal gives the ARC set that says what we found, for mail that is sent on for
-// somebody of a domain. RFC 8617 §5.1
-func (t *transaction) seal(ctx context.Context, d mail.Domain, s sealed) ([]byte, error) {
-	signers, err := t.a.Signers(ctx, d)
-	if err != nil || len(signers) == 0 {
-		return nil, err
-	}
-	header, err := mda.Header(s.body)
-	if err != nil {
-		return nil, err
-	}
-	rest := io.NewSectionReader(s.body, int64(len(header)), s.body.Size()-int64(len(header)))
-	return signers[0].Seal(header, rest, s.chain, authres.Value(t.a.Hostname, s.results), s.now)
 }
 
 // refused remembers that we said no, or had to say "later".

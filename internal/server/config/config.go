@@ -400,22 +400,8 @@ func (c *Config) resolve(dir string) {
 
 // check says in a sentence what cannot be.
 func (c *Config) check() error {
-	if _, err := mail.ParseDomain(c.Hostname); err != nil {
-		return fmt.Errorf("hostname %q is no domain name", c.Hostname)
-	}
-	if c.Cache != 0 && c.Cache < 16<<20 {
-		return errors.New("cache must be at least 16MB, or 0 for what fits the machine")
-	}
-	if c.Data == "" {
-		return errors.New("data must name a folder")
-	}
-	if !oneOf(c.Log.Level, "debug", "info", "warn", "error") || !oneOf(c.Log.Format, "text", "json") {
-		return errors.New("log.level is debug, info, warn or error, log.format is text or json")
-	}
-	for _, k := range c.TLS {
-		if k.Certificate == "" || k.Key == "" {
-			return errors.New("[[tls]] needs a certificate and a key")
-		}
+	if err := c.checkBasics(); err != nil {
+		return err
 	}
 	if c.Collect.AtOnce < 1 || c.Collect.AtOnce > 1000 {
 		return errors.New("collect.at_once is a number from 1 to 1000")
@@ -457,16 +443,8 @@ func (c *Config) check() error {
 			return err
 		}
 	}
-	if c.Limits.MessageSize < 64<<10 || c.Limits.Recipients < 1 || c.Limits.RecipientsPerDay < 0 || c.Limits.Connections < 1 || c.Limits.ConnectionsPerAddress < 1 || c.Limits.SessionsPerAccount < 1 {
-		return errors.New("limits: message_size must be at least 64KB, the others at least 1")
-	}
-	if n := c.Limits.IMAPMessagesPerCommand; n != 0 && (n < 1000 || int64(n) > math.MaxUint32) {
-		return errors.New("limits: imap_messages_per_command must be 0 or at least 1000") // RFC 9738 §3
-	}
-	if n := c.Limits.IMAPMessagesPerSave; n != 0 && (n < 1000 || int64(n) > math.MaxUint32) {
-		return errors.New("limits: imap_messages_per_save must be 0 or at least 1000")
-	} else if n != 0 && c.Limits.IMAPMessagesPerCommand != 0 {
-		return errors.New("limits: say imap_messages_per_command, which is for saving too, or imap_messages_per_save, not both")
+	if err := c.Limits.check(); err != nil {
+		return err
 	}
 	if !oneOf(c.MTASTS.Mode, "testing", "enforce", "none") || time.Duration(c.MTASTS.MaxAge) > 365*24*time.Hour {
 		return errors.New("mta_sts: mode is testing, enforce or none, max_age a year at most")
@@ -476,6 +454,43 @@ func (c *Config) check() error {
 	}
 	if c.Backup.Keep < 0 || c.Backup.Every < Duration(time.Minute) {
 		return errors.New("backup: keep is not negative, and every is a minute at least")
+	}
+	return nil
+}
+
+// checkBasics checks what no table of its own is about, and certificates.
+func (c *Config) checkBasics() error {
+	if _, err := mail.ParseDomain(c.Hostname); err != nil {
+		return fmt.Errorf("hostname %q is no domain name", c.Hostname)
+	}
+	if c.Cache != 0 && c.Cache < 16<<20 {
+		return errors.New("cache must be at least 16MB, or 0 for what fits the machine")
+	}
+	if c.Data == "" {
+		return errors.New("data must name a folder")
+	}
+	if !oneOf(c.Log.Level, "debug", "info", "warn", "error") || !oneOf(c.Log.Format, "text", "json") {
+		return errors.New("log.level is debug, info, warn or error, log.format is text or json")
+	}
+	for _, k := range c.TLS {
+		if k.Certificate == "" || k.Key == "" {
+			return errors.New("[[tls]] needs a certificate and a key")
+		}
+	}
+	return nil
+}
+
+func (l *Limits) check() error {
+	if l.MessageSize < 64<<10 || l.Recipients < 1 || l.RecipientsPerDay < 0 || l.Connections < 1 || l.ConnectionsPerAddress < 1 || l.SessionsPerAccount < 1 {
+		return errors.New("limits: message_size must be at least 64KB, the others at least 1")
+	}
+	if n := l.IMAPMessagesPerCommand; n != 0 && (n < 1000 || int64(n) > math.MaxUint32) {
+		return errors.New("limits: imap_messages_per_command must be 0 or at least 1000") // RFC 9738 §3
+	}
+	if n := l.IMAPMessagesPerSave; n != 0 && (n < 1000 || int64(n) > math.MaxUint32) {
+		return errors.New("limits: imap_messages_per_save must be 0 or at least 1000")
+	} else if n != 0 && l.IMAPMessagesPerCommand != 0 {
+		return errors.New("limits: say imap_messages_per_command, which is for saving too, or imap_messages_per_save, not both")
 	}
 	return nil
 }

@@ -112,8 +112,13 @@ func PutDMARC(tx kv.Tx, now time.Time, id mail.TraceID, j Judged) {
 }
 
 // LatestDMARC gives up to n reports of other receivers, the last first.
-func (s *Store) LatestDMARC(ctx context.Context, n int) (out []Judged, err error) {
-	all := kv.Prefix(append(lock.Prefix(), kindDMARC))
+func (s *Store) LatestDMARC(ctx context.Context, n int) ([]Judged, error) {
+	return latest(ctx, s, kindDMARC, n, decodeJudged)
+}
+
+// latest gives up to n things of a kind that were told, the last first.
+func latest[T any](ctx context.Context, s *Store, kind byte, n int, decode func(time.Time, []byte) (T, error)) (out []T, err error) {
+	all := kv.Prefix(append(lock.Prefix(), kind))
 	all.Reverse, all.Limit = true, n
 	err = s.DB.View(ctx, func(r kv.Reader) error {
 		out = out[:0]
@@ -121,11 +126,11 @@ func (s *Store) LatestDMARC(ctx context.Context, n int) (out []Judged, err error
 			if err != nil {
 				return err
 			}
-			j, err := decodeJudged(time.Unix(0, int64(binary.BigEndian.Uint64(row.Key[kv.PrefixLen+1:]))).UTC(), row.Value)
+			v, err := decode(time.Unix(0, int64(binary.BigEndian.Uint64(row.Key[kv.PrefixLen+1:]))).UTC(), row.Value)
 			if err != nil {
 				return err
 			}
-			out = append(out, j)
+			out = append(out, v)
 		}
 		return nil
 	})

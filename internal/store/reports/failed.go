@@ -59,25 +59,6 @@ func (s *Store) TellFailed(ctx context.Context, now time.Time, salt uint32, f Fa
 }
 
 // LatestFailed gives up to n messages that others told of, the last first.
-func (s *Store) LatestFailed(ctx context.Context, n int) (out []Failed, err error) {
-	all := kv.Prefix(append(lock.Prefix(), kindFailed))
-	all.Reverse, all.Limit = true, n
-	err = s.DB.View(ctx, func(r kv.Reader) error {
-		out = out[:0]
-		for row, err := range r.Scan(all) {
-			if err != nil {
-				return err
-			}
-			f, err := decodeFailed(time.Unix(0, int64(binary.BigEndian.Uint64(row.Key[kv.PrefixLen+1:]))).UTC(), row.Value)
-			if err != nil {
-				return err
-			}
-			out = append(out, f)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reports: %w", err)
-	}
-	return out, nil
+func (s *Store) LatestFailed(ctx context.Context, n int) ([]Failed, error) {
+	return latest(ctx, s, kindFailed, n, decodeFailed)
 }
