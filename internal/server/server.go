@@ -172,7 +172,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 	}
 	said := &policies.Store{DB: o.DB}
 	h.sts = &sts.Agent{Store: said, DNS: o.DNS, Fetch: sts.Policies(h.web), Log: o.Log}
-	h.ways = &ways{house: h, local: &mta.Local{Delivery: deliver, Bodies: bodies}}
+	h.ways = &ways{house: h, local: &mta.Local{Delivery: deliver, Bodies: bodies, Seal: h.mx.Sealer}}
 	if err := h.ways.build(c.Routes); err != nil {
 		return nil, err
 	}

@@ -17,6 +17,9 @@ import (
 type Local struct {
 	Delivery *mda.Agent
 	Bodies   *body.Store
+	// Seal gives the mda.Mail.Seal of a message behind the fields that were put in
+	// front of it when it came; nil: nothing is sealed.
+	Seal func(front []byte, st *body.Staged) func(ctx context.Context, d mail.Domain) ([]byte, error)
 }
 
 // Carry delivers to the recipients it can.
@@ -28,5 +31,9 @@ func (l *Local) Carry(ctx context.Context, it queue.Item, b *body.Reader) ([]mai
 		return nil, fmt.Errorf("mta: %w", err)
 	}
 	defer st.Close()
-	return l.Delivery.Try(ctx, mda.Mail{Envelope: it.Envelope, Body: st, Trace: it.Prefix, Mailbox: mailbox.Role(it.Role), From: &it})
+	m := mda.Mail{Envelope: it.Envelope, Body: st, Trace: it.Prefix, Mailbox: mailbox.Role(it.Role), From: &it}
+	if l.Seal != nil {
+		m.Seal = l.Seal(it.Prefix, st)
+	}
+	return l.Delivery.Try(ctx, m)
 }

@@ -106,7 +106,7 @@ func (t *transaction) collected(ctx context.Context, c Collected, st *body.Stage
 			m.Trace = authres.Append(nil, t.a.Hostname, results)
 			if kept := m.Body; t.a.Signers != nil {
 				m.Seal = func(ctx context.Context, d mail.Domain) ([]byte, error) {
-					return t.seal(ctx, d, sealed{body: kept, chain: ev.ARC, results: results, now: now})
+					return t.a.seal(ctx, d, kept, ev.ARC, authres.Value(t.a.Hostname, results))
 				}
 			}
 		}

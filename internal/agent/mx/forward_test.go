@@ -9,7 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"posthaste/internal/agent/mta"
 	"posthaste/internal/base/dns"
+	"posthaste/internal/base/dns/zone"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/base/trace"
 	"posthaste/internal/proto/dkim"
@@ -92,35 +94,9 @@ func TestForward(t *testing.T) {
 	if !strings.HasPrefix(sent, "Delivered-To: ada@a.example\r\nARC-Seal: i=1;") || !strings.HasSuffix(sent, "\r\n"+text) {
 		t.Fatalf("%s", sent)
 	}
-	signers, err := h.Keys.Signers(t.Context(), "a.example")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range signers {
-		if rec, err := s.Record(); err == nil {
-			z.Text(s.Name(), rec)
-		}
-	}
+	publish(t, h, z, "a.example")
 	// The next server sees both proofs.
-	next := func(text string) (dkim.Result, dkim.Chain) {
-		lookup := func(ctx context.Context, name string) ([]string, error) {
-			ans, err := z.TXT(ctx, name)
-			if dns.IsAbsent(err) {
-				err = dkim.ErrNoKey
-			}
-			return ans.Records, err
-		}
-		n := strings.Index(text, "\r\n\r\n") + 4
-		sigs, err := dkim.Verify(t.Context(), []byte(text[:n]), strings.NewReader(text[n:]), lookup, time.Now())
-		if err != nil || len(sigs) != 1 {
-			t.Fatalf("%v, %v", sigs, err)
-		}
-		ch, err := dkim.VerifyChain(t.Context(), []byte(text[:n]), strings.NewReader(text[n:]), lookup, time.Now())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return sigs[0].Result, ch
-	}
+	next := func(text string) (dkim.Result, dkim.Chain) { return proofs(t, z, text) }
 	own, ch := next(sent)
 	if own != dkim.Pass || ch.Result != dkim.Pass || len(ch.Sets) != 1 || ch.Sets[0].Domain != "a.example" || !strings.Contains(ch.Sets[0].Results, "dmarc=pass") {
 		t.Errorf("%v, %+v", own, ch)
@@ -147,6 +123,98 @@ func TestForward(t *testing.T) {
 	}
 	if got := h.Story(tx.ID()); !slices.Contains(got, trace.Queued) {
 		t.Errorf("%v", got)
+	}
+}
+
+// proofs is what the next server finds of the one signature and the chain.
+func proofs(t *testing.T, z *zone.Zone, text string) (dkim.Result, dkim.Chain) {
+	t.Helper()
+	lookup := func(ctx context.Context, name string) ([]string, error) {
+		ans, err := z.TXT(ctx, name)
+		if dns.IsAbsent(err) {
+			err = dkim.ErrNoKey
+		}
+		return ans.Records, err
+	}
+	n := strings.Index(text, "\r\n\r\n") + 4
+	sigs, err := dkim.Verify(t.Context(), []byte(text[:n]), strings.NewReader(text[n:]), lookup, time.Now())
+	if err != nil || len(sigs) != 1 {
+		t.Fatalf("%v, %v", sigs, err)
+	}
+	ch, err := dkim.VerifyChain(t.Context(), []byte(text[:n]), strings.NewReader(text[n:]), lookup, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sigs[0].Result, ch
+}
+
+// publish puts the keys of a domain of ours into the DNS.
+func publish(t *testing.T, h *house.House, z *zone.Zone, d mail.Domain) {
+	t.Helper()
+	signers, err := h.Keys.Signers(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range signers {
+		if rec, err := s.Record(); err == nil {
+			z.Text(s.Name(), rec)
+		}
+	}
+}
+
+// TestForwardLater: what waits in the queue for a mailbox whose owner meanwhile sends
+// everything on is sealed with what was found when it came.
+func TestForwardLater(t *testing.T) {
+	z, signer := world(t)
+	h, _ := newHouse(t)
+	h.MX.DNS, h.MX.Signers = z, h.Keys.Signers
+	h.Account(10, "tiny@a.example")
+	publish(t, h, z, "a.example")
+	head, body := "From: x@good.example\r\nAuthentication-Results: mx.other.example; dmarc=fail\r\n\r\n", "Hello.\r\n"
+	field, err := signer.Sign([]byte(head), strings.NewReader(body), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	carry := func() (sent []string) {
+		t.Helper()
+		if err := h.Queue.Retry(t.Context(), h.Items()[0].ID); err != nil {
+			t.Fatal(err)
+		}
+		claims, err := h.Queue.Claim(t.Context(), time.Minute, 10, queue.Pick{})
+		if err != nil || len(claims) != 1 {
+			t.Fatalf("%v, %v", claims, err)
+		}
+		b, err := h.Bodies.Open(t.Context(), claims[0].Body, claims[0].Prefix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		local := mta.Local{Delivery: h.Delivery, Bodies: h.Bodies, Seal: h.MX.Sealer}
+		if out, err := local.Carry(t.Context(), claims[0].Item, b); err != nil || out[0].Status.Class != 2 {
+			t.Fatalf("%+v, %v", out, err)
+		}
+		for _, it := range h.Items() {
+			if it.Domain == "far.example" {
+				sent = append(sent, whole(h, it))
+			}
+		}
+		return sent
+	}
+	if _, err := receive(h, "x@good.example", "tiny@a.example", string(field)+head+body); err != nil {
+		t.Fatal(err)
+	}
+	forward(h, "tiny@a.example", false, "x@far.example")
+	sent := carry()
+	if len(sent) != 1 {
+		t.Fatalf("%q", sent)
+	}
+	own, ch := proofs(t, z, sent[0])
+	if own != dkim.Pass || ch.Result != dkim.Pass || len(ch.Sets) != 1 || !strings.Contains(ch.Sets[0].Results, "dmarc=pass") || strings.Contains(ch.Sets[0].Results, "mx.other.example") {
+		t.Errorf("%v, %+v\n%s", own, ch, sent[0])
+	}
+	// What was not judged has nothing to be sealed.
+	if h.MX.Sealer([]byte("Received: x\r\nAuthentication-Results: mx.other.example; none\r\n"), nil) != nil {
+		t.Error("a seal of nothing")
 	}
 }
 

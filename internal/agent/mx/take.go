@@ -4,14 +4,12 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"time"
 
 	"posthaste/internal/agent/mda"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/base/trace"
 	"posthaste/internal/proto/authres"
-	"posthaste/internal/proto/dkim"
 	"posthaste/internal/store/body"
 	"posthaste/internal/store/mailbox"
 )
@@ -160,33 +158,10 @@ func (t *transaction) delivery(j *judgement, kept *body.Staged, size int64, told
 		m.Trace = authres.Append(nil, t.a.Hostname, results)
 		if t.a.Signers != nil {
 			m.Seal = func(ctx context.Context, d mail.Domain) ([]byte, error) {
-				return t.seal(ctx, d, sealed{body: kept, chain: j.ev.ARC, results: results, now: j.now})
+				return t.a.seal(ctx, d, kept, j.ev.ARC, authres.Value(t.a.Hostname, results))
 			}
 		}
 	}
 	m.Trace = append(m.Trace, mda.Received(t.a.Hostname, "ESMTP", t.peer, t.env, j.now)...)
 	return m
-}
-
-// What a seal is made of.
-type sealed struct {
-	body    *body.Staged
-	chain   dkim.Chain
-	results []authres.Result
-	now     time.Time
-}
-
-// seal gives the ARC set that says what we found, for mail that is sent on for
-// somebody of a domain. RFC 8617 §5.1
-func (t *transaction) seal(ctx context.Context, d mail.Domain, s sealed) ([]byte, error) {
-	signers, err := t.a.Signers(ctx, d)
-	if err != nil || len(signers) == 0 {
-		return nil, err
-	}
-	header, err := mda.Header(s.body)
-	if err != nil {
-		return nil, err
-	}
-	rest := io.NewSectionReader(s.body, int64(len(header)), s.body.Size()-int64(len(header)))
-	return signers[0].Seal(header, rest, s.chain, authres.Value(t.a.Hostname, s.results), s.now)
 }
