@@ -3,9 +3,9 @@
 // A body is staged while it comes in: small ones in memory, large ones straight
 // into the blob engine. When its holders are known it is kept: a small body
 // with one holder goes compressed into the holder's own row, and shares that
-// row's commit; all others become one blob that every holder refers to. Either
-// way a Ref that stands in a committed row can be opened, for the bytes are on
-// stable storage before the row is.
+// row's commit, unless many come in at a time; all others become one blob that
+// every holder refers to. Either way a Ref that stands in a committed row can be
+// opened, for the bytes are on stable storage before the row is.
 //
 // Each holder has a reference row of its own, so holding twice or releasing
 // twice does no harm, and no row is fought over. A blob without such rows is
@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"posthaste/internal/base/mail"
 	"posthaste/internal/engine/blob"
@@ -32,18 +33,24 @@ const (
 	maxStaged = 64 << 10
 	// maxInline is the largest compressed body that stands in a row.
 	maxInline = 4 << 10
-	// maxTried is the largest body that is compressed to see whether it becomes
-	// as small as that: hardly any mail shrinks to less than a quarter.
-	maxTried = 4 * maxInline
+	// tries is how many times larger a body is at most that is compressed to see
+	// whether it becomes small enough: hardly any mail shrinks to less than a quarter.
+	tries = 4
 	// maxTiny is the largest compressed body that is repeated in the rows of
 	// several holders: below it, a reference row and a blob cost more.
 	maxTiny = 512
+	// crowd is how many bodies are staged at a time when small ones are kept as blobs,
+	// too. So many share the sync of a pack, which for a few would be a second wait; and
+	// what stands in rows is written again when rows are compacted.
+	crowd = 24
 )
 
 // A Store keeps bodies. Both fields must be set.
 type Store struct {
 	DB    kv.Store
 	Blobs blob.Store
+
+	staged atomic.Int64 // bodies in memory that have come in and are not closed
 }
 
 // A Ref says where a body is. It is part of the holder's row.
@@ -75,10 +82,11 @@ func DecodeRef(d *kv.Decoder) Ref {
 
 // Staged is a body that has come in and is not yet held by anybody.
 type Staged struct {
-	mem  *bytes.Buffer // nil if the body is in blob
-	blob blob.Blob
-	ref  Ref
-	ends lineEnds
+	mem    *bytes.Buffer // nil if the body is in blob
+	blob   blob.Blob
+	ref    Ref
+	ends   lineEnds
+	staged *atomic.Int64 // of the store
 }
 
 var (
@@ -97,7 +105,8 @@ func (s *Store) Stage(ctx context.Context, r io.Reader) (*Staged, error) {
 		return nil, err
 	}
 	if n <= maxStaged {
-		st := &Staged{mem: buf, ref: Ref{Size: n}}
+		st := &Staged{mem: buf, ref: Ref{Size: n}, staged: &s.staged}
+		s.staged.Add(1)
 		st.ends.count(buf.Bytes())
 		return st, nil
 	}
@@ -144,6 +153,7 @@ func (st *Staged) Close() error {
 			buffers.Put(st.mem)
 		}
 		st.mem = nil
+		st.staged.Add(-1)
 		return nil
 	}
 	if st.blob == nil {
@@ -161,11 +171,11 @@ func (s *Store) Keep(ctx context.Context, st *Staged, holders int) (Ref, error) 
 	if !st.ref.Blob.IsZero() {
 		return st.ref, nil
 	}
-	try := maxTried
-	if holders > 1 {
-		try = 4 * maxTiny
+	most := maxInline
+	if holders > 1 || st.ref.Inline == nil && s.staged.Load() >= crowd {
+		most = maxTiny
 	}
-	if st.ref.Inline == nil && st.mem.Len() <= try {
+	if st.ref.Inline == nil && st.mem.Len() <= tries*most {
 		buf := encoded.Get().(*[]byte)
 		*buf = codec.Encode((*buf)[:0], st.mem.Bytes())
 		if len(*buf) <= maxInline {
@@ -173,7 +183,7 @@ func (s *Store) Keep(ctx context.Context, st *Staged, holders int) (Ref, error) 
 		}
 		encoded.Put(buf)
 	}
-	if st.ref.Inline != nil && (holders <= 1 || len(st.ref.Inline) <= maxTiny) {
+	if st.ref.Inline != nil && len(st.ref.Inline) <= most {
 		return st.ref, nil
 	}
 	id, size, err := s.Blobs.Put(ctx, bytes.NewReader(st.mem.Bytes()))

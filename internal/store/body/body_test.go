@@ -50,8 +50,8 @@ func TestKeep(t *testing.T) {
 		{"small that does not shrink", noise(4000), 1, true},
 		{"too large for a row", noise(5000), 1, false},
 		{"tiny in the end for many", words(4 * maxTiny), 1000, true},
-		{"as large as is tried", words(maxTried), 1, true},
-		{"larger than is tried", words(maxTried + 1), 1, false},
+		{"as large as is tried", words(tries * maxInline), 1, true},
+		{"larger than is tried", words(tries*maxInline + 1), 1, false},
 		{"at the limit of memory", words(maxStaged), 1, false},
 		{"above it", words(maxStaged + 1), 1, false},
 		{"large", noise(300_000), 3, false},
@@ -101,6 +101,46 @@ func TestKeep(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCrowd: while many come in at a time, small ones are kept as blobs, but tiny ones
+// are not; and what has been told about one stays true.
+func TestCrowd(t *testing.T) {
+	s := newStore()
+	stage := func(text string) *Staged {
+		t.Helper()
+		st, err := s.Stage(t.Context(), strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st
+	}
+	inline := func(st *Staged) bool {
+		t.Helper()
+		ref, err := s.Keep(t.Context(), st, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ref.Blob.IsZero()
+	}
+	first := stage(noise(2000))
+	if !inline(first) {
+		t.Error("alone, it is not in its row")
+	}
+	var all []*Staged
+	for range crowd - 1 {
+		all = append(all, stage(noise(2000)))
+	}
+	if inline(all[0]) || !inline(first) || !inline(stage("x")) {
+		t.Error("in a crowd")
+	}
+	for _, st := range all {
+		st.Close()
+		st.Close()
+	}
+	if !inline(stage(noise(2000))) {
+		t.Error("after the crowd has gone")
 	}
 }
 
