@@ -107,13 +107,6 @@ With --refused and an address: tell what mail to it was refused, and why.`,
 		for _, l := range s.Lines {
 			fmt.Println(l)
 		}
-		for _, it := range s.Queued {
-			via := ""
-			if it.Via != "" {
-				via = ", by the way that an administrator chose: " + it.Via
-			}
-			fmt.Printf("It still waits for %s; next try: %s%s.\n", strings.Join(it.Recipients, ", "), next(it), via)
-		}
 		return nil
 	})
 	return c

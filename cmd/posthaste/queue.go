@@ -60,13 +60,17 @@ func (t *tool) queueList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List every message that waits, and why", Args: cobra.NoArgs,
 		Long: `List every message that waits, and why. Of more than a thousand each thousand is
-listed by itself, the oldest first; "posthaste queue" tells of them in few lines.`,
+listed by itself, the oldest first; "posthaste queue" tells of them in few lines.
+
+GIVEN UP is when it goes back to its sender, if all fails. DUE is when its sender
+asked for it to be there (DELIVERBY): then it "comes back", or he is "told".
+PRIORITY is from -9 to 9, as the sender asked (MT-PRIORITY); empty is usual mail.`,
 		RunE: t.with(func(ctx context.Context, c *admind.Client, _ []string) error {
-			rows := [][]string{{"ID", "AGE", "NEXT TRY", "FROM", "TO", "WHY"}}
+			rows := [][]string{{"ID", "AGE", "NEXT TRY", "GIVEN UP", "DUE", "PRIORITY", "FROM", "TO", "WHY"}}
 			some := false
 			err := c.Queue(ctx, func(list []admind.Item) {
 				for _, it := range list {
-					rows = append(rows, []string{it.ID, ago(it.Queued), next(it), sender(it.Sender), strings.Join(it.Recipients, ","), reason(it)})
+					rows = append(rows, []string{it.ID, ago(it.Queued), next(it), givenUp(it), due(it), priority(it), sender(it.Sender), strings.Join(it.Recipients, ","), reason(it)})
 				}
 				table(rows)
 				some, rows = true, rows[:0]
@@ -77,6 +81,30 @@ listed by itself, the oldest first; "posthaste queue" tells of them in few lines
 			return err
 		}),
 	}
+}
+
+func givenUp(it admind.Item) string {
+	if it.Held {
+		return "-"
+	}
+	return it.Until.Local().Format("Jan 2 15:04")
+}
+
+func due(it admind.Item) string {
+	switch {
+	case it.By.IsZero():
+		return ""
+	case it.Return:
+		return it.By.Local().Format("Jan 2 15:04") + " or comes back"
+	}
+	return it.By.Local().Format("Jan 2 15:04") + " or told"
+}
+
+func priority(it admind.Item) string {
+	if it.Priority == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%+d", it.Priority)
 }
 
 func (t *tool) queueAction(action, short string) *cobra.Command {

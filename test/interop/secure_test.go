@@ -364,9 +364,9 @@ func TestSafely(t *testing.T) {
 		words    string // in the story
 		arrives  bool
 	}{
-		{"DANE", "dane.example", nil, "to a server that was verified by DANE", true},
-		{"DANE of an alias", "alias.example", nil, "to a server that was verified by DANE", true},
-		{"MTA-STS", "sts.plain", nil, "to a server that was verified by MTA-STS", true},
+		{"DANE", "dane.example", nil, "to a server that has proved to be the right one (DANE)", true},
+		{"DANE of an alias", "alias.example", nil, "to a server that has proved to be the right one (DANE)", true},
+		{"MTA-STS", "sts.plain", nil, "to a server that has proved to be the right one (MTA-STS)", true},
 		{"neither", "open.plain", nil, "over an encrypted connection (TLS 1.3).", true},
 		{"STARTTLS stripped", "stripped.example", nil, "it did not offer to: somebody may sit in between", false},
 		{"another certificate", "wrong.example", nil, "another certificate than its domain says in the DNS (DANE)", false},

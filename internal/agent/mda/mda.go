@@ -288,7 +288,7 @@ type delivery struct {
 
 	// reports is what the sender is told of at once: that some of the recipients
 	// have it. unreported are accounts that turned out to have no room.
-	reports    []queue.Item
+	reports    []Report
 	reported   map[mail.AccountID]bool
 	unreported map[mail.AccountID]bool
 

@@ -35,9 +35,16 @@ type About struct {
 	Size       int64
 }
 
+// A Report is one that is to be queued; Action is what it tells of all its
+// recipients, empty if that is not the same.
+type Report struct {
+	queue.Item
+	Action dsn.Action
+}
+
 // Report writes a report and makes it durable; the item is to be given to
 // PutReport. The message must have a sender.
-func (rp *Reporter) Report(ctx context.Context, ab About, now time.Time) (queue.Item, error) {
+func (rp *Reporter) Report(ctx context.Context, ab About, now time.Time) (Report, error) {
 	id := mail.NewTraceID(now)
 	r := dsn.Report{
 		Host: string(rp.Hostname), From: mail.Address{Local: postmaster, Domain: rp.Hostname}, To: ab.Envelope.Sender, Date: now,
@@ -57,33 +64,39 @@ func (rp *Reporter) Report(ctx context.Context, ab About, now time.Time) (queue.
 		text, err = r.Bytes()
 	}
 	if err != nil {
-		return queue.Item{}, fmt.Errorf("mda: report: %w", err)
+		return Report{}, fmt.Errorf("mda: report: %w", err)
 	}
 	st, err := rp.Bodies.Stage(ctx, bytes.NewReader(text))
 	if err != nil {
-		return queue.Item{}, fmt.Errorf("mda: report: %w", err)
+		return Report{}, fmt.Errorf("mda: report: %w", err)
 	}
 	defer st.Close()
 	ref, err := rp.Bodies.Keep(ctx, st, 1)
 	if err != nil {
-		return queue.Item{}, fmt.Errorf("mda: report: %w", err)
+		return Report{}, fmt.Errorf("mda: report: %w", err)
 	}
 	env := mail.Envelope{Trace: id, Recipients: []mail.Recipient{{Address: ab.Envelope.Sender}}, UTF8: r.NeedsUTF8(), RequireTLS: ab.Envelope.RequireTLS}
-	return queue.Item{Envelope: env, Domain: ab.Envelope.Sender.Domain, Body: ref}, nil
+	out := Report{Item: queue.Item{Envelope: env, Domain: ab.Envelope.Sender.Domain, Body: ref}, Action: ab.Recipients[0].Action}
+	for _, rc := range ab.Recipients {
+		if rc.Action != out.Action {
+			out.Action = ""
+		}
+	}
+	return out, nil
 }
 
 // PutReport queues a report on a message and begins its story; it gives the
 // event for the story of the message. The transaction needs the lock ShardOf of
 // the report.
-func PutReport(tx kv.Tx, q *queue.Queue, it queue.Item, about mail.Envelope) (trace.Event, error) {
-	if _, err := q.Put(tx, it); err != nil {
+func PutReport(tx kv.Tx, q *queue.Queue, r Report, about mail.Envelope) (trace.Event, error) {
+	if _, err := q.Put(tx, r.Item); err != nil {
 		return trace.Event{}, err
 	}
-	id := it.Envelope.Trace
+	id := r.Envelope.Trace
 	journal.Write(tx,
-		trace.Event{Trace: id, Time: tx.Now(), Kind: trace.Received, Size: it.Size(), Link: about.Trace},
+		trace.Event{Trace: id, Time: tx.Now(), Kind: trace.Received, Size: r.Size(), Link: about.Trace},
 		trace.Event{Trace: id, Time: tx.Now(), Kind: trace.Queued, Rcpt: about.Sender})
-	return trace.Event{Trace: about.Trace, Time: tx.Now(), Kind: trace.Reported, Rcpt: about.Sender, Link: id}, nil
+	return trace.Event{Trace: about.Trace, Time: tx.Now(), Kind: trace.Reported, Rcpt: about.Sender, Text: string(r.Action), Link: id}, nil
 }
 
 func boundary() string {
@@ -125,7 +138,7 @@ func (d *delivery) report(ctx context.Context) error {
 	rp := Reporter{Hostname: d.a.Hostname, Bodies: d.a.Bodies, Log: d.a.Log}
 	it, err := rp.Report(ctx, About{Envelope: env, Recipients: told, Original: d.m.Body, Size: d.m.Body.Size()}, now)
 	if err == nil {
-		d.reports = []queue.Item{it}
+		d.reports = []Report{it}
 	}
 	return err
 }

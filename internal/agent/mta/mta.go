@@ -361,7 +361,7 @@ func (a *Agent) dead(c queue.Claim, outcomes []mail.Outcome) (out []mail.Outcome
 	return out
 }
 
-func (a *Agent) commit(ctx context.Context, c queue.Claim, outcomes []mail.Outcome, events []trace.Event, reports []queue.Item, next time.Time) error {
+func (a *Agent) commit(ctx context.Context, c queue.Claim, outcomes []mail.Outcome, events []trace.Event, reports []mda.Report, next time.Time) error {
 	locks := []kv.Lock{c.Lock()}
 	for _, r := range reports {
 		locks = append(locks, queue.ShardOf(r.Envelope.Trace))

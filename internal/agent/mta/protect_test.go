@@ -123,7 +123,7 @@ func TestDANE(t *testing.T) {
 					t.Fatal(err)
 				}
 				story := strings.Join(trace.Story(events, time.UTC), "\n")
-				if c.proof != "" && !strings.Contains(story, "over an encrypted connection (TLS 1.3) to a server that was "+c.proof+".") {
+				if c.proof != "" && !strings.Contains(story, "over an encrypted connection (TLS 1.3) to a server that has proved to be the right one ("+strings.TrimPrefix(c.proof, "verified by ")+").") {
 					t.Error(story)
 				}
 				if c.proof == "" && strings.Contains(story, "verified") || (c.want == sent) != strings.Contains(story, "took it") {

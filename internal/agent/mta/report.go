@@ -24,7 +24,7 @@ type tally struct {
 // whose next host will not tell that they have arrived. A message without a
 // sender is owed none. Bodies are durable when it returns; the items are put by
 // whoever settles c, in whose Warned it notes the warning.
-func (a *Agent) reports(ctx context.Context, c *queue.Claim, ta tally, now, next time.Time) ([]queue.Item, error) {
+func (a *Agent) reports(ctx context.Context, c *queue.Claim, ta tally, now, next time.Time) ([]mda.Report, error) {
 	if c.Envelope.Sender.IsZero() {
 		return nil, nil
 	}
@@ -35,7 +35,7 @@ func (a *Agent) reports(ctx context.Context, c *queue.Claim, ta tally, now, next
 	} else if c.Warned || next.Sub(c.Queued) <= or(a.WarnAfter, 4*time.Hour) {
 		ta.delayed = nil
 	}
-	var out []queue.Item
+	var out []mda.Report
 	for _, r := range []struct {
 		action   dsn.Action
 		wish     mail.Notify
@@ -63,17 +63,22 @@ func (a *Agent) reports(ctx context.Context, c *queue.Claim, ta tally, now, next
 // told gives what a report says of a recipient.
 func (a *Agent) told(c *queue.Claim, action dsn.Action, o mail.Outcome, now time.Time) dsn.Recipient {
 	o.Remote, _, _ = strings.Cut(o.Remote, " ") // the name alone, without the address
-	until := c.Queued.Add(or(a.GiveUp, 5*24*time.Hour))
-	if by := c.Envelope.By; by.Return && by.Time.Before(until) {
-		until = by.Time
-	}
-	return dsn.Recipient{Outcome: o, Action: action, ORCPT: o.Recipient.ORCPT, LastAttempt: now, RetryUntil: until}
+	return dsn.Recipient{Outcome: o, Action: action, ORCPT: o.Recipient.ORCPT, LastAttempt: now, RetryUntil: a.Until(&c.Item)}
 }
 
-func (a *Agent) report(ctx context.Context, c *queue.Claim, told []dsn.Recipient, now time.Time) (queue.Item, error) {
+// Until tells until when an item is tried.
+func (a *Agent) Until(it *queue.Item) time.Time {
+	until := it.Queued.Add(or(a.GiveUp, 5*24*time.Hour))
+	if by := it.Envelope.By; by.Return && by.Time.Before(until) {
+		until = by.Time
+	}
+	return until
+}
+
+func (a *Agent) report(ctx context.Context, c *queue.Claim, told []dsn.Recipient, now time.Time) (mda.Report, error) {
 	host, err := mail.ParseDomain(a.Hostname)
 	if err != nil {
-		return queue.Item{}, fmt.Errorf("mta: host name %q: %w", a.Hostname, err)
+		return mda.Report{}, fmt.Errorf("mta: host name %q: %w", a.Hostname, err)
 	}
 	ab := mda.About{Envelope: c.Envelope, Recipients: told}
 	b, err := a.Bodies.Open(ctx, c.Body, c.Prefix)

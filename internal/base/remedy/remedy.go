@@ -77,6 +77,35 @@ type Remedy struct {
 // Wait is what to do where nothing is to be done.
 const Wait = "It is tried again; there is nothing to do."
 
+// again is what to do once it is not tried again.
+const again = "Send it again later, or reach the recipient another way."
+
+// Final gives what to do once it is not tried again.
+func (r Remedy) Final() string {
+	if !strings.HasPrefix(r.Do, "It is tried again") {
+		return r.Do
+	}
+	_, rest, _ := strings.Cut(r.Do[strings.IndexAny(r.Do, ".;"):], " ")
+	for _, p := range []string{"If it goes on, ", "there is nothing to do unless it goes on for days: then "} {
+		rest = strings.TrimPrefix(rest, p)
+	}
+	if rest == "" || rest == "there is nothing to do." {
+		return again
+	}
+	return strings.ToUpper(rest[:1]) + rest[1:]
+}
+
+// Tried takes the text of an outcome that was given up apart: for how long it was
+// tried, in words, and what was said at last. Of another text that is all.
+func Tried(text string) (long, said string) {
+	if rest, ok := strings.CutPrefix(text, "tried for "); ok {
+		if long, said, ok = strings.Cut(rest, given); ok {
+			return long, said
+		}
+	}
+	return "", text
+}
+
 // Answer is what a server said, or what we found out without it.
 type Answer struct {
 	Status mail.Status
@@ -145,12 +174,7 @@ func Of(a Answer) (Remedy, bool) {
 // newQuery takes an answer apart: what we say of a host that we could not speak
 // to has the host's own words in it.
 func newQuery(a Answer) (q query, site string) {
-	text := a.Text
-	if strings.HasPrefix(text, "tried for ") {
-		if _, t, ok := strings.Cut(text, given); ok {
-			text = t
-		}
-	}
+	_, text := Tried(a.Text)
 	host, _, _ := strings.Cut(a.Remote, " ")
 	st := a.Status
 	q = query{own: a.Remote == "", class: st.Class}

@@ -133,3 +133,39 @@ func BenchmarkOf(b *testing.B) {
 		}
 	}
 }
+
+// TestFinal: what is to be done once it is not tried again does not say that it is.
+func TestFinal(t *testing.T) {
+	for do, want := range map[string]string{
+		Wait: again,
+		"It is tried again, more slowly; there is nothing to do.":                                                       again,
+		"It is tried again. If it goes on, its administrator should be told.":                                           "Its administrator should be told.",
+		"It is tried again; there is nothing to do unless it goes on for days: then ask at https://sender.office.com/.": "Ask at https://sender.office.com/.",
+		"It is tried again, more slowly. Register at https://a.example/x to see why.":                                   "Register at https://a.example/x to see why.",
+		"Look for another address of the recipient.":                                                                    "Look for another address of the recipient.",
+	} {
+		if got := (Remedy{Do: do}).Final(); got != want {
+			t.Errorf("%q: %q", do, got)
+		}
+	}
+	for _, table := range [][]rule{ours, giants, houses, lists, everybody, rest} {
+		for _, r := range table {
+			if got := (Remedy{Do: r.do}).Final(); got == "" || strings.Contains(got, "tried again") || strings.Contains(got, "nothing to do") {
+				t.Errorf("%s: %q", r.name, got)
+			}
+		}
+	}
+}
+
+// TestTried: what was given up says for how long it was tried, and what was heard last.
+func TestTried(t *testing.T) {
+	for text, want := range map[string][2]string{
+		"tried for 5 days; the last answer was: 451 no": {"5 days", "451 no"},
+		"tried for 5 days": {"", "tried for 5 days"},
+		"451 tried for 5 days; the last answer was: x": {"", "451 tried for 5 days; the last answer was: x"},
+	} {
+		if long, said := Tried(text); long != want[0] || said != want[1] {
+			t.Errorf("%q: %q, %q", text, long, said)
+		}
+	}
+}

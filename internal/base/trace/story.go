@@ -5,29 +5,78 @@ import (
 	"strings"
 	"time"
 
+	"posthaste/internal/base/mail"
 	"posthaste/internal/base/remedy"
 )
 
 // Story tells what happened to a message, a sentence an event, in words that
-// need no knowledge of mail servers. The proof stands behind in parentheses.
+// need no knowledge of mail servers. The proof stands on a line below, in
+// parentheses. Attempts that ended alike, one after the other, are told of once.
 // Times are given in the zone of loc.
 func Story(events []Event, loc *time.Location) []string {
 	var out []string
-	for _, e := range events {
-		line := e.Time.In(loc).Format("2006-01-02 15:04:05") + "  " + e.sentence(loc)
-		if p := e.proof(); p != "" {
-			line += " (" + p + ")"
+	for _, l := range fold(events) {
+		line := l.begin.In(loc).Format(stamp) + "  " + l.sentence(loc)
+		if p := l.proof(); p != "" {
+			line += "\n" + strings.Repeat(" ", len(stamp)+2) + "(" + p + ")"
 		}
 		out = append(out, line)
 	}
 	return out
 }
 
-func (e Event) sentence(loc *time.Location) string {
-	who := "everybody it was for"
-	if !e.Rcpt.IsZero() {
-		who = e.Rcpt.String()
+const stamp = "2006-01-02 15:04:05"
+
+// A line is an event, the last of times that are alike, of which the first was at
+// begin.
+type line struct {
+	Event
+	begin time.Time
+	times int
+}
+
+func fold(events []Event) []*line {
+	var out []*line
+	last := map[mail.Address]*line{}
+	for _, e := range events {
+		if l := last[e.Rcpt]; l != nil && l.like(e) {
+			l.Event = e
+			l.times++
+			continue
+		}
+		l := &line{Event: e, begin: e.Time, times: 1}
+		last[e.Rcpt] = l
+		out = append(out, l)
 	}
+	return out
+}
+
+// like tells whether an attempt ended as that before it.
+func (l *line) like(e Event) bool {
+	if l.Kind != Deferred || e.Kind != Deferred {
+		return false
+	}
+	before, known := l.Remedy()
+	now, _ := e.Remedy()
+	return before == now && (known || l.Text == e.Text)
+}
+
+func (l *line) sentence(loc *time.Location) string {
+	if l.Kind == Deferred {
+		return l.deferred(loc)
+	}
+	return l.Event.sentence()
+}
+
+func (e Event) who() string {
+	if e.Rcpt.IsZero() {
+		return "everybody it was for"
+	}
+	return e.Rcpt.String()
+}
+
+func (e Event) sentence() string {
+	who := e.who()
 	sender := "the mail system itself"
 	if !e.Sender.IsZero() {
 		sender = e.Sender.String()
@@ -57,15 +106,14 @@ func (e Event) sentence(loc *time.Location) string {
 			s += "; we sent it from " + e.From
 		}
 		return s + "."
-	case Deferred:
-		return e.deferred(who, loc)
 	case Failed:
-		if r, ok := e.Remedy(); ok {
-			return fmt.Sprintf("It could not be delivered to %s, and we gave up. %s %s", who, r.What, r.Do)
-		}
-		return fmt.Sprintf("It could not be delivered to %s, and we gave up: %s.", who, clause(e.Text))
+		return e.failed(who)
 	case Reported:
-		return fmt.Sprintf("We told %s what became of it.", who)
+		became, ok := reported[e.Text]
+		if !ok {
+			became = "what became of it"
+		}
+		return fmt.Sprintf("We told %s %s.", who, became)
 	case Dropped:
 		return fmt.Sprintf("An administrator removed it from the queue; %s will not get it.", who)
 	case Held:
@@ -85,24 +133,50 @@ func (e Event) sentence(loc *time.Location) string {
 	return "Something happened that this version does not know."
 }
 
-func (e Event) deferred(who string, loc *time.Location) string {
-	r, known := e.Remedy()
-	s := fmt.Sprintf("It could not be delivered to %s yet", who)
+// reported has what a sender was told, by the action that the report is of.
+var reported = map[string]string{
+	"failed":    "that it could not be delivered",
+	"delayed":   "that it takes longer",
+	"delivered": "that it has arrived",
+	"relayed":   "that it was passed on",
+	"expanded":  "that it was passed on to several people",
+}
+
+func (e Event) failed(who string) string {
+	s := fmt.Sprintf("It could not be delivered to %s", who)
+	long, said := remedy.Tried(e.Text)
+	if long != "" {
+		s += ", though we tried for " + long
+	}
+	s += ", and we gave up"
+	if r, ok := e.Remedy(); ok {
+		return s + ". " + r.What + " " + r.Final()
+	}
+	return s + ": " + clause(said) + "."
+}
+
+func (l *line) deferred(loc *time.Location) string {
+	r, known := l.Remedy()
+	s := fmt.Sprintf("It could not be delivered to %s yet", l.who())
 	if known {
 		s += ". " + r.What
 	} else {
-		s += ": " + clause(e.Text) + "."
+		s += ": " + clause(l.Text) + "."
+	}
+	const minute = "2006-01-02 15:04"
+	if l.times > 1 {
+		s += fmt.Sprintf(" We have tried %d times, the last time at %s.", l.times, l.Time.In(loc).Format(minute))
 	}
 	nothing := !known || r.Do == remedy.Wait
-	if !e.Next.IsZero() {
-		s += " We try again at " + e.Next.In(loc).Format("2006-01-02 15:04")
+	if !l.Next.IsZero() {
+		s += " We try again at " + l.Next.In(loc).Format(minute)
 		if nothing {
 			return s + "; there is nothing to do."
 		}
 		s += "."
 	}
 	if !nothing {
-		s += " " + r.Do
+		s += " " + strings.TrimPrefix(r.Do, "It is tried again. ") // it says so already
 	}
 	return s
 }
@@ -140,7 +214,7 @@ func protected(tls string) string {
 	case version == "":
 		return ""
 	case how != "":
-		return ", over an encrypted connection (" + version + ") to a server that was " + how
+		return ", over an encrypted connection (" + version + ") to a server that has proved to be the right one (" + strings.TrimPrefix(how, "verified by ") + ")"
 	}
 	return ", over an encrypted connection (" + version + ")"
 }

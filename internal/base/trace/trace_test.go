@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -199,12 +200,22 @@ func TestWhy(t *testing.T) {
 		{
 			"unreachable",
 			Event{Kind: Deferred, Rcpt: bob, Next: next, Status: mail.Status{Class: 4, Subject: 4, Detail: 1}, Text: "no host could be reached; the last one: mx.example.net [198.51.100.1]: connect: connection refused"},
-			`It could not be delivered to bob@example.net yet. The recipient's server is reached, and no mail server runs on it at this moment. We try again at 2026-11-23 09:30. It is tried again. If it goes on, its administrator should be told another way. (status 4.4.1, in our log "no host could be reached; the last one: mx.example.net [198.51.100.1]: connect: connection refused")`,
+			`It could not be delivered to bob@example.net yet. The recipient's server is reached, and no mail server runs on it at this moment. We try again at 2026-11-23 09:30. If it goes on, its administrator should be told another way. (status 4.4.1, in our log "no host could be reached; the last one: mx.example.net [198.51.100.1]: connect: connection refused")`,
 		},
 		{
 			"bounced",
 			Event{Kind: Failed, Rcpt: bob, Status: mail.Status{Class: 5, Subject: 1, Detail: 1}, Text: "550 5.1.1 User unknown", Remote: "mx.example.net [198.51.100.1]"},
 			`It could not be delivered to bob@example.net, and we gave up. There is no such address at that server. Look whether the address is written as it should be. (status 5.1.1, mx.example.net [198.51.100.1], it answered "550 5.1.1 User unknown")`,
+		},
+		{
+			"given up",
+			Event{Kind: Failed, Rcpt: bob, Status: mail.Status{Class: 5, Subject: 4, Detail: 1}, Text: "tried for 5 days; the last answer was: no host could be reached; the last one: mx.example.net [198.51.100.1]: connect: connection refused"},
+			`It could not be delivered to bob@example.net, though we tried for 5 days, and we gave up. The recipient's server is reached, and no mail server runs on it at this moment. Its administrator should be told another way. (status 5.4.1, in our log "tried for 5 days; the last answer was: no host could be reached; the last one: mx.example.net [198.51.100.1]: connect: connection refused")`,
+		},
+		{
+			"a report",
+			Event{Kind: Reported, Rcpt: bob, Text: "delayed"},
+			`We told bob@example.net that it takes longer.`,
 		},
 		{
 			"strange",
@@ -214,8 +225,41 @@ func TestWhy(t *testing.T) {
 	} {
 		c.e.Time = begin
 		line := Story([]Event{c.e}, time.UTC)[0]
-		if _, got, _ := strings.Cut(line, "  "); got != c.want {
+		_, got, _ := strings.Cut(line, "  ")
+		if got = strings.Join(strings.Fields(got), " "); got != c.want {
 			t.Errorf("%s: got\n%s\nwant\n%s", c.what, got, c.want)
 		}
+	}
+}
+
+// TestFold: attempts that end alike are told of once, for each recipient; what is
+// different, or stands between, is told of by itself.
+func TestFold(t *testing.T) {
+	no := func(n int, who mail.Address, text string) Event {
+		at := begin.Add(time.Duration(n) * time.Minute)
+		return Event{Kind: Deferred, Time: at, Rcpt: who, Status: mail.Status{Class: 4}, Text: text, Remote: "mx.example.net [198.51.100.1]", Next: at.Add(time.Minute)}
+	}
+	full := "452 4.2.2 Mailbox full"
+	got := Story([]Event{
+		no(0, ada, full), no(0, bob, "xyzzy"), no(1, ada, full+" indeed"), no(1, bob, "xyzzy"), no(2, bob, "plugh"), no(3, bob, "xyzzy"),
+		{Kind: Held, Time: begin.Add(4 * time.Minute), Rcpt: bob},
+		no(5, bob, "xyzzy"), no(6, ada, full),
+	}, time.UTC)
+	var short []string
+	for _, l := range got {
+		_, said, _ := strings.Cut(l, "  ")
+		said, _, _ = strings.Cut(said, " We try again")
+		short = append(short, l[11:16]+" "+said)
+	}
+	want := []string{
+		"10:20 It could not be delivered to ada@example.org yet. The recipient's mailbox is full. We have tried 3 times, the last time at 2026-11-21 10:26.",
+		"10:20 It could not be delivered to bob@example.net yet: xyzzy. We have tried 2 times, the last time at 2026-11-21 10:21.",
+		"10:22 It could not be delivered to bob@example.net yet: plugh.",
+		"10:23 It could not be delivered to bob@example.net yet: xyzzy.",
+		"10:24 An administrator holds it back; bob@example.net will not get it until he lets it go.",
+		"10:25 It could not be delivered to bob@example.net yet: xyzzy.",
+	}
+	if !slices.Equal(short, want) {
+		t.Errorf("%s", strings.Join(short, "\n"))
 	}
 }

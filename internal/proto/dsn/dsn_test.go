@@ -333,8 +333,10 @@ func TestWords(t *testing.T) {
 	}{
 		{Failed, "5.7.26", "550 5.7.26 This mail has been blocked because the sender is unauthenticated.", "gmail-smtp-in.l.google.com", []string{"550 5.7.26 This mail", "What that means: Gmail takes no mail", "send this report to the one who looks after your mail system", "posthaste domain dns"}, nil},
 		{Failed, "5.1.1", "550 5.1.1 User unknown", "mx.example.com", []string{"What that means: There is no such address", "What you can do: Look whether the address"}, nil},
-		{Failed, "4.4.1", "tried for 5 days; the last answer was: no host could be reached; the last one: mx.example.com [192.0.2.1]: 192.0.2.1:25: connect: connection refused", "", []string{"tried until the time was over", "no mail server runs on"}, nil},
-		{Failed, "4.2.0", "450 4.2.0 Greylisted", "mx.example.com", []string{again}, []string{"It is tried again"}},
+		{Failed, "4.4.1", "tried for 5 days; the last answer was: no host could be reached; the last one: mx.example.com [192.0.2.1]: 192.0.2.1:25: connect: connection refused", "", []string{"It was tried for 5 days. What was in the way at last: no host could be reached", "no mail server runs on", "Its administrator should be told another way."}, []string{"It is tried again", "refused."}},
+		{Failed, "4.2.0", "450 4.2.0 Greylisted", "mx.example.com", []string{"Send it again later, or reach the recipient another way."}, []string{"It is tried again"}},
+		{Failed, "5.4.1", "tried for 5 days; the last answer was: 451 4.3.0 later", "mx.example.com", []string{"It was tried for 5 days. What mx.example.com said at last: 451 4.3.0 later"}, []string{"refused"}},
+		{Failed, "5.4.6", "the message runs in a circle: it has passed too many servers", "", []string{"It cannot be delivered. The reason: the message runs in a circle"}, []string{"refused", "this system said"}},
 		{Delayed, "4.2.2", "452 4.2.2 Mailbox full", "mx.example.com", []string{"mailbox is full", "What you can do: The recipient must delete something"}, nil},
 		{Delayed, "4.2.0", "450 4.2.0 Greylisted", "mx.example.com", []string{"turns a sender that it does not"}, []string{"What you can do"}},
 		{Failed, "5.9.9", "599 xyzzy", "mx.example.com", []string{"What you can do: send it again later"}, []string{"What that means"}},

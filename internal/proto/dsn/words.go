@@ -49,36 +49,44 @@ func (r *Report) recipientWords(b *bytes.Buffer, rc *Recipient) {
 		fmt.Fprintf(b, ", to whom mail for <%s> goes", clean(or.String(), 1000))
 	}
 	b.WriteByte('\n')
-	who := "this system"
-	if o.Remote != "" {
-		who = clean(o.Remote, 255)
+	long, said := remedy.Tried(o.Text)
+	host := clean(o.Remote, 255)
+	saying := "What was in the way"
+	if host != "" {
+		saying = "What " + host + " said"
 	}
 	switch rc.action() {
 	case Failed:
-		if o.Status.Temporary() {
-			b.WriteString("    It was tried until the time was over.")
-		} else {
-			b.WriteString("    It was refused.")
+		switch {
+		case long != "":
+			fmt.Fprintf(b, "    It was tried for %s. %s at last:\n", clean(long, 100), saying)
+		case o.Status.Temporary():
+			fmt.Fprintf(b, "    It was tried until the time was over. %s:\n", saying)
+		case host != "":
+			fmt.Fprintf(b, "    It was refused. %s:\n", saying)
+		default:
+			b.WriteString("    It cannot be delivered. The reason:\n")
 		}
-		fmt.Fprintf(b, " What %s said:\n", who)
 	case Delayed:
 		if rc.RetryUntil.IsZero() {
-			b.WriteString("    It is tried again.")
+			fmt.Fprintf(b, "    It is tried again. %s:\n", saying)
 		} else {
-			fmt.Fprintf(b, "    It is tried again until %s.", message.AppendDate(nil, rc.RetryUntil))
+			fmt.Fprintf(b, "    It is tried again until %s. %s:\n", message.AppendDate(nil, rc.RetryUntil), saying)
 		}
-		fmt.Fprintf(b, " What %s said:\n", who)
 	case Delivered:
 		b.WriteString("    The message is in the mailbox.\n")
 		return
 	case Relayed:
-		fmt.Fprintf(b, "    The message has been taken by %s.\n", who)
+		if host == "" {
+			host = "another system"
+		}
+		fmt.Fprintf(b, "    The message has been taken by %s.\n", host)
 		return
 	case Expanded:
 		b.WriteString("    The message has been passed on to several addresses.\n")
 		return
 	}
-	text := clean(o.Text, maxAnswer)
+	text := clean(said, maxAnswer)
 	if text == "" {
 		text = "nothing"
 	}
@@ -90,18 +98,19 @@ func (r *Report) recipientWords(b *bytes.Buffer, rc *Recipient) {
 	if known {
 		fmt.Fprintf(b, "    What that means: %s\n", wrap(rm.What, 56))
 	}
+	do := rm.Do
+	if rc.action() == Failed {
+		do = rm.Final()
+	}
 	switch {
 	case known && rm.Who == remedy.Postmaster:
-		fmt.Fprintf(b, "    What you can do: %s\n", wrap("send this report to the one who looks after your mail system. For him: "+rm.Do, 56))
+		fmt.Fprintf(b, "    What you can do: %s\n", wrap("send this report to the one who looks after your mail system. For him: "+do, 56))
 	case known && (rc.action() == Failed || rm.Who != remedy.Nobody):
-		fmt.Fprintf(b, "    What you can do: %s\n", wrap(strings.ReplaceAll(rm.Do, remedy.Wait, again), 56))
+		fmt.Fprintf(b, "    What you can do: %s\n", wrap(do, 56))
 	case rc.action() == Failed:
 		fmt.Fprintf(b, "    What you can do: %s\n", wrap(advice(o.Status), 56))
 	}
 }
-
-// again is what can be done when nothing was to be done and it failed.
-const again = "Send it again later, or reach the recipient another way."
 
 // advice says what a sender can do about a status. RFC 3463 §3
 func advice(s mail.Status) string {

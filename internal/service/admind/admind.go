@@ -115,13 +115,17 @@ type (
 		Next       time.Time `json:"next"`
 		Attempts   int       `json:"attempts"`
 		Active     bool      `json:"active"`
-		Reason     string    `json:"reason,omitempty"` // what was answered
-		Remote     string    `json:"remote,omitempty"` // by whom
-		Why        string    `json:"why,omitempty"`    // a word for it, if it is known
-		Words      string    `json:"words,omitempty"`  // what it means, in a sentence
-		Held       bool      `json:"held,omitempty"`   // an administrator holds it back
-		From       string    `json:"from,omitempty"`   // our address that it was answered to, if we have several
-		Via        string    `json:"via,omitempty"`    // the way that an administrator told it to go
+		Reason     string    `json:"reason,omitempty"`   // what was answered
+		Remote     string    `json:"remote,omitempty"`   // by whom
+		Why        string    `json:"why,omitempty"`      // a word for it, if it is known
+		Words      string    `json:"words,omitempty"`    // what it means, in a sentence
+		Held       bool      `json:"held,omitempty"`     // an administrator holds it back
+		From       string    `json:"from,omitempty"`     // our address that it was answered to, if we have several
+		Via        string    `json:"via,omitempty"`      // the way that an administrator told it to go
+		Until      time.Time `json:"until,omitzero"`     // when it is given up
+		By         time.Time `json:"by,omitzero"`        // when it should be there, as its sender asks
+		Return     bool      `json:"return,omitempty"`   // it comes back at By; else its sender is told
+		Priority   int       `json:"priority,omitempty"` // -9 to 9; 0 is that of usual mail
 	}
 	// Items are a page of what waits, the oldest first. Last is where the next page
 	// begins (?after=Last); 0: there is none.
@@ -411,7 +415,7 @@ func (s *Server) setPassword(r *http.Request) (any, error) {
 	return Account{Address: addr.String()}, s.Registrar.SetPassword(r.Context(), addr, in.Password)
 }
 
-func item(it queue.Item) Item {
+func (s *Server) item(it queue.Item) Item {
 	out := Item{
 		ID: it.Envelope.Trace.String(), Sender: it.Envelope.Sender.String(), Size: it.Size(), Queued: it.Queued, Next: it.Next,
 		Attempts: it.Attempts, Active: it.Claimed(), Reason: it.Text, Remote: it.Remote,
@@ -421,6 +425,7 @@ func item(it queue.Item) Item {
 	}
 	out.Why, out.Words = mta.Reason(&it)
 	out.Held, out.Via, out.From = it.Held, it.Via, it.From
+	out.Until, out.By, out.Return, out.Priority = s.Transfer.Until(&it), it.Envelope.By.Time, it.Envelope.By.Return, int(it.Envelope.Priority)
 	return out
 }
 
@@ -435,7 +440,7 @@ func (s *Server) queued(r *http.Request) (any, error) {
 	list, last, err := s.Queue.Some(r.Context(), mail.QueueID(after), itemsPage)
 	out := Items{Items: []Item{}, Last: uint64(last)}
 	for _, it := range list {
-		out.Items = append(out.Items, item(it))
+		out.Items = append(out.Items, s.item(it))
 	}
 	sort.Slice(out.Items, func(i, j int) bool { return out.Items[i].Queued.Before(out.Items[j].Queued) })
 	return out, err
@@ -464,7 +469,8 @@ func (s *Server) story(r *http.Request) (any, error) {
 	out := Story{ID: id.String(), Lines: trace.Story(events, time.Local)}
 	items, err := s.Queue.Of(r.Context(), id)
 	for _, it := range items {
-		out.Queued = append(out.Queued, item(it))
+		w := s.item(it)
+		out.Queued, out.Lines = append(out.Queued, w), append(out.Lines, w.waits(time.Now(), time.Local))
 	}
 	return out, err
 }

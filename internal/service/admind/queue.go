@@ -4,9 +4,36 @@ import (
 	"context"
 	"net/http"
 	"sort"
+	"strings"
+	"time"
 
 	"posthaste/internal/agent/mta"
 )
+
+// waits tells, in a sentence, that an item still waits, and for how long it may.
+func (it Item) waits(now time.Time, loc *time.Location) string {
+	at := func(t time.Time) string { return t.In(loc).Format("2006-01-02 15:04") }
+	s := "It still waits for " + strings.Join(it.Recipients, ", ")
+	if it.Via != "" {
+		s += ", to go by the way that an administrator chose: " + it.Via
+	}
+	switch {
+	case it.Held:
+		return s + ". An administrator holds it back: nothing happens before it is released."
+	case it.Active:
+		s += ". It is being sent at this moment."
+	case it.Attempts == 0 && it.Next.After(now):
+		s += ". It is to be sent at " + at(it.Next) + "."
+	case it.Next.After(now):
+		s += ". The next try is at " + at(it.Next) + "; if all fails, it is given up at " + at(it.Until) + "."
+	default:
+		s += ". The next try is due now."
+	}
+	if !it.By.IsZero() && !it.Return {
+		s += " Its sender asked for it to be there by " + at(it.By) + ", and hears of it if it is not."
+	}
+	return s
+}
 
 func (s *Server) heaps(r *http.Request) (any, error) {
 	list, err := s.Transfer.Summary(r.Context())
