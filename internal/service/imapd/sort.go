@@ -237,21 +237,27 @@ func (o *ordering) sent(ctx context.Context) ([]int64, error) {
 	return out, err
 }
 
-// A ranked message has the beginning of its first value as a number, which
-// settles most comparisons without a look at the values, wherever they lie.
+// A ranked message has a part of one of its values as a number, which is compared
+// without a look at the value, wherever that lies.
 type ranked struct {
 	rank uint64
 	at   int
 }
 
-// rank gives a number that orders as the first bytes of the value do.
-func (c *criterion) rank(at int) uint64 {
+// chunk is how many bytes of a text make a rank.
+const chunk = 8
+
+// rank gives a number that orders as the value does, or as the next bytes of a text do
+// from off on.
+func (c *criterion) rank(at, off int) uint64 {
 	var n uint64
 	if c.numbers != nil {
 		n = uint64(c.numbers[at]) ^ 1<<63
+	} else if t := c.texts[at][off:]; len(t) >= chunk {
+		n = binary.BigEndian.Uint64(t)
 	} else {
-		var first [8]byte
-		copy(first[:], c.texts[at])
+		var first [chunk]byte
+		copy(first[:], t)
 		n = binary.BigEndian.Uint64(first[:])
 	}
 	if c.reverse {
@@ -260,13 +266,43 @@ func (c *criterion) rank(at int) uint64 {
 	return n
 }
 
-func (c *criterion) compare(a, b int) int {
-	d := 0
-	if c.numbers != nil {
-		d = cmp.Compare(c.numbers[a], c.numbers[b])
-	} else {
-		d = bytes.Compare(c.texts[a], c.texts[b])
+// common gives how long the texts of the list are equal; they are so in front of off.
+func (c *criterion) common(list []ranked, off int) int {
+	first := c.texts[list[0].at]
+	n := len(first)
+	for _, r := range list[1:] {
+		t := c.texts[r.at]
+		n = min(n, len(t))
+		if bytes.Equal(first[off:n], t[off:n]) {
+			continue
+		}
+		for n = off; t[n] == first[n]; n++ {
+		}
+		if n == off {
+			break
+		}
 	}
+	return n
+}
+
+// rest tells of messages of equal rank at off whether their texts go on behind it, and
+// if they do not, whether they are equal: where a text ends, its rank is as if it had
+// zeros, which another may have.
+func (c *criterion) rest(list []ranked, off int) (longer, equal bool) {
+	if c.numbers != nil {
+		return false, true
+	}
+	n := len(c.texts[list[0].at])
+	longer, equal = true, true
+	for _, r := range list {
+		l := len(c.texts[r.at])
+		longer, equal = longer && l >= off+chunk, equal && l == n
+	}
+	return longer, equal
+}
+
+func (c *criterion) compare(a, b int) int {
+	d := bytes.Compare(c.texts[a], c.texts[b])
 	if c.reverse {
 		return -d
 	}
@@ -279,26 +315,63 @@ func (o *ordering) order() []int {
 	list := make([]ranked, len(o.rows))
 	for i := range list {
 		list[i].at = i
-		if len(o.by) > 0 {
-			list[i].rank = o.by[0].rank(i)
-		}
 	}
-	slices.SortFunc(list, func(a, b ranked) int {
-		if a.rank != b.rank {
-			return cmp.Compare(a.rank, b.rank)
-		}
-		for i := range o.by {
-			if d := o.by[i].compare(a.at, b.at); d != 0 {
-				return d
-			}
-		}
-		return cmp.Compare(a.at, b.at)
-	})
+	o.settle(list, o.by, 0)
 	at := make([]int, len(list))
 	for i, r := range list {
 		at[i] = r.at
 	}
 	return at
+}
+
+// settle orders messages by the criteria; the texts of the first are equal in front of
+// off. Most values differ early, and those that do not, because they begin alike or are
+// the same, are not compared over and over.
+func (o *ordering) settle(list []ranked, by []criterion, off int) {
+	if len(by) == 0 {
+		slices.SortFunc(list, func(a, b ranked) int { return cmp.Compare(a.at, b.at) })
+		return
+	}
+	c := &by[0]
+	if c.texts != nil && len(list) > 0 {
+		off = c.common(list, off)
+	}
+	for i := range list {
+		list[i].rank = c.rank(list[i].at, off)
+	}
+	slices.SortFunc(list, func(a, b ranked) int { return cmp.Compare(a.rank, b.rank) })
+	for len(list) > 0 {
+		n := 1
+		for n < len(list) && list[n].rank == list[0].rank {
+			n++
+		}
+		run := list[:n]
+		list = list[n:]
+		if n == 1 {
+			continue
+		}
+		switch longer, equal := c.rest(run, off); {
+		case longer:
+			o.settle(run, by, off+chunk)
+		case equal:
+			o.settle(run, by[1:], 0)
+		default:
+			slices.SortFunc(run, func(a, b ranked) int { return c.compare(a.at, b.at) })
+			o.ties(run, c, by[1:])
+		}
+	}
+}
+
+// ties orders what c, by which the list is ordered, leaves equal.
+func (o *ordering) ties(list []ranked, c *criterion, by []criterion) {
+	for len(list) > 0 {
+		n := 1
+		for n < len(list) && c.compare(list[n].at, list[0].at) == 0 {
+			n++
+		}
+		o.settle(list[:n], by, 0)
+		list = list[n:]
+	}
 }
 
 // textKeys has how the texts are made that messages are ordered by.
