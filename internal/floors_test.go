@@ -39,6 +39,7 @@ var siblings = map[string][]string{
 	"store/queue":          {"store/body"},
 	"agent/carrier":        {"agent/mover"},
 	"agent/collector":      {"agent/carrier", "agent/mda", "agent/mx", "agent/token"},
+	"agent/envoy":          {"agent/collector", "agent/mta", "agent/token"},
 	"agent/former":         {"agent/carrier", "agent/mover"},
 	"agent/filter":         {"agent/mda"},
 	"agent/mx":             {"agent/filter", "agent/mda"},

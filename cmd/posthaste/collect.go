@@ -68,6 +68,7 @@ type outpostFlags struct {
 	passwordFile                   string
 	tokenURL, clientID, secretFile string
 	scope                          string
+	sendAs                         sendAsFlags
 }
 
 func (o *outpostFlags) flags(c *cobra.Command) {
@@ -87,6 +88,7 @@ func (o *outpostFlags) flags(c *cobra.Command) {
 	f.StringVar(&o.secretFile, "client-secret-file", "", "a `file` with the client's secret, if it has one")
 	f.StringVar(&o.scope, "scope", "", "what the tokens are to be good for, if the provider wants to know")
 	f.BoolVar(&o.in.Untried, "untried", false, "save it without trying to log in")
+	o.sendAs.flags(c)
 }
 
 // settings gives what was said.
@@ -131,7 +133,9 @@ func (o *outpostFlags) settings(c *cobra.Command) (admind.OutpostSettings, error
 		}
 		in.Secret = &secret
 	}
-	return in, nil
+	var err error
+	in.SendAs, err = o.sendAs.settings(c)
+	return in, err
 }
 
 // secretOf reads a secret from a file.
@@ -166,11 +170,16 @@ here, or an access token (OAuth2): then say where tokens are got, and give the r
 token in place of the password.
 
 Mail is left there, unless --after says otherwise. Servers that cannot tell their
-messages apart (POP3 without UIDL) need --after delete.`,
+messages apart (POP3 without UIDL) need --after delete.
+
+With --send-as and --submission, ADDRESS may also send with its address there: such
+mail goes out through the provider's own server, which is tried at once, too.`,
 		Example: `  posthaste collect add ada@example.org work --imap imap.provider.example --user ada.l
   posthaste collect add ada@example.org old --pop3 pop.isp.example --user ada --after 30d --into "Old ISP"
   posthaste collect add ada@example.org big --imap imap.big.example --user ada@big.example \
-      --token-url https://login.big.example/token --client-id abc --password-file refresh-token`,
+      --token-url https://login.big.example/token --client-id abc --password-file refresh-token
+  posthaste collect add ada@example.org work --imap imap.provider.example --user ada.l \
+      --send-as ada.l@provider.example --submission smtp.provider.example`,
 	}
 	o.flags(c)
 	c.Flags().StringVar(&im, "imap", "", "the `host`, over IMAP: new mail comes at once, if the server tells of it")
@@ -210,9 +219,15 @@ func (t *tool) collectSet() *cobra.Command {
 	c := &cobra.Command{
 		Use: "set ADDRESS NAME", Short: "Change how the mail of an account elsewhere is collected", Args: cobra.ExactArgs(2),
 		Long: `Change what is said, and leave the rest. It is tried at once whether one can still log
-in, and then collected.`,
+in, and then collected.
+
+With --send-as, ADDRESS may also send with the address that it has there, from any mail
+program that logs in here. Such mail goes out through that provider's submission server,
+with the user and the password that mail is collected with, or others. Mail that waits
+since something was wrong with that goes at once when it is changed. --send-as "" ends it.`,
 		Example: `  posthaste collect set ada@example.org work --ask-password
-  posthaste collect set ada@example.org work --after 30d --every 15`,
+  posthaste collect set ada@example.org work --after 30d --every 15
+  posthaste collect set ada@example.org work --send-as ada.l@provider.example --submission smtp.provider.example:587`,
 	}
 	o.flags(c)
 	c.Flags().StringVar(&o.host, "host", "", "another `host`")
@@ -259,7 +274,11 @@ func (t *tool) collectList() *cobra.Command {
 			}
 			rows := [][]string{{"ACCOUNT", "NAME", "FROM", "COLLECTED", "STATE"}}
 			for _, o := range list {
-				rows = append(rows, []string{o.Account, o.Name, o.Protocol + " " + o.User + " at " + o.Host, fmt.Sprint(o.Collected), outpostState(o)})
+				state := outpostState(o)
+				if o.SendAs != nil && o.SendAs.Error != "" {
+					state += "; sending as " + o.SendAs.Address + ": " + o.SendAs.Error
+				}
+				rows = append(rows, []string{o.Account, o.Name, o.Protocol + " " + o.User + " at " + o.Host, fmt.Sprint(o.Collected), state})
 			}
 			table(rows)
 			return nil
@@ -289,7 +308,7 @@ func (t *tool) collectShow() *cobra.Command {
 // outpostWords tells all about one in sentences.
 func outpostWords(o admind.Outpost) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s collects the mail of %s at %s, port %s (%s, %s), every %d minutes.\n", o.Account, o.User, o.Host, o.Port, strings.ToUpper(o.Protocol), map[string]string{"tls": "TLS", "starttls": "STARTTLS", "none": "in clear"}[o.Security], o.Every)
+	fmt.Fprintf(&b, "%s collects the mail of %s at %s, port %s (%s, %s), every %d minutes.\n", o.Account, o.User, o.Host, o.Port, strings.ToUpper(o.Protocol), securityWords(o.Security), o.Every)
 	if len(o.Folders) > 0 {
 		fmt.Fprintf(&b, "Folders there: %s.\n", strings.Join(o.Folders, ", "))
 	}
@@ -316,6 +335,7 @@ func outpostWords(o admind.Outpost) string {
 	if o.Refused > 0 {
 		fmt.Fprintf(&b, "%d messages stay there, as they cannot be taken; of the last: %s.\n", o.Refused, o.Refusal)
 	}
+	b.WriteString(sendAsWords(o))
 	b.WriteString("Now: " + outpostState(o))
 	return b.String()
 }

@@ -24,6 +24,7 @@ import (
 	"posthaste/internal/agent/auth"
 	"posthaste/internal/agent/backup"
 	"posthaste/internal/agent/collector"
+	"posthaste/internal/agent/envoy"
 	"posthaste/internal/agent/filter"
 	"posthaste/internal/agent/former"
 	"posthaste/internal/agent/keys"
@@ -117,6 +118,7 @@ type House struct {
 	keys      *keyring.Keyring
 	signing   *keys.Agent
 	collector *collector.Agent
+	envoy     *envoy.Agent
 	web       *http.Client     // to ask others over HTTPS
 	backups   *backup.Schedule // nil: none
 	drops     *pop3d.Maildrops
@@ -166,10 +168,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 	}
 	h.shape = shaper(c)
 	posts := &outpost.Store{DB: o.DB}
-	h.collector = &collector.Agent{
-		Outposts: posts, Directory: h.directory, Bodies: bodies, MX: h.mx, Try: deliver.Try, Dial: web.Reach, Log: o.Log, Roots: o.Roots, Web: h.web,
-		AnyClear: c.Collect.Clear, AtOnce: c.Collect.AtOnce, MaxSize: int64(c.Limits.MessageSize),
-	}
+	h.elsewhere(posts, deliver, web.Reach)
 	said := &policies.Store{DB: o.DB}
 	h.sts = &sts.Agent{Store: said, DNS: o.DNS, Fetch: sts.Policies(h.web), Log: o.Log}
 	h.ways = &ways{house: h, local: &mta.Local{Delivery: deliver, Bodies: bodies, Seal: h.mx.Sealer}}
@@ -193,12 +192,26 @@ func Build(c config.Config, o Outside) (*House, error) {
 		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: keys, Outposts: posts, Quota: int64(c.Limits.AccountQuota), Hash: h.hash, AppPassword: h.auth.NewAppPassword, APOPPassword: auth.NewAPOPPassword, KeyOf: auth.KeyOf},
 		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Queue: q, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Reports: h.reports, Delivery: deliver, Suppression: dead, Forecast: &mx.Forecast{Hostname: c.Hostname, DNS: o.DNS, Mailboxes: h.mailboxes}, Version: o.Version, Log: o.Log,
 		Keys:  h.signing,
-		Mover: h.former.Mover, Former: h.former, Way: h.ways.named, Collector: h.collector,
+		Mover: h.former.Mover, Former: h.former, Way: h.ways.named, Collector: h.collector, Envoy: h.envoy,
 		Records: func(ctx context.Context, d mail.Domain, o admind.RecordOptions) ([]admind.Record, error) {
 			return h.records(ctx, keys, host, d, o)
 		},
 	}
 	return h, nil
+}
+
+// elsewhere makes what collects and sends mail by accounts that people have elsewhere.
+func (h *House) elsewhere(posts *outpost.Store, deliver *mda.Agent, reach func(ctx context.Context, network, addr string) (net.Conn, error)) {
+	c, o := h.c, h.o
+	h.collector = &collector.Agent{
+		Outposts: posts, Directory: h.directory, Bodies: deliver.Bodies, MX: h.mx, Try: deliver.Try, Dial: reach, Log: o.Log, Roots: o.Roots, Web: h.web,
+		AnyClear: c.Collect.Clear, AtOnce: c.Collect.AtOnce, MaxSize: int64(c.Limits.MessageSize),
+	}
+	h.envoy = &envoy.Agent{
+		Hostname: c.Hostname, Outposts: posts, Directory: h.directory, DNS: o.DNS, Dial: o.Dial, Login: h.collector.Login, Log: o.Log, Roots: o.Roots,
+		AnyClear: c.Collect.Clear, Shape: h.shape,
+	}
+	h.msa.Errand = h.envoy.Errand
 }
 
 // policy makes what speaks against those who bring mail.
@@ -292,6 +305,7 @@ func (h *House) Run(ctx context.Context, ready func()) error {
 	ready()
 	wg.Wait()
 	h.ways.close()
+	h.envoy.Close()
 	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}

@@ -33,8 +33,9 @@ type route struct {
 	t mta.Transport
 }
 
-// ways are all that mail may go by: our own mailboxes, the routes of the
-// configuration, the hosts that operators name, and the domain's MX.
+// ways are all that mail may go by: our own mailboxes, the accounts that people have
+// elsewhere, the routes of the configuration, the hosts that operators name, and the
+// domain's MX.
 type ways struct {
 	house  *House
 	local  mta.Transport
@@ -136,8 +137,11 @@ func (w *ways) match(it *queue.Item) *route {
 
 // of names the way of an item, if it is not the same for all mail to its domain.
 func (w *ways) of(it *queue.Item) string {
-	if it.Via != "" && it.Via != byMX {
+	switch {
+	case it.Via != "" && it.Via != byMX:
 		return it.Via
+	case it.Errand.Is():
+		return it.Errand.Way()
 	}
 	r := w.match(it)
 	switch {
@@ -156,8 +160,13 @@ func (w *ways) of(it *queue.Item) string {
 
 // route gives the transport of an item.
 func (w *ways) route(ctx context.Context, it *queue.Item) (mta.Transport, error) {
-	if it.Via != "" && it.Via != byMX {
+	switch {
+	case it.Via != "" && it.Via != byMX:
 		return w.told(it.Via)
+	case it.Via == byMX && it.Errand.Is(): // it has recipients of several domains
+		return nil, mail.Refuse("4.3.5", "send-as "+it.Errand.As.String()+": an administrator had this go to the MX of its recipients, and mail of an account elsewhere goes by that account (default), or to one host", "")
+	case it.Errand.Is():
+		return w.house.envoy.Route(ctx, it)
 	}
 	r := w.match(it)
 	if it.Via == byMX {

@@ -77,7 +77,7 @@ type Agent struct {
 	here   map[outpost.ID]bool // visited by us
 	active int
 	idle   int // visits that only listen
-	tokens map[outpost.ID]*tokens
+	tokens map[tokenKey]*tokens
 }
 
 // tokens are the access tokens of an outpost, as long as its secret is the same.

@@ -66,7 +66,7 @@ func imapError(err error) error {
 	for _, code := range [...]string{"[UNAVAILABLE]", "[INUSE]", "[LIMIT]", "[SERVERBUG]"} {
 		no.Later = no.Later || strings.Contains(text, code)
 	}
-	no.Later = no.Later || !no.Sure && saysLater(said)
+	no.Later = no.Later || !no.Sure && SaysLater(said)
 	return no
 }
 

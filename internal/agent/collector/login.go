@@ -3,18 +3,36 @@ package collector
 import (
 	"context"
 	"fmt"
-	"reflect"
 
 	"posthaste/internal/agent/token"
 	"posthaste/internal/proto/sasl"
+	"posthaste/internal/proto/smtp"
 	"posthaste/internal/store/outpost"
 )
 
 // credentials gives what proves who the outpost's owner is, by the best mechanism of
 // those offered; nil if a password must go another way.
 func (v *visit) credentials(ctx context.Context, offered []string) (sasl.Client, error) {
-	who := sasl.Credentials{User: v.o.User, Password: v.o.Secret}
-	if v.o.OAuth2 == nil {
+	return v.a.credentials(ctx, v.o, offered)
+}
+
+// Login gives what logs in at an outpost, or at its submission server, by the best
+// mechanism of those offered. One with a token has a method Refused, which tells that it
+// was not taken.
+func (a *Agent) Login(ctx context.Context, o *outpost.Outpost, offered []string) (smtp.Authenticator, error) {
+	c, err := a.credentials(ctx, o, offered)
+	switch {
+	case err != nil:
+		return nil, err
+	case c == nil:
+		return nil, &WantError{fmt.Sprintf("%s offers no way to log in that is known here, only %v: look at the port, and at how to connect.", o.Host, offered)}
+	}
+	return c, nil
+}
+
+func (a *Agent) credentials(ctx context.Context, o *outpost.Outpost, offered []string) (sasl.Client, error) {
+	who := sasl.Credentials{User: o.User, Password: o.Secret}
+	if o.OAuth2 == nil {
 		mech := sasl.Best(offered, sasl.ChannelBinding{})
 		if mech == "" {
 			return nil, nil
@@ -23,9 +41,9 @@ func (v *visit) credentials(ctx context.Context, offered []string) (sasl.Client,
 	}
 	mech := sasl.BestForToken(offered)
 	if mech == "" {
-		return nil, &WantError{fmt.Sprintf("%s takes no access token to log in with (OAuth2), it offers only %v: use a password.", v.o.Host, offered)}
+		return nil, &WantError{fmt.Sprintf("%s takes no access token to log in with (OAuth2), it offers only %v: use a password.", o.Host, offered)}
 	}
-	src := v.a.source(v.o)
+	src := a.source(o)
 	t, err := src.Token(ctx)
 	if err != nil {
 		return nil, err
@@ -33,6 +51,14 @@ func (v *visit) credentials(ctx context.Context, offered []string) (sasl.Client,
 	who.Password = t
 	c, err := sasl.NewClient(mech, who, sasl.ChannelBinding{})
 	return &bearer{c, func() { src.Refused(t) }}, err
+}
+
+// A tokenKey is whose access tokens they are: the submission server of an outpost may
+// want others.
+type tokenKey struct {
+	outpost.ID
+	user string
+	outpost.OAuth2
 }
 
 // A bearer is a client with a token, and tells if it was not taken.
@@ -49,13 +75,16 @@ func (b *bearer) Next(challenge []byte) ([]byte, error) {
 	return b.Client.Next(challenge)
 }
 
+// Refused tells that the token was not taken.
+func (b *bearer) Refused() { b.refused() }
+
 // source gives what gets the access tokens of an outpost. That of one that is not saved
 // yet is told if its refresh token has changed.
 func (a *Agent) source(o *outpost.Outpost) *token.Source {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	have := a.tokens[o.ID]
-	if have != nil && have.of.Secret == o.Secret && reflect.DeepEqual(have.of.OAuth2, o.OAuth2) {
+	key := tokenKey{o.ID, o.User, *o.OAuth2}
+	if have := a.tokens[key]; have != nil && have.of.Secret == o.Secret {
 		return have.source
 	}
 	mine := &tokens{of: *o}
@@ -86,9 +115,9 @@ func (a *Agent) source(o *outpost.Outpost) *token.Source {
 	}
 	if o.ID != 0 {
 		if a.tokens == nil {
-			a.tokens = map[outpost.ID]*tokens{}
+			a.tokens = map[tokenKey]*tokens{}
 		}
-		a.tokens[o.ID] = mine
+		a.tokens[key] = mine
 	}
 	return mine.source
 }

@@ -57,11 +57,22 @@ func (v *visit) connect(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if v.o.Security == outpost.Clear && !v.a.AnyClear && !loopback(conn) {
-		conn.Close()
-		return nil, &WantError{"Connections in clear are made to this machine only, as everybody on the way could read the password: choose tls or starttls. (The administrator can allow them: collect.clear in the configuration.)"}
+	if v.o.Security == outpost.Clear {
+		if err := MayClear(conn, v.a.AnyClear); err != nil {
+			conn.Close()
+			return nil, err
+		}
 	}
 	return conn, nil
+}
+
+// MayClear refuses a connection over which a password must not go in clear; anyClear tells
+// that all may be so.
+func MayClear(conn net.Conn, anyClear bool) error {
+	if anyClear || loopback(conn) {
+		return nil
+	}
+	return &WantError{"Connections in clear are made to this machine only, as everybody on the way could read the password: choose tls or starttls. (The administrator can allow them: collect.clear in the configuration.)"}
 }
 
 func loopback(c net.Conn) bool {
@@ -228,7 +239,7 @@ func (s *popSession) answered(a pop3.Answer, err error) error {
 	case pop3.Auth, pop3.Permanent:
 		no.Sure = true
 	case "":
-		no.Later = saysLater(a.Text)
+		no.Later = SaysLater(a.Text)
 	default:
 		no.Later = true
 	}

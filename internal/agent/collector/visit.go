@@ -231,6 +231,9 @@ func (v *visit) doubt(why string) {
 // errSource is an error of the connection to the outpost.
 type errSource struct{ error }
 
+// Theirs marks an error as one of the connection to an outpost, for Words.
+func Theirs(err error) error { return errSource{err} }
+
 // Unwrap gives what it was.
 func (e errSource) Unwrap() error { return e.error }
 

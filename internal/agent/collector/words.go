@@ -31,8 +31,8 @@ func (e *LoginError) Error() string { return "login refused: " + e.Said }
 // later are words of servers that do not say by a code that it may work another time.
 var later = [...]string{"lock", "in use", "busy", "tempor", "try again", "later", "too many", "unavailable", "delay", "internal"}
 
-// saysLater tells whether a text means that.
-func saysLater(text string) bool {
+// SaysLater tells whether the text of a server means that it may work another time.
+func SaysLater(text string) bool {
 	text = strings.ToLower(text)
 	for _, w := range later {
 		if strings.Contains(text, w) {
@@ -58,7 +58,7 @@ func Words(o *outpost.Outpost, err error) string {
 		case o.OAuth2 != nil:
 			return fmt.Sprintf("%s does not take the access token for %s (%q): allow the access anew, and put in the new refresh token.", o.Host, o.User, no.Said)
 		}
-		return fmt.Sprintf("%s refuses the user name %s or its password (%q): put in the right one. Some providers want an app password here, or that POP3 and IMAP are switched on in their settings first.", o.Host, o.User, no.Said)
+		return fmt.Sprintf("%s refuses the user name %s or its password (%q): put in the right one. Some providers want an app password here, or that other programs are let in, in their settings, first.", o.Host, o.User, no.Said)
 	}
 	if no, ok := errors.AsType[*token.Error](err); ok {
 		return "No access token: " + no.Error() + "."
@@ -105,7 +105,7 @@ func tlsWords(o *outpost.Outpost, err error) string {
 		if name, ok := errors.AsType[x509.HostnameError](err); ok {
 			why = name.Error()
 		}
-		return fmt.Sprintf("The certificate of %s is not good (%s): look at the name of the host. Nothing is collected over a connection that others could read.", o.Host, why)
+		return fmt.Sprintf("The certificate of %s is not good (%s): look at the name of the host. Nothing goes over a connection that others could read.", o.Host, why)
 	}
 	return ""
 }

@@ -53,6 +53,9 @@ type Mail struct {
 	// Release is when it may be delivered; until then the queue has all of it, also
 	// what is for people here. Zero: at once. RFC 4865
 	Release time.Time
+	// Errand has all of it go out by an account that its sender has elsewhere, also what
+	// is for people here. The zero Errand: it does not.
+	Errand queue.Errand
 	// Place is where it goes in one of the accounts; nil: as with all mail.
 	Place *Place
 	// From is the claimed item of the queue that this is, if it is one: whom it
@@ -161,8 +164,12 @@ func (a *Agent) postmaster(ctx context.Context, to mail.Address) (directory.Targ
 }
 
 // Deliver delivers to every recipient of the envelope, or queues what cannot be
-// done now. A refusal means that nobody can have it, and nothing was done.
+// done now; an errand is always queued. A refusal means that nobody can have it, and nothing was done.
 func (a *Agent) Deliver(ctx context.Context, m Mail) error {
+	if m.Errand.Is() {
+		_, err := a.do(ctx, m, elsewhere(m.Envelope.Recipients), keepForLater)
+		return err
+	}
 	p, err := a.plan(ctx, &m)
 	if err != nil {
 		return err
@@ -171,13 +178,19 @@ func (a *Agent) Deliver(ctx context.Context, m Mail) error {
 		return p.refusal()
 	}
 	if !m.Release.IsZero() {
-		p = &plan{}
-		for _, r := range m.Envelope.Recipients {
-			p.remote = append(p.remote, away{rcpt: r})
-		}
+		p = elsewhere(m.Envelope.Recipients)
 	}
 	_, err = a.do(ctx, m, p, keepForLater)
 	return err
+}
+
+// elsewhere is the plan to have the queue serve all recipients.
+func elsewhere(rcpts []mail.Recipient) *plan {
+	p := &plan{}
+	for _, r := range rcpts {
+		p.send(away{rcpt: r})
+	}
+	return p
 }
 
 // Try delivers to the recipients it can, and tells what became of each, in
@@ -272,7 +285,7 @@ func weigh(list []queue.Item, ref body.Ref) (n int) {
 
 // weighRecipient tells about how many bytes a recipient takes in an item.
 func weighRecipient(r mail.Recipient) int {
-	return 60 + 3*len(r.Address.Local) + len(r.Address.Domain) + len(r.Original.Local) + len(r.Original.Domain) + len(r.ORCPT)
+	return 60 + 3*(len(r.Address.Local)+len(r.Address.Domain)) + len(r.Original.Local) + len(r.Original.Domain) + len(r.ORCPT)
 }
 
 // A delivery is a plan about to be carried out.

@@ -273,6 +273,9 @@ func (p *plan) keep(first mail.Address, l step) {
 
 // send adds a recipient elsewhere, once.
 func (p *plan) send(to away) {
+	if p.seenAddr == nil {
+		p.seenAddr = map[mail.Address]bool{}
+	}
 	if !p.seenAddr[to.rcpt.Address] {
 		p.seenAddr[to.rcpt.Address] = true
 		p.remote = append(p.remote, to)
@@ -297,13 +300,17 @@ const (
 	maxItemBytes = kv.MaxValue / 2
 )
 
-// items makes queue items for recipients, a few for each domain.
+// items makes queue items for recipients, a few for each domain, or on an errand a few
+// for all.
 func items(m Mail, rcpts []mail.Recipient) []queue.Item {
 	byDomain := map[mail.Domain]int{}
 	var out []queue.Item
 	var bytes []int // of each
 	for _, r := range rcpts {
 		d := r.Address.Domain
+		if m.Errand.Is() {
+			d = m.Errand.As.Domain
+		}
 		i, ok := byDomain[d]
 		w := weighRecipient(r)
 		if !ok || len(out[i].Envelope.Recipients) == maxItem || bytes[i]+w > maxItemBytes {
@@ -312,7 +319,7 @@ func items(m Mail, rcpts []mail.Recipient) []queue.Item {
 			bytes = append(bytes, 0)
 			env := m.Envelope
 			env.Recipients = nil
-			it := queue.Item{Envelope: env, Domain: d, Prefix: m.Trace, Queued: m.Release, Role: byte(m.Mailbox)}
+			it := queue.Item{Envelope: env, Domain: d, Prefix: m.Trace, Queued: m.Release, Role: byte(m.Mailbox), Errand: m.Errand}
 			it.Next = m.Release
 			out = append(out, it)
 		}

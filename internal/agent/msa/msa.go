@@ -24,6 +24,7 @@ import (
 	"posthaste/internal/store/body"
 	"posthaste/internal/store/directory"
 	"posthaste/internal/store/journal"
+	"posthaste/internal/store/queue"
 	"posthaste/internal/store/suppression"
 )
 
@@ -49,6 +50,10 @@ type Agent struct {
 	Filters []filter.Filter
 	// Acquaintances remembers to whom people here write; nil: nobody does.
 	Acquaintances *acquaintance.Store
+	// Errand gives the errand that mail with an address elsewhere goes on, for somebody
+	// who may use it: mail.ErrNotFound if they have no such address, a *mail.Refusal if
+	// they cannot use it now. nil: nobody has one.
+	Errand func(ctx context.Context, peer mail.Peer, from mail.Address) (queue.Errand, error)
 }
 
 // Begin opens a mail transaction for somebody who has logged in.
@@ -56,7 +61,7 @@ func (a *Agent) Begin(ctx context.Context, peer mail.Peer, from mail.Address, p 
 	t := &transaction{a: a, peer: peer, binary: p.Binary}
 	t.env = p.Envelope(mail.NewTraceID(time.Now()), from)
 	t.env.Priority = min(t.env.Priority, MaxPriority)
-	t.filters = filter.Chain{Filters: a.Filters, Hostname: a.Hostname, Bodies: a.Bodies, Log: a.Log, Peer: peer, Envelope: &t.env, Accepts: t.accepts, MaySend: t.may}
+	t.filters = filter.Chain{Filters: a.Filters, Hostname: a.Hostname, Bodies: a.Bodies, Log: a.Log, Peer: peer, Envelope: &t.env, Accepts: t.accepts, MaySend: t.mayChange}
 	if peer.Account == 0 {
 		return nil, mail.Refuse("5.7.0", "log in first", "")
 	}
@@ -70,31 +75,11 @@ func (a *Agent) Begin(ctx context.Context, peer mail.Peer, from mail.Address, p 
 	if from.IsZero() { // reports that a mail program makes itself, RFC 8098 §3
 		return t, nil
 	}
-	if err := t.may(ctx, from); err != nil {
+	if t.errand, err = t.may(ctx, from); err != nil {
 		t.refused(mail.Address{}, err)
 		return nil, err
 	}
 	return t, nil
-}
-
-// may refuses an address that the account has no claim to: it may use its own,
-// with or without a detail, and aliases that lead to it.
-func (t *transaction) may(ctx context.Context, from mail.Address) error {
-	target, err := t.a.Directory.Resolve(ctx, from)
-	if err != nil && !errors.Is(err, mail.ErrNotFound) {
-		return fmt.Errorf("msa: %w", err)
-	}
-	if target.Account == t.peer.Account {
-		return nil
-	}
-	if target.Alias != nil {
-		for _, to := range target.Alias.Targets {
-			if directory.Canonical(to) == directory.Canonical(t.peer.Login) {
-				return nil
-			}
-		}
-	}
-	return mail.Refuse("5.7.1", "you are logged in as "+t.peer.Login.String()+" and may not send as "+from.String(), "")
 }
 
 // MaxPriority is the highest priority that people may give their messages: "urgent",
@@ -127,6 +112,7 @@ type transaction struct {
 	release time.Time // zero: at once
 	binary  bool      // the message comes as BINARYMIME
 	filters filter.Chain
+	errand  queue.Errand // that it goes on, as far as is known
 }
 
 // ID is what the client, the log and the Received field call it.
@@ -246,8 +232,8 @@ func (t *transaction) take(ctx context.Context, st *body.Staged) error {
 	if err := t.allowed(ctx); err != nil {
 		return err
 	}
-	m := mda.Mail{Envelope: t.env, Body: st, Release: t.release, Trace: mda.Received(t.a.Hostname, "ESMTP", t.peer, t.env, now)}
-	if t.a.Signers != nil {
+	m := mda.Mail{Envelope: t.env, Body: st, Release: t.release, Errand: t.errand, Trace: mda.Received(t.a.Hostname, "ESMTP", t.peer, t.env, now)}
+	if t.a.Signers != nil && !t.errand.Is() { // else the provider signs
 		signed := now
 		if t.release.After(now) { // a signature does not live as long as a message may wait
 			signed = t.release
@@ -309,30 +295,6 @@ func (t *transaction) sign(ctx context.Context, header []byte, st *body.Staged, 
 		out = append(out, field...)
 	}
 	return out, nil
-}
-
-// author refuses a From field that names somebody else, or several of them.
-func (t *transaction) author(ctx context.Context, header []byte) error {
-	fields, authors := message.Authors(header)
-	switch {
-	case fields == 0 && !t.env.Sender.IsZero():
-		return nil // it will be completed
-	case fields == 0:
-		return mail.Refuse("5.6.0", "the message has no From field", "")
-	case fields > 1:
-		return mail.Refuse("5.6.0", "the message has more than one From field", "")
-	}
-	for _, c := range authors {
-		if c.Address.IsZero() {
-			return mail.Refuse("5.6.0", "the From field has no valid address", "")
-		}
-		err := t.may(ctx, c.Address)
-		_, refused := errors.AsType[*mail.Refusal](err)
-		if err == nil || !refused || len(authors) == 1 {
-			return err // one of several authors sends for all, RFC 5322 §3.6.2
-		}
-	}
-	return mail.Refuse("5.7.1", "none of the authors in the From field is you", "")
 }
 
 // complete gives the header with what mail must have, and without what only the

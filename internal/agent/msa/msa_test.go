@@ -1,6 +1,7 @@
 package msa_test
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"posthaste/internal/proto/message"
 	"posthaste/internal/proto/smtp"
 	"posthaste/internal/store/allowance"
+	"posthaste/internal/store/queue"
 	"posthaste/test/house"
 )
 
@@ -23,7 +25,21 @@ func newHouse(t testing.TB) *house.House {
 	h.Alias("sales@b.example", "ADA@a.example")
 	h.Alias("bobs@a.example", "bob@a.example")
 	h.Alias("@c.example", "ada@a.example")
+	h.MSA.Errand = errand
 	return h
+}
+
+// errand knows ada's addresses elsewhere. One of them is in a domain of ours, which says
+// nothing; one cannot be used now.
+func errand(_ context.Context, peer mail.Peer, from mail.Address) (queue.Errand, error) {
+	switch s := strings.ToLower(from.String()); {
+	case peer.Account != 1:
+	case s == "ada.l@far.example", s == "ada.l@work.example", s == "bob@a.example":
+		return queue.Errand{Outpost: uint64(len(s)), As: house.Address(s), For: peer.Login}, nil
+	case s == "paused@far.example":
+		return queue.Errand{}, mail.Refuse("5.7.1", "it is paused", "")
+	}
+	return queue.Errand{}, mail.ErrNotFound
 }
 
 var ada = mail.Peer{Addr: netip.MustParseAddrPort("192.0.2.1:99"), Hello: "pc", Account: 1, Login: house.Address("ada@a.example")}
@@ -42,6 +58,7 @@ func status(err error) string {
 var names = map[string]string{
 	"ada@a.example": "", "Ada@A.example": "", "ada+lists@a.example": "", "info@a.example": "", "sales@b.example": "", "anything@c.example": "",
 	"bob@a.example": "5.7.1", "bobs@a.example": "5.7.1", "nobody@a.example": "5.7.1", "ada@far.example": "5.7.1", "bob+ada@a.example": "5.7.1", "postmaster@a.example": "5.7.1",
+	"paused@far.example": "5.7.1",
 }
 
 // TestSender: who may send as whom, in the envelope.

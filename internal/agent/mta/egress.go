@@ -61,10 +61,10 @@ func (s *Source) ip(to netip.Addr) netip.Addr {
 	return s.IPv6
 }
 
-// name is empty if the system chooses.
-func (s *Source) name() string {
+// or gives its name, or another if the system chooses.
+func (s *Source) or(name string) string {
 	if s == nil {
-		return ""
+		return name
 	}
 	return s.Hello
 }

@@ -345,9 +345,10 @@ func days(d time.Duration) string {
 }
 
 // dead gives the outcomes of which the other server says that there is no such
-// address. A report that does not arrive says nothing: its sender was forged.
+// address. A report that does not arrive says nothing: its sender was forged; nor does a
+// server that one person has chosen, as all would hear of it.
 func (a *Agent) dead(c queue.Claim, outcomes []mail.Outcome) (out []mail.Outcome) {
-	if a.Suppression == nil || c.Envelope.Sender.IsZero() {
+	if a.Suppression == nil || c.Envelope.Sender.IsZero() || c.Errand.Is() {
 		return nil
 	}
 	for _, o := range outcomes {
@@ -377,7 +378,7 @@ func (a *Agent) commit(ctx context.Context, c queue.Claim, outcomes []mail.Outco
 		}
 		all = append(all[:0], events...)
 		for _, r := range reports {
-			e, err := mda.PutReport(tx, a.Queue, r, c.Envelope)
+			e, err := mda.PutReport(tx, a.Queue, r, owed(c.Item))
 			if err != nil {
 				return err
 			}

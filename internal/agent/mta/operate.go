@@ -21,12 +21,16 @@ type Group struct {
 	To   mail.Domain
 	From string // an address, "@domain", or "<>"
 	Why  string // as Reason names it
+	// Outpost is by which account elsewhere it goes, if it is on an errand.
+	Outpost uint64
 }
 
 func (g Group) has(it *queue.Item) bool {
 	sender := it.Envelope.Sender
 	switch {
 	case !g.ID.IsZero() && it.Envelope.Trace != g.ID, g.To != "" && it.Domain != g.To:
+		return false
+	case g.Outpost != 0 && it.Errand.Outpost != g.Outpost:
 		return false
 	case g.From != "" && g.From != sender.String() && g.From != "@"+string(sender.Domain) && (g.From != "<>" || !sender.IsZero()):
 		return false
@@ -59,6 +63,19 @@ func (a *Agent) Retry(ctx context.Context, g Group) (int, error) {
 		a.shaper().forgive(a.Queue.Bound(&it))
 		return a.Queue.Retry(ctx, it.ID)
 	})
+}
+
+// Hurry makes due now what waits to go by an account elsewhere and has failed: something
+// about that account has changed. What is held back stays so.
+func (a *Agent) Hurry(ctx context.Context, outpost uint64) error {
+	_, err := a.each(ctx, Group{Outpost: outpost}, func(it queue.Item) error {
+		if it.Held || it.Attempts == 0 {
+			return mail.ErrNotFound
+		}
+		a.shaper().forgive(a.Queue.Bound(&it))
+		return a.Queue.Retry(ctx, it.ID)
+	})
+	return err
 }
 
 // Hold holds a group back until it is released, tried or dropped.
@@ -165,7 +182,7 @@ func (a *Agent) items(ctx context.Context, g Group) (out []queue.Item, err error
 	}
 	err = a.Queue.Each(ctx, func(it queue.Item) bool {
 		if g.has(&it) {
-			small := queue.Item{ID: it.ID, Domain: it.Domain}
+			small := queue.Item{ID: it.ID, Domain: it.Domain, Errand: it.Errand}
 			small.Envelope.Trace, small.Held = it.Envelope.Trace, it.Held
 			small.Via, small.Attempts, small.Envelope.Sender = it.Via, it.Attempts, it.Envelope.Sender
 			out = append(out, small)

@@ -74,6 +74,17 @@ type Host struct {
 	// Login proves who we are, after TLS, by one of the mechanisms that the
 	// host offers; nil does not.
 	Login func(ctx context.Context, offered []string) (smtp.Authenticator, error)
+	// Explain makes of the error for which there was no session what is told of it; nil:
+	// it is told as that of any host.
+	Explain func(err error) error
+}
+
+// explain tells why there was no session.
+func (h *Host) explain(err error) error {
+	if h == nil || h.Explain == nil {
+		return unreachable(err)
+	}
+	return h.Explain(err)
 }
 
 // A target is one host to try, by name and address.
@@ -162,6 +173,9 @@ func tunnel(env mail.Envelope, x smtp.Extensions) []byte {
 func (r *Remote) connect(ctx context.Context, it *queue.Item, ask demand) (*session, error) {
 	d := it.Domain
 	targets, err := r.targets(ctx, d, ask)
+	if err != nil && r.Fixed != nil && r.Fixed.Explain != nil {
+		err = r.Fixed.Explain(err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +186,7 @@ func (r *Remote) connect(ctx context.Context, it *queue.Item, ask demand) (*sess
 	sources := r.Egress.order(d, siteName(targets[0].name), time.Now())
 	bound := queue.Bound{Domain: d, Way: it.Way}
 	for _, source := range sources {
-		if why := r.Shape.learn(bound, targets[0].name, source, time.Now()); why != nil {
+		if why := r.Shape.learn(bound, targets[0].name, source.or(bound.Person()), time.Now()); why != nil {
 			return nil, why
 		}
 		s, again := a.from(ctx, source)
@@ -191,7 +205,7 @@ func (r *Remote) connect(ctx context.Context, it *queue.Item, ask demand) (*sess
 	case a.never:
 		return nil, &mail.Refusal{Status: requireTLS, Text: "no host can be trusted with a message that must travel protected (REQUIRETLS); the last one: " + a.last.Error()}
 	}
-	return nil, unreachable(a.last)
+	return nil, r.Fixed.explain(a.last)
 }
 
 // An approach is the search for a host that will speak to us.
@@ -236,7 +250,7 @@ func (a *approach) from(ctx context.Context, source *Source) (s *session, again 
 		a.closed = a.closed && takesNone(err)
 		_, unfit := errors.AsType[*unfit](err)
 		a.never = a.never && unfit
-		if ctx.Err() != nil {
+		if _, known := errors.AsType[*rejected](err); known || ctx.Err() != nil {
 			return nil, false
 		}
 		if a.r.blame(source, t, err) {
@@ -330,6 +344,12 @@ func (r *Remote) targets(ctx context.Context, d mail.Domain, ask demand) ([]targ
 }
 
 func (r *Remote) fixed(ctx context.Context) ([]target, error) {
+	if r.Fixed.Name == "localhost" { // RFC 6761 §6.3
+		return []target{
+			{name: r.Fixed.Name, ip: netip.AddrFrom4([4]byte{127, 0, 0, 1}), port: r.Fixed.Port, sure: true},
+			{name: r.Fixed.Name, ip: netip.IPv6Loopback(), port: r.Fixed.Port, sure: true},
+		}, nil
+	}
 	if ip, err := netip.ParseAddr(r.Fixed.Name); err == nil {
 		return []target{{name: r.Fixed.Name, ip: ip, port: r.Fixed.Port, sure: true}}, nil
 	}
@@ -338,8 +358,11 @@ func (r *Remote) fixed(ctx context.Context) ([]target, error) {
 		return nil, fmt.Errorf("mta: route to %q: %w", r.Fixed.Name, err)
 	}
 	ans, err := r.DNS.Addresses(ctx, d)
+	if err != nil && r.Fixed.Explain == nil {
+		err = mail.Refuse("4.4.3", "the address of "+r.Fixed.Name+" cannot be found out just now", err.Error())
+	}
 	if err != nil {
-		return nil, mail.Refuse("4.4.3", "the address of "+r.Fixed.Name+" cannot be found out just now", err.Error())
+		return nil, err
 	}
 	var out []target
 	for _, ip := range ans.Records {
@@ -430,12 +453,34 @@ func (r *Remote) open(ctx context.Context, t target, source *Source) (*session, 
 	return s, nil
 }
 
+// A rejected login is not tried at the host's other addresses: it would look as if we
+// were guessing.
+type rejected struct{ error }
+
+func (e *rejected) Unwrap() error { return e.error }
+
 func (r *Remote) login(ctx context.Context, s *session) error {
 	auth, err := r.Fixed.Login(ctx, s.client.Extensions().Auth)
+	if err == nil {
+		err = s.client.Auth(auth)
+	}
+	if _, no := errors.AsType[*smtp.ReplyError](err); no {
+		if t, ok := auth.(interface{ Refused() }); ok { // an access token
+			t.Refused()
+		}
+		return &rejected{err}
+	}
+	return err
+}
+
+// Try opens a session with a fixed host as Carry does, and ends it.
+func (r *Remote) Try(ctx context.Context) error {
+	s, err := r.connect(ctx, &queue.Item{}, asAsked)
 	if err != nil {
 		return err
 	}
-	return s.client.Auth(auth)
+	quit(s)
+	return nil
 }
 
 // greet dials and says hello.

@@ -75,12 +75,23 @@ func (a *Agent) Until(it *queue.Item) time.Time {
 	return until
 }
 
+// owed gives the envelope of a message, with whom a report on it goes to as its sender:
+// of an errand the account here hears, as nobody can say whether what goes to the one
+// elsewhere is collected.
+func owed(it queue.Item) mail.Envelope {
+	env := it.Envelope
+	if it.Errand.Is() {
+		env.Sender = it.Errand.For
+	}
+	return env
+}
+
 func (a *Agent) report(ctx context.Context, c *queue.Claim, told []dsn.Recipient, now time.Time) (mda.Report, error) {
 	host, err := mail.ParseDomain(a.Hostname)
 	if err != nil {
 		return mda.Report{}, fmt.Errorf("mta: host name %q: %w", a.Hostname, err)
 	}
-	ab := mda.About{Envelope: c.Envelope, Recipients: told}
+	ab := mda.About{Envelope: owed(c.Item), Recipients: told}
 	b, err := a.Bodies.Open(ctx, c.Body, c.Prefix)
 	if err == nil {
 		defer b.Close()

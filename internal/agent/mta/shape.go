@@ -58,11 +58,11 @@ var usual = map[string]Limit{
 type way struct {
 	host string // the first MX host, or the smarthost
 	site string // who runs it; the host itself if nobody known does
-	from string // who we are there, if we are several
+	from string // who we are there, if we are several, or for whom
 }
 
-// hostKey and siteKey are what is remembered of them: what one address of ours has
-// earned is not another's.
+// hostKey and siteKey are what is remembered of them: what one address of ours, or one
+// person, has earned is not another's.
 func (w way) hostKey() string { return w.key(w.host) }
 func (w way) siteKey() string { return w.key(w.site) }
 
@@ -100,6 +100,7 @@ type down struct {
 const (
 	maxSites   = 20_000 // that are remembered
 	startLimit = 3      // messages at a time to who is new
+	forOne     = 2      // to the server of one person
 	firstHold  = 30 * time.Second
 	lastHold   = 15 * time.Minute
 	firstGap   = 500 * time.Millisecond
@@ -109,11 +110,11 @@ const (
 
 // learn notes where a domain's mail goes. It refuses if the host is left alone
 // just now, because mail for another domain could not reach it.
-func (s *Shaper) learn(d queue.Bound, host string, from *Source, now time.Time) error {
+func (s *Shaper) learn(d queue.Bound, host, from string, now time.Time) error {
 	if s == nil {
 		return nil
 	}
-	w := way{host: strings.ToLower(host), site: siteName(host), from: from.name()}
+	w := way{host: strings.ToLower(host), site: siteName(host), from: from}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ways.put(d, w)
@@ -139,6 +140,9 @@ func (s *Shaper) wayOf(d queue.Bound) way {
 // limit gives the limit for a way, with the defaults filled in.
 func (s *Shaper) limit(d queue.Bound, w way) Limit {
 	l := Limit{Connections: or(s.PerSite, 10), PerConnection: maxMessages}
+	if d.Person() != "" {
+		l.Connections = min(l.Connections, forOne)
+	}
 	for _, k := range [...]Limit{usual[w.site], s.Limits[w.site], s.Limits[w.host], s.Limits[string(d.Domain)]} {
 		l.Connections, l.PerConnection, l.PerMinute = or(k.Connections, l.Connections), or(k.PerConnection, l.PerConnection), or(k.PerMinute, l.PerMinute)
 	}

@@ -19,6 +19,7 @@ import (
 
 	"posthaste/internal/agent/backup"
 	"posthaste/internal/agent/collector"
+	"posthaste/internal/agent/envoy"
 	"posthaste/internal/agent/former"
 	"posthaste/internal/agent/keys"
 	"posthaste/internal/agent/mda"
@@ -65,6 +66,8 @@ type Server struct {
 	Way func(name string) (via string, err error)
 	// Collector collects the mail of accounts elsewhere.
 	Collector *collector.Agent
+	// Envoy sends by them.
+	Envoy *envoy.Agent
 	// Former moves accounts here while they are in use.
 	Former *former.Agent
 	// Records gives what a domain should have in the DNS.

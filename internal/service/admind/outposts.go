@@ -2,8 +2,8 @@ package admind
 
 import (
 	"context"
+	"errors"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -11,7 +11,6 @@ import (
 	"unicode"
 
 	"posthaste/internal/agent/collector"
-	"posthaste/internal/base/fetch"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/imap"
 	"posthaste/internal/store/mailbox"
@@ -54,6 +53,8 @@ type (
 		LastCollected int64  `json:"last_collected"`
 		Refused       int64  `json:"refused,omitempty"` // messages there that cannot be taken
 		Refusal       string `json:"refusal,omitempty"` // why the last of them
+
+		SendAs *SendAs `json:"send_as,omitempty"`
 	}
 	// OutpostSettings are what can be said of one. What is nil stays, or is as usual.
 	OutpostSettings struct {
@@ -70,6 +71,8 @@ type (
 		Keyword  *string        `json:"keyword,omitempty"`
 		Every    *int           `json:"every,omitempty"`
 		Unjudged *bool          `json:"unjudged,omitempty"`
+		// SendAs is how the address there is sent with.
+		SendAs *SendAsSettings `json:"send_as,omitempty"`
 		// Untried saves it without trying to log in.
 		Untried bool `json:"untried,omitempty"`
 	}
@@ -85,18 +88,22 @@ type (
 var securities = map[string]outpost.Security{"tls": outpost.TLS, "starttls": outpost.StartTLS, "none": outpost.Clear}
 
 func outpostOf(address string, e *outpost.Entry, now time.Time) Outpost {
-	out := Outpost{
+	return Outpost{
 		Account: address, Name: e.Name, Protocol: strings.ToLower(e.Protocol.String()), Host: e.Host, Port: e.Port, User: e.User, OAuth2: e.OAuth2 != nil,
 		Folders: e.Folders, After: afterWords(&e.Outpost), Mailbox: e.Mailbox, Keyword: e.Keyword, Every: int(e.Every / time.Minute), Unjudged: e.Unjudged, Created: e.Created,
 		Paused: e.Paused, Stopped: e.Stopped, Active: e.Active(now) && !e.Idle, Idle: e.Idle && e.Active(now), Error: e.Error, Begun: e.Begun, Ended: e.Ended, Good: e.Good, Next: e.Next,
 		Collected: e.Collected, Bytes: e.Bytes, Removed: e.Removed, LastCollected: e.LastCollected, Refused: e.Refused, Refusal: e.Refusal,
+		Security: securityName(e.Security), SendAs: sendAsOf(e),
 	}
-	for name, s := range securities {
-		if s == e.Security {
-			out.Security = name
+}
+
+func securityName(s outpost.Security) string {
+	for name, have := range securities {
+		if have == s {
+			return name
 		}
 	}
-	return out
+	return ""
 }
 
 func afterWords(o *outpost.Outpost) string {
@@ -182,7 +189,13 @@ func (s *Server) addOutpost(r *http.Request) (any, error) {
 	if err := in.apply(&o); err != nil {
 		return nil, err
 	}
+	if err := s.applySendAs(r.Context(), in.SendAs, &o); err != nil {
+		return nil, err
+	}
 	if err := s.tried(r.Context(), &o, in); err != nil {
+		return nil, err
+	}
+	if err := s.proven(r.Context(), &o, in); err != nil {
 		return nil, err
 	}
 	o, err = s.Collector.Outposts.Add(r.Context(), o, !in.Untried)
@@ -205,7 +218,7 @@ func (s *Server) tried(ctx context.Context, o *outpost.Outpost, in OutpostSettin
 }
 
 // apply changes an outpost, if what is said can be meant.
-func (in *OutpostSettings) apply(o *outpost.Outpost) error {
+func (in *OutpostSettings) apply(o *outpost.Outpost) (err error) {
 	if in.Security != nil {
 		if o.Security = securities[*in.Security]; o.Security == 0 {
 			return bad("security is tls, starttls or none, not %q", *in.Security)
@@ -215,21 +228,16 @@ func (in *OutpostSettings) apply(o *outpost.Outpost) error {
 		}
 	}
 	if in.Host != nil {
-		d, err := mail.ParseDomain(*in.Host)
-		o.Host = string(d)
-		if ip, ierr := netip.ParseAddr(*in.Host); ierr == nil {
-			o.Host, err = ip.String(), nil
-		}
-		if err != nil {
-			return bad("%q is no name of a host", *in.Host)
+		if o.Host, err = hostOf(*in.Host); err != nil {
+			return err
 		}
 	}
 	set(&o.Port, in.Port)
 	if o.Port == "" {
 		o.Port = usualPort(o)
 	}
-	if n, err := strconv.Atoi(o.Port); err != nil || n < 1 || n > 65535 {
-		return bad("%q is no port", o.Port)
+	if err := checkPort(o.Port); err != nil {
+		return err
 	}
 	set(&o.User, in.User)
 	set(&o.Secret, in.Secret)
@@ -237,10 +245,9 @@ func (in *OutpostSettings) apply(o *outpost.Outpost) error {
 		return bad("a user name and a password are needed")
 	}
 	if t := in.OAuth2; t != nil {
-		if err := fetch.CheckURL(t.URL); err != nil {
-			return bad("where tokens are got: %v", err)
+		if o.OAuth2, err = t.read(); err != nil {
+			return err
 		}
-		o.OAuth2 = &outpost.OAuth2{URL: t.URL, ClientID: t.ClientID, ClientSecret: t.ClientSecret, Scope: t.Scope}
 	}
 	return in.applyMail(o)
 }
@@ -322,18 +329,27 @@ func (s *Server) changeOutpost(r *http.Request) (any, error) {
 	if err := in.apply(&e.Outpost); err != nil {
 		return nil, err
 	}
+	if err := s.applySendAs(r.Context(), in.SendAs, &e.Outpost); err != nil {
+		return nil, err
+	}
 	moved := was.Host != e.Host || was.User != e.User
 	if moved || was.Port != e.Port || was.Secret != e.Secret || was.Security != e.Security || in.OAuth2 != nil || in.After != nil || in.Folders != nil {
 		if err := s.tried(r.Context(), &e.Outpost, in); err != nil {
-			return nil, err
+			return nil, errors.Join(err, s.rescue(r.Context(), in, was, e.Outpost))
+		}
+	}
+	if in.SendAs != nil || e.SendAs != nil && e.SendAs.User == "" && (was.User != e.User || was.Secret != e.Secret || in.OAuth2 != nil) {
+		if err := s.proven(r.Context(), &e.Outpost, in); err != nil {
+			return nil, errors.Join(err, s.rescue(r.Context(), in, was, e.Outpost))
 		}
 	}
 	return s.change(r, e, address, func(now *outpost.Entry) error {
-		secret := now.Secret
+		meanwhile := now.Outpost
 		now.Outpost = e.Outpost
 		if in.Secret == nil && e.Secret == was.Secret {
-			now.Secret = secret // a refresh token may be another one meanwhile
+			now.Secret = meanwhile.Secret // a refresh token may be another one meanwhile
 		}
+		now.SendAs = newest(e.SendAs, was.SendAs, meanwhile.SendAs)
 		if moved {
 			now.Proven = time.Time{}
 		}
@@ -342,12 +358,24 @@ func (s *Server) changeOutpost(r *http.Request) (any, error) {
 	})
 }
 
+// rescue keeps the refresh token that a try which failed in the end has got in place of
+// the one there is, which may be good no more.
+func (s *Server) rescue(ctx context.Context, in OutpostSettings, was, is outpost.Outpost) error {
+	if in.Secret != nil || was.OAuth2 == nil || is.Secret == was.Secret {
+		return nil
+	}
+	return s.Collector.Outposts.KeepSecret(ctx, was.ID, was.Secret, is.Secret)
+}
+
 // change changes one, and gives it.
 func (s *Server) change(r *http.Request, e outpost.Entry, address string, fn func(*outpost.Entry) error) (any, error) {
 	if err := s.Collector.Outposts.Change(r.Context(), e.ID, fn); err != nil {
 		return nil, err
 	}
 	e, err := s.Collector.Outposts.Get(r.Context(), e.ID)
+	if err == nil && e.SendAs != nil && !e.Paused {
+		err = s.Transfer.Hurry(r.Context(), uint64(e.ID))
+	}
 	return outpostOf(address, &e, time.Now()), err
 }
 

@@ -269,11 +269,17 @@ func (s *Store) Refusals(ctx context.Context, o *Outpost) (n int64, err error) {
 }
 
 // Check verifies that all rows can be read, and gives a sentence for each that
-// cannot, and for each outpost from which nothing can be collected.
+// cannot, and for each outpost from which nothing can be collected, or that cannot send.
 func (s *Store) Check(ctx context.Context, name func(mail.AccountID) string) (wrong []string, err error) {
-	list, err := s.All(ctx)
+	var list []Entry
+	err = s.DB.View(ctx, func(r kv.Reader) (err error) {
+		if list, err = scan(r); err == nil {
+			wrong, err = checkAddresses(r, list)
+		}
+		return err
+	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("outpost: %w", err)
 	}
 	for i := range list {
 		e := &list[i]
@@ -284,6 +290,9 @@ func (s *Store) Check(ctx context.Context, name func(mail.AccountID) string) (wr
 		}
 		if e.Error != "" && !e.Paused && (e.Stopped || e.Fails >= 3) {
 			wrong = append(wrong, fmt.Sprintf("nothing can be collected from %q for %s: %s", e.Name, who, e.Error))
+		}
+		if e.SendAs != nil && e.SendStopped && !e.Paused {
+			wrong = append(wrong, fmt.Sprintf("nothing can be sent as %s for %s: %s", e.SendAs.Address, who, e.SendError))
 		}
 		bad, err := s.checkLedger(ctx, &e.Outpost)
 		if err != nil {

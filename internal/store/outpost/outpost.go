@@ -9,6 +9,7 @@
 //	O 00                     → next id
 //	O 01 id                  an Outpost
 //	O 02 id                  its State
+//	O 03 account address     → id: by which outpost the account sends with an address
 //	A 3c id 01 folder msg    a line of the ledger: when, what became of it, its sum, why
 //	A 3c id 02 sum           → folder msg: the line that a message of these bytes has
 package outpost
@@ -32,6 +33,7 @@ const (
 	kindCounter = 0x00
 	kindOutpost = 0x01
 	kindState   = 0x02
+	kindAddress = 0x03
 
 	kindLedger = 0x3c // of an account
 )
@@ -116,6 +118,8 @@ type Outpost struct {
 	Every    time.Duration
 	Paused   bool
 	Unjudged bool // what is junk the other server says alone
+
+	SendAs *SendAs // nil: nobody sends with the address there
 }
 
 // A State is how collecting from an outpost goes.
@@ -140,6 +144,10 @@ type State struct {
 	// last of them could not.
 	Refused int64
 	Refusal string
+	// How sending through the submission server goes, as the three above.
+	SendFails   int
+	SendStopped bool
+	SendError   string
 
 	token uint64
 	until time.Time // of the lease
@@ -166,7 +174,7 @@ func ledgerKey(a mail.AccountID, id ID) []byte {
 }
 
 // Add adds an outpost, due at once, and gives it with its ID. mail.ErrExists if the
-// account has one of that name, mail.ErrLimit if it has too many. proven tells that
+// account has one of that name or sends with its address, mail.ErrLimit if it has too many. proven tells that
 // its owner has been seen to log in there.
 func (s *Store) Add(ctx context.Context, o Outpost, proven bool) (Outpost, error) {
 	err := s.update(ctx, func(tx kv.Tx) error {
@@ -199,7 +207,9 @@ func (s *Store) Add(ctx context.Context, o Outpost, proven bool) (Outpost, error
 			st.Proven = tx.Now()
 		}
 		tx.Set(key(kindCounter), binary.AppendUvarint(nil, uint64(o.ID)+1))
-		tx.Set(idKey(kindOutpost, o.ID), o.append(nil))
+		if err := put(tx, nil, &o); err != nil {
+			return err
+		}
 		tx.Set(idKey(kindState, o.ID), st.append(nil))
 		tx.Wake(topic)
 		return nil
@@ -306,18 +316,22 @@ func scan(r kv.Reader) (list []Entry, err error) {
 }
 
 // Change has fn change an outpost and its state. A visit that goes on meanwhile hears
-// that it is no longer wanted. fn may be called more than once.
+// that it is no longer wanted. fn may be called more than once, and must put another
+// SendAs in place of one that it changes.
 func (s *Store) Change(ctx context.Context, id ID, fn func(*Entry) error) error {
 	return s.update(ctx, func(tx kv.Tx) error {
 		e, err := read(tx, id)
 		if err != nil {
 			return err
 		}
+		was := e.Outpost
 		if err := fn(&e); err != nil {
 			return err
 		}
 		e.token, e.until, e.Idle = 0, time.Time{}, false
-		tx.Set(idKey(kindOutpost, id), e.Outpost.append(nil))
+		if err := put(tx, &was, &e.Outpost); err != nil {
+			return err
+		}
 		tx.Set(idKey(kindState, id), e.State.append(nil))
 		tx.Wake(topic)
 		return nil
@@ -325,7 +339,10 @@ func (s *Store) Change(ctx context.Context, id ID, fn func(*Entry) error) error 
 }
 
 // Again makes an outpost due at once, and forgets why it was stopped.
-func (e *Entry) Again(now time.Time) { e.Next, e.Stopped, e.Fails = now, false, 0 }
+func (e *Entry) Again(now time.Time) {
+	e.Next, e.Stopped, e.Fails = now, false, 0
+	e.SendStopped, e.SendFails, e.SendError = false, 0, ""
+}
 
 // Remove removes an outpost and its ledger.
 func (s *Store) Remove(ctx context.Context, a mail.AccountID, id ID) error {
@@ -337,7 +354,7 @@ func (s *Store) Remove(ctx context.Context, a mail.AccountID, id ID) error {
 		if err != nil {
 			return err
 		}
-		remove(tx, id)
+		remove(tx, &e.Outpost)
 		low := ledgerKey(a, id)
 		tx.DeleteRange(low, kv.Next(low))
 		tx.Wake(topic)
@@ -351,16 +368,19 @@ func (s *Store) RemoveAll(ctx context.Context, a mail.AccountID) error {
 		list, err := scan(tx)
 		for _, e := range list {
 			if e.Account == a {
-				remove(tx, e.ID)
+				remove(tx, &e.Outpost)
 			}
 		}
 		return err
 	})
 }
 
-func remove(tx kv.Tx, id ID) {
-	tx.Delete(idKey(kindOutpost, id))
-	tx.Delete(idKey(kindState, id))
+func remove(tx kv.Tx, o *Outpost) {
+	tx.Delete(idKey(kindOutpost, o.ID))
+	tx.Delete(idKey(kindState, o.ID))
+	if o.SendAs != nil {
+		tx.Delete(addressKey(o.Account, o.SendAs.Address))
+	}
 }
 
 // A Claim is an outpost that is ours to visit, until its lease ends.
@@ -452,10 +472,15 @@ func (s *Store) Held(ctx context.Context, c Claim) (held bool, err error) {
 func (s *Store) KeepSecret(ctx context.Context, id ID, was, now string) error {
 	return s.update(ctx, func(tx kv.Tx) error {
 		e, err := read(tx, id)
-		if err != nil || e.Secret != was {
-			return err // somebody has put in another meanwhile
+		if err != nil {
+			return err
 		}
-		e.Secret = now
+		if e.Secret == was { // else somebody has put in another meanwhile
+			e.Secret = now
+		}
+		if e.SendAs != nil && e.SendAs.User != "" && e.SendAs.Secret == was {
+			e.SendAs.Secret = now
+		}
 		tx.Set(idKey(kindOutpost, id), e.Outpost.append(nil))
 		return nil
 	})

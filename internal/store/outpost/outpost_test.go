@@ -20,6 +20,7 @@ func TestRows(t *testing.T) {
 	o := Outpost{
 		ID: 7, Account: 3, Name: "work", Created: time.Unix(1e9, 0), Protocol: IMAP, Host: "h", Port: "993", Security: TLS, User: "u", Secret: "s",
 		OAuth2: &OAuth2{"url", "id", "secret", "scope"}, Folders: []string{"INBOX", "é"}, After: KeepDays, Days: 30, Mailbox: "M", Keyword: "K", Every: 7 * time.Minute, Paused: true, Unjudged: true,
+		SendAs: &SendAs{mail.Address{Local: "a", Domain: "d"}, "sh", "587", StartTLS, "su", "ss", &OAuth2{"surl", "sid", "ssecret", "sscope"}, time.UnixMilli(5)},
 	}
 	raw := o.append(nil)
 	if got, err := decode(7, raw); err != nil || !reflect.DeepEqual(got, o) {
@@ -32,7 +33,7 @@ func TestRows(t *testing.T) {
 	}
 	at := func(n int64) time.Time { return time.UnixMilli(n * 1000) }
 	s := State{
-		Next: at(1), Begun: at(2), Ended: at(3), Good: at(4), Proven: at(5), Fails: 6, Stopped: true, Error: "e", Idle: true, Collected: 7, Bytes: 8, Removed: 9, LastCollected: 10, Refused: 11, Refusal: "r", token: 12, until: at(13),
+		Next: at(1), Begun: at(2), Ended: at(3), Good: at(4), Proven: at(5), Fails: 6, Stopped: true, Error: "e", Idle: true, Collected: 7, Bytes: 8, Removed: 9, LastCollected: 10, Refused: 11, Refusal: "r", SendFails: 14, SendStopped: true, SendError: "se", token: 12, until: at(13),
 	}
 	raw = s.append(nil)
 	if got, err := decodeState(raw); err != nil || !reflect.DeepEqual(got, s) {
@@ -157,5 +158,77 @@ func TestLedger(t *testing.T) {
 	}
 	if wrong, err := s.Check(ctx, func(mail.AccountID) string { return "" }); len(wrong) != 1 || err != nil {
 		t.Error("an account that is gone:", wrong, err)
+	}
+}
+
+// TestSendAs: an account sends with an address by one outpost, which is found by it as
+// long as it is so.
+func TestSendAs(t *testing.T) {
+	s := &Store{DB: kv.Strict(memkv.New())}
+	ctx := t.Context()
+	work := mail.Address{Local: "Ada.L", Domain: "far.example"}
+	found := func(a mail.AccountID, at mail.Address, want ID) {
+		t.Helper()
+		e, err := s.Sender(ctx, a, at)
+		if want == 0 && !errors.Is(err, mail.ErrNotFound) || want != 0 && (err != nil || e.ID != want || e.SendAs == nil) {
+			t.Errorf("%d as %s: %d, %v; want %d", a, at, e.ID, err, want)
+		}
+	}
+	set := func(id ID, to *SendAs) error {
+		return s.Change(ctx, id, func(e *Entry) error { e.SendAs = to; return nil })
+	}
+	a, b, other := add(t, s, 1, "a"), add(t, s, 1, "b"), add(t, s, 2, "a")
+	as := func(to mail.Address) *SendAs {
+		return &SendAs{Address: to, Host: "h", Port: "465", Security: TLS, Proven: time.UnixMilli(1)}
+	}
+	if err := errors.Join(set(a.ID, as(work)), set(other.ID, as(work))); err != nil {
+		t.Fatal(err)
+	}
+	found(1, mail.Address{Local: "ada.l", Domain: "far.example"}, a.ID)
+	found(2, work, other.ID)
+	found(3, work, 0)
+	if err := set(b.ID, as(work)); !errors.Is(err, mail.ErrExists) {
+		t.Error(err)
+	}
+	if _, err := s.Add(ctx, Outpost{Account: 1, Name: "c", Protocol: POP3, Security: TLS, SendAs: as(work)}, true); !errors.Is(err, mail.ErrExists) {
+		t.Error(err)
+	}
+	home := mail.Address{Local: "home", Domain: "far.example"}
+	if err := set(a.ID, as(home)); err != nil {
+		t.Fatal(err)
+	}
+	found(1, work, 0)
+	found(1, home, a.ID)
+	if err := set(b.ID, as(work)); err != nil {
+		t.Error(err)
+	}
+	found(1, work, b.ID)
+	err := s.NoteSending(ctx, b.ID, func(st *State) bool { st.SendStopped, st.SendError = true, "no"; return true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	here := func(mail.AccountID) string { return "ada" }
+	if wrong, err := s.Check(ctx, here); len(wrong) != 1 || err != nil {
+		t.Error(wrong, err)
+	}
+	if err := s.Remove(ctx, 1, a.ID); err != nil {
+		t.Fatal(err)
+	}
+	found(1, home, 0)
+	if err := s.RemoveAll(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	found(1, work, 0)
+	found(2, work, other.ID)
+	if wrong, err := s.Check(ctx, here); len(wrong) != 0 || err != nil {
+		t.Error(wrong, err)
+	}
+	s.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{lock}}, func(tx kv.Tx) error {
+		tx.Delete(addressKey(2, work))
+		tx.Set(addressKey(2, home), make([]byte, 8))
+		return nil
+	})
+	if wrong, err := s.Check(ctx, here); len(wrong) != 2 || err != nil {
+		t.Error(wrong, err)
 	}
 }

@@ -25,7 +25,11 @@ const (
 	isPaused = 1 << iota
 	isUnjudged
 	hasOAuth2
+	hasSendAs
 )
+
+// Flags of how it sends.
+const hasOwnOAuth2 = 1
 
 func (o *Outpost) append(b []byte) []byte {
 	flags := byte(0)
@@ -37,6 +41,9 @@ func (o *Outpost) append(b []byte) []byte {
 	}
 	if o.OAuth2 != nil {
 		flags |= hasOAuth2
+	}
+	if o.SendAs != nil {
+		flags |= hasSendAs
 	}
 	b = binary.AppendUvarint(b, uint64(o.Account))
 	b = binary.AppendVarint(b, o.Created.Unix())
@@ -50,12 +57,51 @@ func (o *Outpost) append(b []byte) []byte {
 	for _, f := range o.Folders {
 		b = kv.AppendBytes(b, f)
 	}
-	if a := o.OAuth2; a != nil {
-		for _, s := range [...]string{a.URL, a.ClientID, a.ClientSecret, a.Scope} {
-			b = kv.AppendBytes(b, s)
-		}
+	b = o.OAuth2.append(b)
+	if o.SendAs != nil {
+		b = o.SendAs.append(b)
 	}
 	return b
+}
+
+// append appends it if there is any.
+func (a *OAuth2) append(b []byte) []byte {
+	if a == nil {
+		return b
+	}
+	for _, s := range [...]string{a.URL, a.ClientID, a.ClientSecret, a.Scope} {
+		b = kv.AppendBytes(b, s)
+	}
+	return b
+}
+
+func decodeOAuth2(d *kv.Decoder) *OAuth2 {
+	return &OAuth2{URL: d.String(), ClientID: d.String(), ClientSecret: d.String(), Scope: d.String()}
+}
+
+func (s *SendAs) append(b []byte) []byte {
+	flags := byte(0)
+	if s.OAuth2 != nil {
+		flags = hasOwnOAuth2
+	}
+	b = append(b, flags, byte(s.Security))
+	for _, s := range [...]string{s.Address.Local, string(s.Address.Domain), s.Host, s.Port, s.User, s.Secret} {
+		b = kv.AppendBytes(b, s)
+	}
+	return s.OAuth2.append(appendTime(b, s.Proven))
+}
+
+func decodeSendAs(d *kv.Decoder) *SendAs {
+	flags := d.Byte()
+	s := &SendAs{Security: Security(d.Byte()), Address: mail.Address{Local: d.String(), Domain: mail.Domain(d.String())}}
+	for _, to := range [...]*string{&s.Host, &s.Port, &s.User, &s.Secret} {
+		*to = d.String()
+	}
+	s.Proven = decodeTime(d)
+	if flags&hasOwnOAuth2 != 0 {
+		s.OAuth2 = decodeOAuth2(d)
+	}
+	return s
 }
 
 func decode(id ID, raw []byte) (Outpost, error) {
@@ -72,7 +118,13 @@ func decode(id ID, raw []byte) (Outpost, error) {
 		o.Folders = append(o.Folders, d.String())
 	}
 	if flags&hasOAuth2 != 0 {
-		o.OAuth2 = &OAuth2{URL: d.String(), ClientID: d.String(), ClientSecret: d.String(), Scope: d.String()}
+		o.OAuth2 = decodeOAuth2(d)
+	}
+	if flags&hasSendAs != 0 {
+		o.SendAs = decodeSendAs(d)
+	}
+	if s := o.SendAs; s != nil && d.Err() == nil && (s.Security < TLS || s.Security > Clear) {
+		return o, fmt.Errorf("outpost %d: %w", id, kv.ErrRow)
 	}
 	if err := d.Err(); err != nil || o.Protocol < POP3 || o.Protocol > IMAP || o.Security < TLS || o.Security > Clear || o.After > KeepDays {
 		return o, fmt.Errorf("outpost %d: %w", id, kv.ErrRow)
@@ -84,6 +136,8 @@ func decode(id ID, raw []byte) (Outpost, error) {
 const (
 	isStopped = 1 << iota
 	isIdle
+	hasSending // how sending goes follows; rows of older versions have none of it
+	isSendStopped
 )
 
 func appendTime(b []byte, t time.Time) []byte {
@@ -108,6 +162,12 @@ func (s *State) append(b []byte) []byte {
 	if s.Idle {
 		flags |= isIdle
 	}
+	if s.SendFails > 0 || s.SendStopped || s.SendError != "" {
+		flags |= hasSending
+	}
+	if s.SendStopped {
+		flags |= isSendStopped
+	}
 	b = append(b, flags)
 	for _, t := range [...]time.Time{s.Next, s.Begun, s.Ended, s.Good, s.Proven, s.until} {
 		b = appendTime(b, t)
@@ -117,7 +177,11 @@ func (s *State) append(b []byte) []byte {
 		b = binary.AppendVarint(b, n)
 	}
 	b = kv.AppendBytes(b, trace.Cut(s.Error, maxText))
-	return kv.AppendBytes(b, trace.Cut(s.Refusal, maxText))
+	b = kv.AppendBytes(b, trace.Cut(s.Refusal, maxText))
+	if flags&hasSending != 0 {
+		b = kv.AppendBytes(binary.AppendVarint(b, int64(s.SendFails)), trace.Cut(s.SendError, maxText))
+	}
+	return b
 }
 
 func decodeState(raw []byte) (s State, err error) {
@@ -133,5 +197,8 @@ func decodeState(raw []byte) (s State, err error) {
 		*n = d.Varint()
 	}
 	s.Error, s.Refusal = d.String(), d.String()
+	if s.SendStopped = flags&isSendStopped != 0; flags&hasSending != 0 {
+		s.SendFails, s.SendError = int(d.Varint()), d.String()
+	}
 	return s, d.Err()
 }

@@ -1,7 +1,8 @@
 // Package queue keeps what has yet to go somewhere.
 //
 // An item is one message for the recipients of one domain, so that each
-// destination has its own state and its own schedule. Items lie in shards, each
+// destination has its own state and its own schedule; or, if it goes on an Errand,
+// for all its recipients. Items lie in shards, each
 // under its own lock.
 //
 //	00              next id of the shard
@@ -75,13 +76,15 @@ type Queue struct {
 type Item struct {
 	ID       mail.QueueID
 	Envelope mail.Envelope // with the recipients that it has yet to reach
-	Domain   mail.Domain   // of all recipients
+	Domain   mail.Domain   // of all recipients, unless it goes on an errand
 	Body     body.Ref
 	Prefix   []byte // trace fields in front of the body
 	Queued   time.Time
 	// Role is that of the mailbox that it goes to at people here, as the mailbox
 	// store numbers them; 0 is the inbox.
 	Role byte
+	// Errand is how it goes if it goes by an account that its sender has elsewhere.
+	Errand Errand
 	// Way is the way that it goes, in a claim, as Queue.Way names it.
 	Way string
 	State

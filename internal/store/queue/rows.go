@@ -16,6 +16,7 @@ const (
 	envelopeEightBit
 	envelopeRequireTLS
 	envelopeAnyTLS
+	wholeNames // of recipients: each has its domain
 )
 
 // row is what does not change: a recipient is named by its place in it.
@@ -29,7 +30,7 @@ func (it *Item) row() []byte {
 	b = it.Body.AppendBinary(b)
 	b = binary.AppendUvarint(b, uint64(len(it.Envelope.Recipients)))
 	for _, r := range it.Envelope.Recipients {
-		b = kv.AppendBytes(b, r.Address.Local)
+		b = kv.AppendBytes(b, it.name(r.Address))
 		b = appendAddress(b, r.Original)
 	}
 	return it.appendWishes(b)
@@ -38,7 +39,7 @@ func (it *Item) row() []byte {
 // flags gives what the envelope says yes to.
 func (it *Item) flags() (b byte) {
 	e := &it.Envelope
-	for i, set := range [...]bool{e.UTF8, e.EightBit, e.RequireTLS, e.AnyTLS} {
+	for i, set := range [...]bool{e.UTF8, e.EightBit, e.RequireTLS, e.AnyTLS, it.Errand.Is()} {
 		if set {
 			b |= 1 << i
 		}
@@ -57,6 +58,7 @@ const (
 	wishBy         = 6 // milliseconds, and a byte of flags
 	wishPriority   = 7
 	wishValidSince = 8 // seconds and a byte for each recipient
+	wishErrand     = 9 // the number of an outpost, and two addresses
 )
 
 // appendWishes writes what the sender asked for.
@@ -73,6 +75,9 @@ func (it *Item) appendWishes(b []byte) []byte {
 	}
 	if it.Role != 0 {
 		wish(wishRole, string([]byte{it.Role}))
+	}
+	if it.Errand.Is() {
+		wish(wishErrand, it.Errand.row())
 	}
 	if e.By.Asked() {
 		wish(wishBy, string(appendBy(e.By)))
@@ -144,6 +149,8 @@ func (it *Item) decodeWishes(d *kv.Decoder, rcpts []mail.Recipient) {
 			it.Role = value[0]
 		case kind == wishPriority && len(value) == 1:
 			it.Envelope.Priority = int8(value[0])
+		case kind == wishErrand:
+			it.Errand = decodeErrand(value)
 		case kind == wishBy:
 			it.Envelope.By = decodeBy(value)
 		case kind == wishNotify && len(value) == len(rcpts):
@@ -178,7 +185,7 @@ func (it *Item) stateRow() []byte {
 	}
 	b = binary.AppendUvarint(b, uint64(len(it.Envelope.Recipients)))
 	for _, r := range it.Envelope.Recipients {
-		b = kv.AppendBytes(b, r.Address.Local)
+		b = kv.AppendBytes(b, it.name(r.Address))
 	}
 	flags := byte(0)
 	if it.Held {
@@ -278,12 +285,15 @@ func decodeItem(id mail.QueueID, fixed, state []byte) (Item, error) {
 	it.Body = body.DecodeRef(d)
 	var rcpts []mail.Recipient
 	for n := d.Uvarint(); n > 0 && d.Err() == nil; n-- {
-		local := d.String()
-		rcpts = append(rcpts, mail.Recipient{Address: mail.Address{Local: local, Domain: it.Domain}, Original: decodeAddress(d)})
+		to := named(d.String(), it.Domain, flags&wholeNames != 0)
+		rcpts = append(rcpts, mail.Recipient{Address: to, Original: decodeAddress(d)})
 	}
 	it.decodeWishes(d, rcpts)
 	if err := d.Err(); err != nil {
 		return Item{}, err
+	}
+	if it.Errand.Is() != (flags&wholeNames != 0) {
+		return Item{}, kv.ErrRow
 	}
 	s := kv.Decode(state)
 	it.Next = time.UnixMilli(s.Varint())
@@ -292,7 +302,7 @@ func decodeItem(id mail.QueueID, fixed, state []byte) (Item, error) {
 	it.Warned = s.Byte() != 0
 	it.Text, it.Remote = s.String(), s.String()
 	it.Status = mail.Status{Class: uint16(s.Uvarint()), Subject: uint16(s.Uvarint()), Detail: uint16(s.Uvarint())}
-	it.Envelope.Recipients = left(rcpts, s)
+	it.Envelope.Recipients = it.left(rcpts, s)
 	if s.More() {
 		flags := s.Byte()
 		it.Held, it.Late = flags&stateHeld != 0, flags&stateLate != 0
@@ -308,12 +318,12 @@ func decodeItem(id mail.QueueID, fixed, state []byte) (Item, error) {
 
 // left reads which of the recipients are left: mostly all of them, and always
 // in their order.
-func left(rcpts []mail.Recipient, s *kv.Decoder) []mail.Recipient {
+func (it *Item) left(rcpts []mail.Recipient, s *kv.Decoder) []mail.Recipient {
 	var out []mail.Recipient
 	at := 0
 	for n := s.Uvarint(); n > 0 && s.Err() == nil; n-- {
-		local := s.String()
-		for at < len(rcpts) && rcpts[at].Address.Local != local {
+		name := s.String()
+		for at < len(rcpts) && it.name(rcpts[at].Address) != name {
 			at++
 		}
 		if at < len(rcpts) {
