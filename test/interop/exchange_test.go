@@ -81,6 +81,7 @@ func (s *street) exchange(t *testing.T) {
 		t.Run("old", s.old)
 	}
 	t.Run("login", s.login)
+	t.Run("send as", s.sendAs)
 	t.Run("distrust", s.distrust)
 	t.Run("bounces", s.bounces)
 	t.Run("reports", s.reports)
