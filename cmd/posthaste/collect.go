@@ -34,12 +34,13 @@ decides whether it is junk; it is never refused.`,
 			Use: "remove ADDRESS NAME", Short: "Collect no longer; what has come stays, here and there", Args: cobra.ExactArgs(2),
 			Long: `Collect from an account no longer. The mail that has come stays, and so does what is
 there. What was collected is forgotten: if the account is added again, all that is
-still there comes again.`,
+still there comes again. Nobody sends with its address any more: what waits to go out
+there comes back to its sender.`,
 			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
 				return c.RemoveOutpost(ctx, args[0], args[1])
 			}),
 		},
-		t.collectAction("pause", "Collect nothing until it is resumed"), t.collectAction("resume", "Collect again"),
+		t.collectAction("pause", "Collect and send nothing until it is resumed"), t.collectAction("resume", "Collect again"),
 		t.collectAction("now", "Collect at once, also if it was given up"))
 	return c
 }

@@ -19,6 +19,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -80,10 +81,20 @@ type Agent struct {
 	tokens map[tokenKey]*tokens
 }
 
-// tokens are the access tokens of an outpost, as long as its secret is the same.
+// tokens are the access tokens of an outpost, as long as nobody changes its secret.
 type tokens struct {
 	of     outpost.Outpost
+	past   []string // refresh tokens that it had before
 	source *token.Source
+}
+
+// maxPast is how many refresh tokens are known again that others have replaced.
+const maxPast = 10
+
+// has tells whether a secret is the refresh token, or was: who collects and who sends may
+// not have heard yet that it has changed.
+func (t *tokens) has(secret string) bool {
+	return t.of.Secret == secret || slices.Contains(t.past, secret)
 }
 
 func or[T comparable](v, def T) T {

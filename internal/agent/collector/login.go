@@ -84,7 +84,7 @@ func (a *Agent) source(o *outpost.Outpost) *token.Source {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	key := tokenKey{o.ID, o.User, *o.OAuth2}
-	if have := a.tokens[key]; have != nil && have.of.Secret == o.Secret {
+	if have := a.tokens[key]; have != nil && have.has(o.Secret) {
 		return have.source
 	}
 	mine := &tokens{of: *o}
@@ -106,6 +106,7 @@ func (a *Agent) source(o *outpost.Outpost) *token.Source {
 			}
 			a.mu.Lock()
 			defer a.mu.Unlock()
+			mine.past = append(mine.past[max(len(mine.past)-maxPast, 0):], was)
 			mine.of.Secret = refresh
 			return nil
 		},

@@ -242,6 +242,9 @@ func (a *Agent) Check(ctx context.Context, o *outpost.Outpost) error {
 	sub := o.Submission()
 	sub.ID = 0
 	err := a.dialler(sub).Try(ctx)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = failed(sub, ctx.Err())
+	}
 	if o.SendAs.User != "" {
 		o.SendAs.Secret = sub.Secret
 	} else {

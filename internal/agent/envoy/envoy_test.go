@@ -3,6 +3,8 @@ package envoy_test
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -285,6 +287,12 @@ func TestCheck(t *testing.T) {
 		o.SendAs = &to
 		to.Host = "nothing.far.example"
 		if err := w.envoy.Check(t.Context(), &o); err == nil || !strings.Contains(err.Error(), "There is no host called") {
+			t.Error(err)
+		}
+		to.Host, to.Port = "smtp.far.example", "466"
+		w.net.Listen(netip.MustParseAddrPort("198.51.100.7:466"), func(c net.Conn) { io.Copy(io.Discard, c) })
+		w.net.Listen(netip.MustParseAddrPort("198.51.100.8:466"), func(c net.Conn) { io.Copy(io.Discard, c) })
+		if err := w.envoy.Check(t.Context(), &o); err == nil || !strings.Contains(err.Error(), "does not answer in time") {
 			t.Error(err)
 		}
 	})

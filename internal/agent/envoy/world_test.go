@@ -43,9 +43,11 @@ type world struct {
 	far   *provider
 	posts *outpost.Store
 	envoy *envoy.Agent
-	agent *mta.Agent
-	post  outpost.Outpost
-	dead  *suppression.List
+	// collector knows how to log in.
+	collector *collector.Agent
+	agent     *mta.Agent
+	post      outpost.Outpost
+	dead      *suppression.List
 }
 
 // newWorld has ada and bob here, and ada as ada.l@far.example at smtp.far.example. It
@@ -63,9 +65,9 @@ func newWorld(t testing.TB) *world {
 	log := slog.New(slog.DiscardHandler)
 	dial := w.net.From(netip.MustParseAddr("192.0.2.1"))
 	w.posts = &outpost.Store{DB: w.DB}
-	col := &collector.Agent{Outposts: w.posts, Directory: w.Directory}
+	w.collector = &collector.Agent{Outposts: w.posts, Directory: w.Directory}
 	shape := &mta.Shaper{}
-	w.envoy = &envoy.Agent{Hostname: w.Hostname, Outposts: w.posts, Directory: w.Directory, DNS: &w.zone, Dial: dial, Login: col.Login, Log: log, Roots: roots, Shape: shape}
+	w.envoy = &envoy.Agent{Hostname: w.Hostname, Outposts: w.posts, Directory: w.Directory, DNS: &w.zone, Dial: dial, Login: w.collector.Login, Log: log, Roots: roots, Shape: shape}
 	w.MSA.Errand = w.envoy.Errand
 	w.MSA.Signers = w.Keys.Signers
 	w.dead = &suppression.List{DB: w.DB, After: 1}
