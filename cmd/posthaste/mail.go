@@ -151,20 +151,28 @@ func (t *tool) check() *cobra.Command {
 		Long: `Verify the invariants of the store: every counter, every reference, and that
 every message can be read whole. It changes nothing, may run while the server
 does, and ends with failure if something is wrong. It also tells how backups
-stand, if the configuration asks for some.`,
+stand, if the configuration asks for some, and whose mail was stopped within a
+day, as it was far more than usual.`,
 		RunE: t.with(func(ctx context.Context, c *admind.Client, _ []string) error {
 			wrong := 0
+			var notes []string
 			show := term.IsTerminal(int(os.Stderr.Fd()))
 			err := c.Check(ctx, func(f admind.Finding) {
-				if f.Wrong != "" {
+				switch {
+				case f.Wrong != "":
 					wrong++
 					fmt.Println(f.Wrong)
-				} else if show {
+				case f.Note != "":
+					notes = append(notes, f.Note)
+				case show:
 					fmt.Fprintf(os.Stderr, "\r%d of %d accounts ", f.Done, f.All)
 				}
 			})
 			if show {
 				fmt.Fprint(os.Stderr, "\r\033[K")
+			}
+			for _, n := range notes {
+				fmt.Println(n)
 			}
 			switch {
 			case err != nil:

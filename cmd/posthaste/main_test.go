@@ -272,6 +272,51 @@ func TestDemo(t *testing.T) {
 // letterCount has the length of what the inbox holds at the first start.
 var letterCount = make([]struct{}, 28)
 
+// TestDisable: nobody logs in to a disabled account, sessions that are open end, and
+// mail still comes in.
+func TestDisable(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	w, stop := startDemo(t, data)
+	defer stop()
+	ada, bob := w.People[0], w.People[1]
+	open := login(t, w.POP3, bob)
+	must(t, "", "account", "disable", bob.Address, "--data", data)
+	if line, err := open.ReadLine(); err == nil && strings.HasPrefix(line, "+OK") {
+		t.Errorf("the session goes on: %s", line)
+	}
+	refused := func() bool {
+		c, err := textproto.Dial("tcp", w.POP3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.ReadLine()
+		say(t, c, "USER "+bob.Address)
+		c.PrintfLine("PASS %s", bob.Password)
+		answer, err := c.ReadLine()
+		return err == nil && strings.HasPrefix(answer, "-ERR [AUTH]")
+	}
+	if !refused() {
+		t.Error("bob logs in though he is disabled")
+	}
+	if list := must(t, "", "account", "list", "--data", data); strings.Count(list, "disabled") != 1 {
+		t.Error(list)
+	}
+	submit(t, w, ada, []string{bob.Address}, "From: "+ada.Address+"\r\nSubject: Hello\r\n\r\nStill there?\r\n")
+	must(t, "", "account", "enable", bob.Address, "--data", data)
+	if got := retrieve(t, login(t, w.POP3, bob), len(letterCount)); !strings.Contains(got, "Still there?") {
+		t.Errorf("meanwhile came\n%s", got)
+	}
+	mustFail(t, "not found", "", "account", "disable", "nobody@"+w.Outside.Domain, "--data", data)
+	if out := must(t, "", "account", "limit", ada.Address, "--data", data); !strings.Contains(out, "learned") {
+		t.Error(out)
+	}
+	mustFail(t, "name the account", "", "account", "limit", "--release", "--data", data)
+	if out := must(t, "", "account", "limit", ada.Address, "--release", "--data", data); !strings.Contains(out, "2000") || !strings.Contains(out, "released until") {
+		t.Error(out)
+	}
+}
+
 func startDemo(t *testing.T, data string) (w demo.World, stop func()) {
 	c := command("demo", "--json", "--data", data)
 	out, err := c.StdoutPipe()

@@ -32,13 +32,13 @@ func (t *tool) account() *cobra.Command {
 			Use: "list", Short: "List all accounts with what they take", Args: cobra.NoArgs,
 			RunE: t.with(func(ctx context.Context, c *admind.Client, _ []string) error {
 				list, err := c.Accounts(ctx)
-				rows := [][]string{{"ADDRESS", "NAME", "MESSAGES", "SIZE", "LIMIT"}}
+				rows := [][]string{{"ADDRESS", "NAME", "MESSAGES", "SIZE", "LIMIT", ""}}
 				for _, a := range list {
 					limit := "none"
 					if a.Quota > 0 {
 						limit = size(a.Quota)
 					}
-					rows = append(rows, []string{a.Address, a.Name, fmt.Sprint(a.Messages), size(a.Used), limit})
+					rows = append(rows, []string{a.Address, a.Name, fmt.Sprint(a.Messages), size(a.Used), limit, state(a)})
 				}
 				if err == nil {
 					table(rows)
@@ -46,8 +46,15 @@ func (t *tool) account() *cobra.Command {
 				}
 				return err
 			}),
-		}, t.accountRemove(), t.accountAdmin())
+		}, t.accountRemove(), t.accountAdmin(), t.accountLimit(), t.accountDisable(), t.accountEnable())
 	return c
+}
+
+func state(a admind.Account) string {
+	if a.Disabled {
+		return "disabled"
+	}
+	return ""
 }
 
 // tellWithoutSHA1 tells which passwords do not go with SCRAM-SHA-1, if it is

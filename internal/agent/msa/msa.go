@@ -28,8 +28,8 @@ import (
 	"posthaste/internal/store/suppression"
 )
 
-// An Agent takes submissions. All fields but Signers, Suppression,
-// Filters and Acquaintances must be set, Allowance only with PerDay.
+// An Agent takes submissions. All fields but Signers, Allowance, Suppression,
+// Filters and Acquaintances must be set.
 type Agent struct {
 	Hostname  string
 	Delivery  *mda.Agent
@@ -40,10 +40,8 @@ type Agent struct {
 	// Signers gives those who sign a domain's mail that leaves for elsewhere;
 	// nil: nobody does.
 	Signers func(ctx context.Context, d mail.Domain) ([]*dkim.Signer, error)
-	// Allowance counts recipients, and PerDay is how many an account may write to
-	// within a day; 0: as many as it likes.
+	// Allowance says to how many an account may write; nil: as many as it likes.
 	Allowance *allowance.Store
-	PerDay    int
 	// Suppression has the addresses elsewhere that do not exist; nil: none does.
 	Suppression *suppression.List
 	// Filters are asked about each message, in their order.
@@ -256,23 +254,44 @@ func (t *transaction) take(ctx context.Context, st *body.Staged) error {
 
 // allowed refuses what is more than the account may send.
 func (t *transaction) allowed(ctx context.Context) error {
-	if t.a.PerDay == 0 {
+	if t.a.Allowance == nil {
 		return nil
 	}
 	n := len(t.env.Recipients)
-	ok, room, err := t.a.Allowance.Take(ctx, t.peer.Account, n, t.a.PerDay)
+	may, err := t.a.Allowance.Take(ctx, t.peer.Account, n)
 	switch {
 	case err != nil:
 		return fmt.Errorf("msa: %w", err)
-	case ok:
+	case may.OK:
 		return nil
-	case room.IsZero():
-		return mail.Refuse("5.5.3", fmt.Sprintf("this message has %d recipients, and you may write to %d within a day", n, t.a.PerDay), "")
+	case may.Usual:
+		return t.strange(may)
+	case may.Room.IsZero():
+		return mail.Refuse("5.5.3", fmt.Sprintf("this message has %d recipients, and you may write to %d within a day", n, may.Limit), "")
 	}
-	t.a.Log.Warn("an account has written to as many as it may within a day", "account", t.peer.Login.String(), "limit", t.a.PerDay)
+	if may.New {
+		t.a.Log.Warn("an account has written to as many as it may within a day (limits.recipients_per_day)", "account", t.peer.Login.String(), "limit", may.Limit)
+	}
 	return mail.Refuse("4.7.1", fmt.Sprintf("you have written to as many people as you may within a day (%d): there is room for this message at %s",
-		t.a.PerDay, room.UTC().Format("15:04 UTC on 2 January")), "")
+		may.Limit, clock(may.Room)), "")
 }
+
+// strange refuses what is far more than the account usually sends: it may be somebody
+// who has found out its password.
+func (t *transaction) strange(may allowance.Answer) error {
+	if may.New {
+		t.a.Log.Warn("an account wants to write to many more people than it usually does: somebody may have its password. If it is right, say: posthaste account limit ADDRESS --release",
+			"account", t.peer.Login.String(), "recipients", may.Sum, "limit", may.Limit, "address", t.peer.Addr.Addr().Unmap().String())
+	}
+	wait := ""
+	if !may.Room.IsZero() {
+		wait = fmt.Sprintf(" There is room for it at %s.", clock(may.Room))
+	}
+	return mail.Refuse("4.7.1", fmt.Sprintf("that would be %d recipients within a day, far more than you usually have (up to %d are taken). If it is right, ask your administrator to release it.%s If you have not sent them, somebody else knows your password: change it",
+		may.Sum, may.Limit, wait), "")
+}
+
+func clock(t time.Time) string { return t.UTC().Format("15:04 UTC on 2 January") }
 
 // sign gives the signatures of the author's domain. Several authors are not of
 // one domain, and get none.

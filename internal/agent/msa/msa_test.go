@@ -3,6 +3,7 @@ package msa_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -98,7 +99,7 @@ func submit(t testing.TB, h *house.House, text string, to ...string) (mail.Trace
 // TestPerDay: how many people an account may write to.
 func TestPerDay(t *testing.T) {
 	h := newHouse(t)
-	h.MSA.Allowance, h.MSA.PerDay = &allowance.Store{DB: h.DB}, 3
+	h.MSA.Allowance = &allowance.Store{DB: h.DB, Cap: 3}
 	for i, c := range []struct {
 		to   []string
 		want string
@@ -116,6 +117,37 @@ func TestPerDay(t *testing.T) {
 	}
 	if n := len(h.Waiting()); n != 1 {
 		t.Errorf("%d items wait, want that of the first message", n)
+	}
+}
+
+// TestUnusual: what is far more than usual is refused for the moment, with words for
+// its owner and for who looks after the server; released it goes.
+func TestUnusual(t *testing.T) {
+	h := newHouse(t)
+	var log strings.Builder
+	h.MSA.Allowance, h.MSA.Log = &allowance.Store{DB: h.DB, Cap: 1000, Floor: 2}, slog.New(slog.NewTextHandler(&log, nil))
+	send := func(to ...string) error {
+		_, err := submit(t, h, "From: ada@a.example\r\n\r\nHello\r\n", to...)
+		return err
+	}
+	if err := send("a@far.example"); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		err := send("a@far.example", "b@far.example")
+		no, ok := errors.AsType[*mail.Refusal](err)
+		if !ok || no.Status.String() != "4.7.1" || !strings.Contains(no.Text, "3 recipients within a day, far more than you usually have (up to 2 are taken). If it is right, ask your administrator to release it. There is room for it at ") || !strings.HasSuffix(no.Text, "somebody else knows your password: change it") {
+			t.Error(err)
+		}
+	}
+	if n := strings.Count(log.String(), "somebody may have its password. If it is right, say: posthaste account limit"); n != 1 {
+		t.Errorf("told %d times in\n%s", n, log.String())
+	}
+	if err := h.MSA.Allowance.Release(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := send("a@far.example", "b@far.example"); err != nil {
+		t.Errorf("released: %v", err)
 	}
 }
 

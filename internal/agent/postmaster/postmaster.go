@@ -14,6 +14,7 @@ import (
 
 	"posthaste/internal/base/mail"
 	"posthaste/internal/store/acquaintance"
+	"posthaste/internal/store/allowance"
 	"posthaste/internal/store/body"
 	"posthaste/internal/store/directory"
 	"posthaste/internal/store/journal"
@@ -43,6 +44,8 @@ type Agent struct {
 	Acquaintances *acquaintance.Store
 	// Outposts are checked, if they are set.
 	Outposts *outpost.Store
+	// Allowance is checked, if it is set.
+	Allowance *allowance.Store
 	// Keys are checked, if they are set.
 	Keys *keyring.Keyring
 	Log  *slog.Logger
@@ -135,6 +138,13 @@ func (a *Agent) Check(ctx context.Context, say func(string), progress func(done,
 		more, err := a.Maildrops.Check(ctx, ac.ID)
 		if err != nil {
 			return err
+		}
+		if a.Allowance != nil {
+			sent, err := a.Allowance.Check(ctx, ac.ID)
+			if err != nil {
+				return fmt.Errorf("check: %w", err)
+			}
+			more = append(more, sent...)
 		}
 		for _, w := range append(wrong, more...) {
 			say(w)

@@ -220,6 +220,19 @@ func (r *Registrar) hash(ctx context.Context, password string, now directory.Cre
 	return r.Hash(ctx, password, now)
 }
 
+// SetDisabled forbids an account to log in, or allows it again. Its sessions end; mail
+// still comes in.
+func (r *Registrar) SetDisabled(ctx context.Context, addr mail.Address, disabled bool) error {
+	a, err := r.Directory.AccountOf(ctx, addr)
+	if err != nil {
+		return err
+	}
+	if a.Shared {
+		return ErrShared
+	}
+	return r.DB.Update(ctx, locked, func(tx kv.Tx) error { return r.Directory.SetDisabled(tx, a.ID, disabled) })
+}
+
 // SwitchOff withholds a capability of IMAP from an account.
 func (r *Registrar) SwitchOff(ctx context.Context, addr mail.Address, capability string) error {
 	a, err := r.Directory.AccountOf(ctx, addr)

@@ -178,12 +178,15 @@ type List struct {
 
 // Limits bound what one side may ask of us.
 type Limits struct {
-	MessageSize           Size `toml:"message_size"`
-	Recipients            int  `toml:"recipients"`              // of one message
-	RecipientsPerDay      int  `toml:"recipients_per_day"`      // of an account; 0 is no limit
-	Connections           int  `toml:"connections"`             // on each listener
-	ConnectionsPerAddress int  `toml:"connections_per_address"` // IPv6: per /64
-	SessionsPerAccount    int  `toml:"sessions_per_account"`    // of IMAP, at once
+	MessageSize      Size `toml:"message_size"`
+	Recipients       int  `toml:"recipients"`         // of one message
+	RecipientsPerDay int  `toml:"recipients_per_day"` // of an account; 0 is no limit
+	// UsualRecipientsPerDay are never strange; of what is more, 3 times an account's
+	// busiest day of the last 30 is taken. 0: RecipientsPerDay alone counts.
+	UsualRecipientsPerDay int `toml:"usual_recipients_per_day"`
+	Connections           int `toml:"connections"`             // on each listener
+	ConnectionsPerAddress int `toml:"connections_per_address"` // IPv6: per /64
+	SessionsPerAccount    int `toml:"sessions_per_account"`    // of IMAP, at once
 	// IMAPMessagesPerCommand is announced as MESSAGELIMIT; 0 is no limit. RFC 9738
 	IMAPMessagesPerCommand int `toml:"imap_messages_per_command"`
 	// IMAPMessagesPerSave is for COPY and APPEND only, and announced as SAVELIMIT.
@@ -321,7 +324,7 @@ func Default() Config {
 		},
 		DNS:     DNS{DNSSEC: "auto"},
 		Receive: Receive{TrustedNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}, NoNamePoints: 2, BadHelloPoints: 2, JunkPoints: 5, RefusePoints: 10, UnknownRecipients: 100, Greylist: "suspicious"},
-		Limits:  Limits{MessageSize: 50 << 20, Recipients: 100, RecipientsPerDay: 2000, Connections: 10_000, ConnectionsPerAddress: 100, SessionsPerAccount: 100},
+		Limits:  Limits{MessageSize: 50 << 20, Recipients: 100, RecipientsPerDay: 2000, UsualRecipientsPerDay: 100, Connections: 10_000, ConnectionsPerAddress: 100, SessionsPerAccount: 100},
 		Queue: Queue{
 			FirstRetry: Duration(time.Minute), LastRetry: Duration(4 * time.Hour), WarnAfter: Duration(4 * time.Hour), GiveUp: Duration(5 * 24 * time.Hour),
 			Workers: 100, PerDomain: 10, SuppressAfter: 3,
@@ -483,6 +486,9 @@ func (c *Config) checkBasics() error {
 func (l *Limits) check() error {
 	if l.MessageSize < 64<<10 || l.Recipients < 1 || l.RecipientsPerDay < 0 || l.Connections < 1 || l.ConnectionsPerAddress < 1 || l.SessionsPerAccount < 1 {
 		return errors.New("limits: message_size must be at least 64KB, the others at least 1")
+	}
+	if l.UsualRecipientsPerDay < 0 {
+		return errors.New("limits: usual_recipients_per_day must be at least 1, or 0 for accounts to write to recipients_per_day at once")
 	}
 	if n := l.IMAPMessagesPerCommand; n != 0 && (n < 1000 || int64(n) > math.MaxUint32) {
 		return errors.New("limits: imap_messages_per_command must be 0 or at least 1000") // RFC 9738 §3

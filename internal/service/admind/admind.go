@@ -30,6 +30,7 @@ import (
 	"posthaste/internal/agent/registrar"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/base/trace"
+	"posthaste/internal/store/allowance"
 	"posthaste/internal/store/directory"
 	"posthaste/internal/store/journal"
 	"posthaste/internal/store/mailbox"
@@ -64,6 +65,8 @@ type Server struct {
 	// Way gives the way that a name means, as the queue has it; an error says in a
 	// sentence what names there are.
 	Way func(name string) (via string, err error)
+	// Allowance says to how many accounts may write.
+	Allowance *allowance.Store
 	// Collector collects the mail of accounts elsewhere.
 	Collector *collector.Agent
 	// Envoy sends by them.
@@ -101,6 +104,7 @@ type (
 		Quota    int64     `json:"quota,omitempty"`    // bytes; 0 is no limit
 		Admin    bool      `json:"admin,omitempty"`    // may set the limits of others over IMAP
 		Shared   bool      `json:"shared,omitempty"`   // a folder for many, to which nobody logs in
+		Disabled bool      `json:"disabled,omitempty"` // may not log in; mail still comes in
 		Used     int64     `json:"used"`
 		Messages int64     `json:"messages"`
 		Created  time.Time `json:"created,omitzero"`
@@ -142,9 +146,11 @@ type (
 		Lines  []string `json:"lines"`
 		Queued []Item   `json:"queued,omitempty"`
 	}
-	// A Finding is a line of Check: progress, something wrong, or the end.
+	// A Finding is a line of Check: progress, something wrong, something to know of, or
+	// the end.
 	Finding struct {
 		Wrong string `json:"wrong,omitempty"`
+		Note  string `json:"note,omitempty"`
 		Done  int    `json:"done,omitempty"`
 		All   int    `json:"all,omitempty"`
 		End   bool   `json:"end,omitempty"`
@@ -219,6 +225,10 @@ func (s *Server) Handler() http.Handler {
 	m.HandleFunc("GET /v1/accounts/{address}/forward", s.answer(s.forward))
 	m.HandleFunc("PUT /v1/accounts/{address}/forward", s.answer(s.setForward))
 	m.HandleFunc("DELETE /v1/accounts/{address}/forward", s.answer(s.clearForward))
+	m.HandleFunc("GET /v1/limits", s.answer(s.limits))
+	m.HandleFunc("POST /v1/accounts/{address}/limit/release", s.answer(s.releaseLimit))
+	m.HandleFunc("PUT /v1/accounts/{address}/disabled", s.answer(s.disable))
+	m.HandleFunc("DELETE /v1/accounts/{address}/disabled", s.answer(s.enable))
 	m.HandleFunc("GET /v1/outposts", s.answer(s.allOutposts))
 	m.HandleFunc("GET /v1/accounts/{address}/outposts", s.answer(s.outposts))
 	m.HandleFunc("POST /v1/accounts/{address}/outposts/{name}", s.answer(s.addOutpost))
@@ -371,7 +381,7 @@ func (s *Server) accounts(r *http.Request) (any, error) {
 		if err != nil && !errors.Is(err, mail.ErrNotFound) {
 			return nil, err
 		}
-		out = append(out, Account{Address: a.Address.String(), Name: a.Name, Quota: u.MaxBytes, Used: u.Bytes, Messages: u.Messages, Created: a.Created, Shared: a.Shared, Admin: a.Admin})
+		out = append(out, Account{Address: a.Address.String(), Name: a.Name, Quota: u.MaxBytes, Used: u.Bytes, Messages: u.Messages, Created: a.Created, Shared: a.Shared, Admin: a.Admin, Disabled: a.Disabled && !a.Shared})
 		if out[len(out)-1].WithoutSHA1, err = s.withoutSHA1(r.Context(), a); err != nil {
 			return nil, err
 		}
@@ -485,6 +495,9 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request) {
 	err := s.Postmaster.Check(r.Context(),
 		func(wrong string) { enc.Encode(Finding{Wrong: wrong}) },
 		func(done, all int) { enc.Encode(Finding{Done: done, All: all}); flush.Flush() })
+	if err == nil {
+		err = s.strange(r.Context(), func(note string) { enc.Encode(Finding{Note: note}) })
+	}
 	end := Finding{End: true}
 	if err != nil {
 		end.Error = err.Error()
