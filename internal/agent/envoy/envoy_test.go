@@ -269,6 +269,25 @@ func TestRefusedAtOnce(t *testing.T) {
 	})
 }
 
+// TestFew: much mail goes over few connections, with few logins.
+func TestFew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.net.Fault = func(netip.Addr, netip.AddrPort) network.Fault { return network.Fault{Latency: 100 * time.Millisecond} }
+		const many = 60
+		for range many {
+			if _, err := w.submit("ada.l@far.example", "ada.l@far.example", "x@b.example"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.runs(5 * time.Minute)
+		_, texts := w.far.heard()
+		if len(texts) != many || w.far.most > 2 || w.far.tried() > 5 {
+			t.Errorf("%d were sent, over %d connections at a time and with %d logins", len(texts), w.far.most, w.far.tried())
+		}
+	})
+}
+
 // TestCheck: a login is tried before anything is saved, at one address of the host only
 // if it is refused.
 func TestCheck(t *testing.T) {

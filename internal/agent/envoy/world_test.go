@@ -177,13 +177,22 @@ type provider struct {
 	texts  []string
 	logins int
 	conns  int
+	open   int
+	most   int // that were open at a time
 }
 
 func (p *provider) serve(c net.Conn) {
 	defer func() { c.Close() }()
 	p.mu.Lock()
 	p.conns++
+	p.open++
+	p.most = max(p.most, p.open)
 	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.open--
+	}()
 	if p.greeting != "" {
 		fmt.Fprint(c, p.greeting+"\r\n")
 		return

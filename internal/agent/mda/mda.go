@@ -164,7 +164,8 @@ func (a *Agent) postmaster(ctx context.Context, to mail.Address) (directory.Targ
 }
 
 // Deliver delivers to every recipient of the envelope, or queues what cannot be
-// done now; an errand is always queued. A refusal means that nobody can have it, and nothing was done.
+// done now; an errand is always queued. A refusal means that nobody can have it, and
+// nothing was done.
 func (a *Agent) Deliver(ctx context.Context, m Mail) error {
 	if m.Errand.Is() {
 		_, err := a.do(ctx, m, elsewhere(m.Envelope.Recipients), keepForLater)

@@ -453,8 +453,8 @@ func (r *Remote) open(ctx context.Context, t target, source *Source) (*session, 
 	return s, nil
 }
 
-// A rejected login is not tried at the host's other addresses: it would look as if we
-// were guessing.
+// A rejected login is for good, and is not tried at the host's other addresses: it would
+// look as if we were guessing.
 type rejected struct{ error }
 
 func (e *rejected) Unwrap() error { return e.error }
@@ -464,7 +464,7 @@ func (r *Remote) login(ctx context.Context, s *session) error {
 	if err == nil {
 		err = s.client.Auth(auth)
 	}
-	if _, no := errors.AsType[*smtp.ReplyError](err); no {
+	if no, ok := errors.AsType[*smtp.ReplyError](err); ok && no.Reply.Code/100 == 5 {
 		if t, ok := auth.(interface{ Refused() }); ok { // an access token
 			t.Refused()
 		}

@@ -100,7 +100,7 @@ type down struct {
 const (
 	maxSites   = 20_000 // that are remembered
 	startLimit = 3      // messages at a time to who is new
-	forOne     = 2      // to the server of one person
+	forOne     = 2      // to the server of one person, who must not take the hands of others
 	firstHold  = 30 * time.Second
 	lastHold   = 15 * time.Minute
 	firstGap   = 500 * time.Millisecond
@@ -140,11 +140,11 @@ func (s *Shaper) wayOf(d queue.Bound) way {
 // limit gives the limit for a way, with the defaults filled in.
 func (s *Shaper) limit(d queue.Bound, w way) Limit {
 	l := Limit{Connections: or(s.PerSite, 10), PerConnection: maxMessages}
-	if d.Person() != "" {
-		l.Connections = min(l.Connections, forOne)
-	}
 	for _, k := range [...]Limit{usual[w.site], s.Limits[w.site], s.Limits[w.host], s.Limits[string(d.Domain)]} {
 		l.Connections, l.PerConnection, l.PerMinute = or(k.Connections, l.Connections), or(k.PerConnection, l.PerConnection), or(k.PerMinute, l.PerMinute)
+	}
+	if d.Person() != "" {
+		l.Connections = min(l.Connections, forOne)
 	}
 	return l
 }
