@@ -35,13 +35,17 @@ The server makes them by itself if its configuration says so:
   every = "1d"
   keep = 14
 
+PLACE is a folder, or a bucket of S3 as "s3://bucket/prefix". How that is reached
+[backup.s3] says; without it, key and secret are those of the environment,
+AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
+
 With recipients, backups are encrypted (age); make a key with age-keygen, keep it
 elsewhere, and name its public part. Whoever restores needs the key.`,
 		Example: `  posthaste backup create /backup/posthaste
   posthaste backup list /backup/posthaste
-  posthaste backup verify /backup/posthaste`,
+  posthaste backup verify s3://backups/posthaste --scratch /var/tmp`,
 	}
-	c.AddCommand(t.backupCreate(), backupList(), t.backupVerify(), backupPrune())
+	c.AddCommand(t.backupCreate(), t.backupList(), t.backupVerify(), t.backupPrune())
 	return c
 }
 
@@ -49,34 +53,60 @@ func (t *tool) backupCreate() *cobra.Command {
 	var to []string
 	var keep int
 	c := &cobra.Command{
-		Use: "create DIR", Short: "Make a backup", Args: cobra.ExactArgs(1),
+		Use: "create PLACE", Short: "Make a backup", Args: cobra.ExactArgs(1),
 		Example: "  posthaste backup create /backup/posthaste --recipient age1... --keep 14",
 	}
 	c.Flags().StringArrayVar(&to, "recipient", nil, "encrypt it for this `key` of age, age1... (may be said again)")
 	c.Flags().IntVar(&keep, "keep", 0, "forget all but so `many`; 0 keeps all")
 	c.RunE = t.with(func(ctx context.Context, cl *admind.Client, args []string) error {
-		dir, err := filepath.Abs(args[0])
+		where, err := whole(args[0])
 		if err != nil {
 			return err
 		}
-		w, err := cl.Backup(ctx, admind.BackupRequest{Directory: dir, Recipients: to})
+		w, err := cl.Backup(ctx, admind.BackupRequest{Directory: where, Recipients: to})
 		if err != nil {
 			return err
 		}
 		fmt.Printf("backup %s: %s in %d files, %s of it new\n", w.Generation, size(w.Bytes), w.Files, size(w.New))
 		if keep > 0 {
-			return prune(dir, keep)
+			return t.prune(ctx, where, keep)
 		}
 		return nil
 	})
 	return c
 }
 
-func backupList() *cobra.Command {
+// whole gives a place of backups by a name that the server understands, too.
+func whole(where string) (string, error) {
+	if backup.IsBucket(where) {
+		return where, nil
+	}
+	return filepath.Abs(where)
+}
+
+// repository gives the backups at a place. What is not in a folder is reached as the
+// configuration says.
+func (t *tool) repository(where string) (*backup.Repository, error) {
+	cfg := config.Default()
+	if backup.IsBucket(where) {
+		var err error
+		if cfg, err = t.read(); err != nil {
+			return nil, err
+		}
+	}
+	at, err := server.Depot(cfg, where)
+	return &backup.Repository{Depot: at}, err
+}
+
+func (t *tool) backupList() *cobra.Command {
 	return &cobra.Command{
-		Use: "list DIR", Short: "List backups, the oldest first", Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			all, err := (&backup.Repository{Dir: args[0]}).Generations()
+		Use: "list PLACE", Short: "List backups, the oldest first", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := t.repository(args[0])
+			if err != nil {
+				return err
+			}
+			all, err := r.Generations(cmd.Context())
 			for _, g := range all {
 				at, _ := backup.Time(g)
 				fmt.Printf("%s  made %s\n", g, at.Local().Format("2006-01-02 15:04:05"))
@@ -86,21 +116,25 @@ func backupList() *cobra.Command {
 	}
 }
 
-func backupPrune() *cobra.Command {
+func (t *tool) backupPrune() *cobra.Command {
 	var keep int
 	c := &cobra.Command{
-		Use: "prune DIR", Short: "Forget old backups", Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error { return prune(args[0], keep) },
+		Use: "prune PLACE", Short: "Forget old backups", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return t.prune(cmd.Context(), args[0], keep) },
 	}
 	c.Flags().IntVar(&keep, "keep", 14, "keep so `many`")
 	return c
 }
 
-func prune(dir string, keep int) error {
+func (t *tool) prune(ctx context.Context, where string, keep int) error {
 	if keep < 1 {
 		return errors.New("at least one backup is kept")
 	}
-	n, freed, err := (&backup.Repository{Dir: dir}).Prune(keep)
+	r, err := t.repository(where)
+	if err != nil {
+		return err
+	}
+	n, freed, err := r.Prune(ctx, keep)
 	if err == nil && n > 0 {
 		fmt.Printf("forgot %d old backups; that freed %s\n", n, size(freed))
 	}
@@ -108,10 +142,11 @@ func prune(dir string, keep int) error {
 }
 
 // A chosen backup is what commands that read one are told.
-type chosen struct{ generation, identity, scratch string }
+type chosen struct{ generation, at, identity, scratch string }
 
 func (b *chosen) flags(c *cobra.Command) {
 	c.Flags().StringVar(&b.generation, "generation", "", "which `backup`, as list has it; without it, the last")
+	c.Flags().StringVar(&b.at, "at", "", "the last backup before this `time`, such as 2026-11-20T10:00")
 	c.Flags().StringVar(&b.identity, "identity", "", "a `file` with the key of age that opens it")
 }
 
@@ -119,8 +154,12 @@ func (b *chosen) scratchFlag(c *cobra.Command) {
 	c.Flags().StringVar(&b.scratch, "scratch", "", "a `folder` with room for the whole store; without it, the one for temporary files")
 }
 
-func (b *chosen) open(dir string) (*backup.Repository, string, backup.Manifest, error) {
-	r := &backup.Repository{Dir: dir}
+// open gives the backup that is chosen.
+func (b *chosen) open(ctx context.Context, t *tool, where string) (*backup.Repository, string, backup.Manifest, error) {
+	r, err := t.repository(where)
+	if err != nil {
+		return nil, "", backup.Manifest{}, err
+	}
 	if b.identity != "" {
 		f, err := os.Open(b.identity)
 		if err != nil {
@@ -131,13 +170,44 @@ func (b *chosen) open(dir string) (*backup.Repository, string, backup.Manifest, 
 			return nil, "", backup.Manifest{}, fmt.Errorf("%s: %w", b.identity, err)
 		}
 	}
-	name, m, err := r.Open(b.generation)
+	generation := b.generation
+	if b.at != "" {
+		if generation, err = b.moment(ctx, r); err != nil {
+			return nil, "", backup.Manifest{}, err
+		}
+	}
+	name, m, err := r.Open(ctx, generation)
 	return r, name, m, err
 }
 
+// moment gives the generation of the time that was said.
+func (b *chosen) moment(ctx context.Context, r *backup.Repository) (string, error) {
+	if b.generation != "" {
+		return "", errors.New("say --at or --generation, not both")
+	}
+	t, err := parseMoment(b.at)
+	if err != nil {
+		return "", err
+	}
+	return r.At(ctx, t)
+}
+
+// parseMoment reads a time of a person: without a zone it is this machine's.
+func parseMoment(s string) (time.Time, error) {
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return t, nil
+	}
+	for _, form := range [...]string{"2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02"} {
+		if t, err := time.ParseInLocation(form, s, time.Local); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q is no time: write it as 2026-11-20T10:00", s)
+}
+
 // unpack restores a backup into a scratch folder and opens the store there.
-func (b *chosen) unpack(ctx context.Context, dir string) (cl *admind.Client, name string, done func() error, err error) {
-	r, name, m, err := b.open(dir)
+func (b *chosen) unpack(ctx context.Context, t *tool, where string) (cl *admind.Client, name string, done func() error, err error) {
+	r, name, m, err := b.open(ctx, t, where)
 	if err != nil {
 		return nil, "", nil, err
 	}
@@ -192,7 +262,7 @@ func showBytes(what string) func(done, all int64) {
 func (t *tool) backupVerify() *cobra.Command {
 	var b chosen
 	c := &cobra.Command{
-		Use: "verify DIR", Short: "Restore a backup into a scratch folder and check everything in it", Args: cobra.ExactArgs(1),
+		Use: "verify PLACE", Short: "Restore a backup into a scratch folder and check everything in it", Args: cobra.ExactArgs(1),
 		Long: `Restore a backup into a scratch folder, with the checksum of every piece, and run
 the whole check of "posthaste check" over the store that comes out: every message
 is read. The scratch folder is removed.`,
@@ -201,7 +271,7 @@ is read. The scratch folder is removed.`,
 	b.flags(c)
 	b.scratchFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		cl, name, done, err := b.unpack(cmd.Context(), args[0])
+		cl, name, done, err := b.unpack(cmd.Context(), t, args[0])
 		if err != nil {
 			return err
 		}

@@ -22,7 +22,7 @@ func (t *tool) restore() *cobra.Command {
 	var folders []string
 	var quiet bool
 	c := &cobra.Command{
-		Use: "restore DIR", Short: "Bring back the store, an account, a folder or a message from a backup", GroupID: "move", Args: cobra.ExactArgs(1),
+		Use: "restore PLACE", Short: "Bring back the store, an account, a folder or a message from a backup", GroupID: "move", Args: cobra.ExactArgs(1),
 		Long: `Without --account: write the whole store of a backup into the data folder, which
 must be empty. Then start the server.
 
@@ -48,7 +48,7 @@ has brought.`,
 			return t.restoreAll(cmd.Context(), &b, args[0])
 		}
 		return t.with(func(ctx context.Context, cl *admind.Client, _ []string) error {
-			return restoreAccount(ctx, cl, &b, args[0], address, folders, id, quiet)
+			return t.restoreAccount(ctx, cl, &b, args[0], address, folders, id, quiet)
 		})(cmd, args)
 	}
 	return c
@@ -59,7 +59,7 @@ func (t *tool) restoreAll(ctx context.Context, b *chosen, dir string) error {
 	if err != nil {
 		return err
 	}
-	r, name, m, err := b.open(dir)
+	r, name, m, err := b.open(ctx, t, dir)
 	if err != nil {
 		return err
 	}
@@ -80,11 +80,11 @@ func (t *tool) restoreAll(ctx context.Context, b *chosen, dir string) error {
 	return nil
 }
 
-func restoreAccount(ctx context.Context, cl *admind.Client, b *chosen, dir, address string, folders []string, id string, quiet bool) error {
+func (t *tool) restoreAccount(ctx context.Context, cl *admind.Client, b *chosen, dir, address string, folders []string, id string, quiet bool) error {
 	if _, err := cl.Mailboxes(ctx, address); err != nil {
 		return err
 	}
-	old, name, done, err := b.unpack(ctx, dir)
+	old, name, done, err := b.unpack(ctx, t, dir)
 	if err != nil {
 		return err
 	}

@@ -37,14 +37,14 @@ func (s *Store) Backup(ctx context.Context, r *backup.Repository, version string
 	if b, err := os.ReadFile(s.dir.Path(cacheName)); err == nil && json.Unmarshal(b, &caches) != nil {
 		caches = map[string]backup.Cache{} // it only saves time
 	}
-	known := caches[r.Dir]
+	known := caches[r.Depot.String()]
 	if known == nil {
 		known = backup.Cache{}
 	}
 	if w, err = r.Create(ctx, time.Now(), version, files, known); err != nil {
 		return w, err
 	}
-	caches[r.Dir] = known
+	caches[r.Depot.String()] = known
 	b, err := json.Marshal(caches)
 	if err == nil {
 		err = os.WriteFile(s.dir.Path(cacheName), b, 0o600)
@@ -85,7 +85,16 @@ func (s *Store) snapshot(ctx context.Context, staging string) (files []backup.Fi
 	return append(files, backup.File{Path: "FORMAT", From: s.dir.Path("FORMAT"), Size: st.Size()}), nil
 }
 
-// schedule makes what the configuration says about backups; nil if it says
+// Depot gives the place of backups that is named so: a folder, or s3://bucket/prefix,
+// which is reached as the configuration says.
+func Depot(c config.Config, where string) (backup.Depot, error) {
+	return backup.OpenDepot(where, c.Backup.S3.Settings())
+}
+
+// depot gives the place that is named so.
+func (h *House) depot(where string) (backup.Depot, error) { return Depot(h.c, where) }
+
+// scheduled makes what the configuration says about backups; nil if it says
 // nothing.
 func (h *House) scheduled(c config.Config, o Outside) (*backup.Schedule, error) {
 	if c.Backup.Directory == "" || o.Backup == nil {
@@ -95,7 +104,11 @@ func (h *House) scheduled(c config.Config, o Outside) (*backup.Schedule, error) 
 	if err != nil {
 		return nil, fmt.Errorf("server: backup: %w", err)
 	}
+	at, err := h.depot(c.Backup.Directory)
+	if err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
 	return &backup.Schedule{
-		Repository: &backup.Repository{Dir: c.Backup.Directory, Recipients: to}, Every: time.Duration(c.Backup.Every), Keep: c.Backup.Keep, Make: o.Backup, Log: o.Log,
+		Repository: &backup.Repository{Depot: at, Recipients: to}, Every: time.Duration(c.Backup.Every), Keep: c.Backup.Keep, Make: o.Backup, Log: o.Log,
 	}, nil
 }

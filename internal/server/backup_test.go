@@ -4,11 +4,16 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"filippo.io/age"
 
 	"posthaste/internal/agent/backup"
 	"posthaste/internal/base/mail"
@@ -16,6 +21,7 @@ import (
 	"posthaste/internal/server/config"
 	"posthaste/internal/service/admind"
 	"posthaste/internal/store/mailbox"
+	"posthaste/test/s3"
 )
 
 // openHouse opens a store on the disk and builds a house over it.
@@ -36,8 +42,39 @@ func openHouse(t *testing.T, data string) (*server.Store, *server.House, *admind
 }
 
 // TestBackupUnderLoad: while messages come and go, what was acknowledged before a
-// backup begins is in it, and nothing in it is broken: none of three.
+// backup begins is in it, and nothing in it is broken: none of three. So it is with a
+// bucket that fails now and then, and with a key.
 func TestBackupUnderLoad(t *testing.T) {
+	t.Run("folder", func(t *testing.T) {
+		underLoad(t, &backup.Repository{Depot: backup.Folder(t.TempDir() + "/backup")})
+	})
+	t.Run("bucket", func(t *testing.T) {
+		var n atomic.Int64
+		web := httptest.NewServer(&s3.Server{Bucket: "backups", Fault: func(w http.ResponseWriter, _ *http.Request) bool {
+			ill := n.Add(1)%20 == 0
+			if ill {
+				s3.Fail(w, http.StatusServiceUnavailable, "SlowDown")
+			}
+			return ill
+		}})
+		defer web.Close()
+		t.Setenv("AWS_ACCESS_KEY_ID", s3.Key)
+		t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
+		c := config.Default()
+		c.Backup.S3.Endpoint = web.URL
+		at, err := server.Depot(c, "s3://backups/here")
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, err := age.GenerateX25519Identity()
+		if err != nil {
+			t.Fatal(err)
+		}
+		underLoad(t, &backup.Repository{Depot: at, Recipients: []age.Recipient{key.Recipient()}, Identities: []age.Identity{key}})
+	})
+}
+
+func underLoad(t *testing.T, r *backup.Repository) {
 	dir := t.TempDir()
 	st, h, cl := openHouse(t, dir+"/data")
 	ctx := t.Context()
@@ -75,7 +112,6 @@ func TestBackupUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	r := &backup.Repository{Dir: dir + "/backup"}
 	var before [3]map[mail.UID]bool
 	var names [3]string
 	for i := range before {
@@ -114,7 +150,7 @@ func TestBackupUnderLoad(t *testing.T) {
 }
 
 func restored(t *testing.T, r *backup.Repository, name, data string, a mail.AccountID, want map[mail.UID]bool) {
-	_, m, err := r.Open(name)
+	_, m, err := r.Open(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -189,7 +189,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 		return nil, err
 	}
 	h.Admin = &admind.Server{
-		Backup: o.Backup, Backups: h.backups, SHA1: c.Auth.ScramSHA1,
+		Backup: o.Backup, Backups: h.backups, Depot: h.depot, SHA1: c.Auth.ScramSHA1,
 		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: keys, Outposts: posts, Quota: int64(c.Limits.AccountQuota), Hash: h.hash, AppPassword: h.auth.NewAppPassword, APOPPassword: auth.NewAPOPPassword, KeyOf: auth.KeyOf},
 		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Queue: q, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Reports: h.reports, Delivery: deliver, Suppression: dead, Forecast: &mx.Forecast{Hostname: c.Hostname, DNS: o.DNS, Mailboxes: h.mailboxes}, Version: o.Version, Log: o.Log,
 		Keys: h.signing, Allowance: sent,

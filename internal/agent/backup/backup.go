@@ -1,18 +1,19 @@
-// Package backup keeps copies of a store in a folder: generations, each of which
-// is the whole store at one moment, though only what is new was written for it.
+// Package backup keeps copies of a store in a folder or a bucket of S3: generations,
+// each of which is the whole store at one moment, though only what is new was written
+// for it.
 //
-// # The folder
+// # The files
 //
 //	FORMAT                "1"
-//	LOCK                  held by who writes or prunes
+//	LOCK, locks/          held by who writes or prunes: see Depot.Hold
 //	data/ab/ab12…         a piece of a file, named by the SHA-256 of its bytes
 //	generations/TIME      what a generation consists of, JSON: see Manifest
 //	generations/TIME.use  the names of its pieces, a line each
 //
 // With recipients (age), pieces and Manifests are encrypted; the names of the
 // pieces are not, so that old ones can be let go without the key. Files are written
-// under another name, synced, and renamed; a generation's last. So what is there
-// is whole, whatever was interrupted.
+// whole or not at all; a generation's Manifest last. So what is there is whole,
+// whatever was interrupted.
 package backup
 
 import (
@@ -24,29 +25,38 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"filippo.io/age"
-
-	"posthaste/internal/engine/dir"
 )
 
 // pieceSize is what a piece has at most: large files are cut, so that of a pack
 // that has grown only the end is new.
 const pieceSize = 16 << 20
 
+// atOnce is how many pieces are on their way at a time. Each needs twice its size of
+// memory.
+const atOnce = 3
+
 const (
-	format    = "1\n"
-	timeForm  = "20060102T150405Z"
-	tmpSuffix = ".tmp"
+	format     = "1\n"
+	formatName = "FORMAT"
+	timeForm   = "20060102T150405Z"
+	dataDir    = "data/"
+	genDir     = "generations/"
+	useSuffix  = ".use"
 )
 
 // ErrDamaged says that a backup is not as it was written.
 var ErrDamaged = errors.New("backup: damaged")
+
+// ErrNone says that there are no backups.
+var ErrNone = errors.New("there are no backups there")
 
 // A File is one of a store's, with slashes in its path.
 type File struct {
@@ -59,6 +69,14 @@ type File struct {
 type Piece struct {
 	Sum  string `json:"sum"` // SHA-256, hexadecimal
 	Size int64  `json:"size"`
+}
+
+// name gives the name of a piece's file.
+func (p Piece) name() string { return dataDir + p.Sum[:2] + "/" + p.Sum }
+
+// valid says that the piece can have been named by us.
+func (p Piece) valid() bool {
+	return len(p.Sum) == 2*sha256.Size && strings.Trim(p.Sum, "0123456789abcdef") == "" && p.Size >= 0 && p.Size <= pieceSize
 }
 
 // A Manifest says what a generation consists of.
@@ -83,10 +101,10 @@ func (m *Manifest) Bytes() (n int64) {
 	return n
 }
 
-// A Repository is a folder with backups. Recipients encrypt what is written,
+// A Repository is a depot with backups. Recipients encrypt what is written,
 // Identities decrypt what is read; without them it is as it is.
 type Repository struct {
-	Dir        string
+	Depot      Depot
 	Recipients []age.Recipient
 	Identities []age.Identity
 }
@@ -106,190 +124,201 @@ type Cache map[string][]Piece
 // Create writes a generation of files. What is in known need not be read if the
 // repository has it; Create fills it with what is to be known the next time.
 func (r *Repository) Create(ctx context.Context, now time.Time, version string, files []File, known Cache) (w Written, err error) {
-	if err := r.begin(); err != nil {
+	if err := r.begin(ctx); err != nil {
 		return w, err
 	}
-	lock, err := r.hold()
+	held, release, err := r.Depot.Hold(ctx)
 	if err != nil {
 		return w, err
 	}
-	defer func() { err = errors.Join(err, lock.Close()) }()
+	defer func() { err = errors.Join(err, release()) }()
+	c := &creation{r: r, known: known, next: Cache{}, have: map[string]bool{}}
+	err = r.Depot.List(held, dataDir, func(i Item) error {
+		c.have[i.Name[strings.LastIndexByte(i.Name, '/')+1:]] = true
+		return nil
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return w, fmt.Errorf("backup: what is there: %w", err)
+	}
 	m := Manifest{Created: now.UTC().Truncate(time.Second), Version: version}
-	next := Cache{}
-	for _, f := range files {
-		st, err := r.file(ctx, f, known, next, &w)
-		if err != nil {
-			return w, fmt.Errorf("backup: %s: %w", f.Path, err)
-		}
-		m.Files = append(m.Files, st)
+	if m.Files, err = c.write(held, files); err != nil {
+		return w, fmt.Errorf("backup: %w", err)
 	}
 	clear(known)
-	for k, v := range next {
+	for k, v := range c.next {
 		known[k] = v
 	}
-	w.Files, w.Bytes = len(m.Files), m.Bytes()
-	w.Generation, err = r.commit(&m)
+	w.Files, w.Bytes, w.New = len(m.Files), m.Bytes(), c.isNew
+	w.Generation, err = r.commit(held, &m)
 	return w, err
 }
 
-// ErrBusy says that somebody else writes to the repository, or prunes it: what one
-// has just written and not yet named in a generation, the other would let go.
-var ErrBusy = errors.New("backup: another backup or prune is at work there; try again when it is done")
-
-func (r *Repository) hold() (io.Closer, error) {
-	lock, err := dir.Hold(filepath.Join(r.Dir, "LOCK"))
-	if err == nil && lock == nil {
-		err = ErrBusy
+// begin makes a repository, or looks whether it is one.
+func (r *Repository) begin(ctx context.Context) error {
+	err := r.ours(ctx)
+	if !errors.Is(err, ErrNone) {
+		return err
 	}
-	return lock, err
-}
-
-// begin makes the folder, or looks whether it is ours.
-func (r *Repository) begin() error {
-	path := filepath.Join(r.Dir, "FORMAT")
-	b, err := os.ReadFile(path)
-	if err == nil && string(b) == format {
-		return nil
+	errOther := errors.New("something else")
+	err = r.Depot.List(ctx, "", func(Item) error { return errOther })
+	if err == errOther {
+		return fmt.Errorf("backup: %s holds no backups, and is not empty", r.Depot)
 	}
 	if err == nil {
-		return fmt.Errorf("backup: %s has a format that this program does not know: %.20q", r.Dir, b)
+		err = r.Depot.Put(ctx, formatName, []byte(format))
 	}
-	if !errors.Is(err, os.ErrNotExist) {
+	if err != nil {
 		return fmt.Errorf("backup: %w", err)
 	}
-	if entries, err := os.ReadDir(r.Dir); err == nil && len(entries) > 0 {
-		return fmt.Errorf("backup: %s holds no backups, and is not empty", r.Dir)
-	}
-	for _, sub := range [...]string{"data", "generations"} {
-		if err := os.MkdirAll(filepath.Join(r.Dir, sub), 0o700); err != nil {
-			return fmt.Errorf("backup: %w", err)
-		}
-	}
-	return r.write(path, strings.NewReader(format), nil)
+	return nil
 }
 
-func (r *Repository) file(ctx context.Context, f File, known, next Cache, w *Written) (Stored, error) {
-	out := Stored{Path: f.Path, Size: f.Size}
-	in, err := os.Open(f.From)
-	if err != nil {
-		return out, err
+// ours says whether the depot holds backups that this program knows.
+func (r *Repository) ours(ctx context.Context) error {
+	b, err := r.Depot.Get(ctx, formatName, 1<<10)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("backup: %s: %w", r.Depot, ErrNone)
 	}
-	defer in.Close()
-	st, err := in.Stat()
 	if err != nil {
-		return out, err
+		return fmt.Errorf("backup: %w", err)
+	}
+	if string(b) != format {
+		return fmt.Errorf("backup: %s has a format that this program does not know: %.20q", r.Depot, b)
+	}
+	return nil
+}
+
+// A creation is a generation that is being written.
+type creation struct {
+	r     *Repository
+	known Cache
+
+	mu    sync.Mutex // guards what follows
+	next  Cache
+	have  map[string]bool // pieces that are there, or on their way
+	isNew int64
+}
+
+// A job is a piece of a file that has to be read.
+type job struct {
+	file File
+	off  int64
+	key  string // in the Cache
+	to   *Piece
+}
+
+// write writes all pieces that are not there.
+func (c *creation) write(ctx context.Context, files []File) ([]Stored, error) {
+	stored := make([]Stored, len(files))
+	err := inParallel(ctx, func(give func(job) bool) error {
+		for i, f := range files {
+			if err := c.plan(f, &stored[i], give); err != nil {
+				return fmt.Errorf("%s: %w", f.Path, err)
+			}
+		}
+		return nil
+	}, func(ctx context.Context, j job, w *worker) error {
+		if err := c.piece(ctx, j, w); err != nil {
+			return fmt.Errorf("%s: %w", j.file.Path, err)
+		}
+		return nil
+	})
+	return stored, err
+}
+
+// plan cuts a file into pieces, and gives away those that must be read. A file that
+// is the same needs not be read; nor does the beginning of one that only grows, which
+// is known by its name.
+func (c *creation) plan(f File, s *Stored, give func(job) bool) error {
+	st, err := os.Stat(f.From)
+	if err != nil {
+		return err
 	}
 	if st.Size() < f.Size {
-		return out, io.ErrUnexpectedEOF
+		return io.ErrUnexpectedEOF
 	}
-	// A file that is the same needs not be read; nor does the beginning of one
-	// that only grows, which is known by its name.
-	for off, i := int64(0), 0; off < f.Size; off, i = off+pieceSize, i+1 {
-		if err := ctx.Err(); err != nil {
-			return out, err
-		}
+	*s = Stored{Path: f.Path, Size: f.Size, Pieces: make([]Piece, (f.Size+pieceSize-1)/pieceSize)}
+	for i := range s.Pieces {
+		off := int64(i) * pieceSize
 		n := min(pieceSize, f.Size-off)
 		key := fmt.Sprintf("%s %d %d", f.Path, off, n)
 		if n < pieceSize { // the end may yet be another
 			key += fmt.Sprintf(" %d %d", f.Size, st.ModTime().UnixNano())
 		}
-		if p := known[key]; len(p) == 1 && r.has(p[0]) {
-			out.Pieces, next[key] = append(out.Pieces, p[0]), p
+		if p := c.known[key]; len(p) == 1 && p[0].Size == n && c.has(key, p[0]) {
+			s.Pieces[i] = p[0]
 			continue
 		}
-		p, isNew, err := r.piece(io.NewSectionReader(in, off, n))
-		if err != nil {
-			return out, err
+		if !give(job{f, off, key, &s.Pieces[i]}) {
+			return nil // another has failed
 		}
-		if isNew {
-			w.New += n
-		}
-		out.Pieces, next[key] = append(out.Pieces, p), []Piece{p}
+		s.Pieces[i].Size = n
 	}
-	return out, nil
+	return nil
 }
 
-func (r *Repository) path(sum string) string { return filepath.Join(r.Dir, "data", sum[:2], sum) }
-
-func (r *Repository) has(p Piece) bool {
-	_, err := os.Stat(r.path(p.Sum))
-	return len(p.Sum) == 2*sha256.Size && err == nil
+// has says that a known piece is there, and remembers it for the next time.
+func (c *creation) has(key string, p Piece) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.have[p.Sum] {
+		return false
+	}
+	c.next[key] = []Piece{p}
+	return true
 }
 
-// piece writes a piece if it is not there.
-func (r *Repository) piece(in *io.SectionReader) (p Piece, isNew bool, err error) {
-	h := sha256.New()
-	if p.Size, err = io.Copy(h, in); err != nil {
-		return p, false, err
+// piece reads a piece, and writes it if it is not there.
+func (c *creation) piece(ctx context.Context, j job, w *worker) error {
+	in, err := os.Open(j.file.From)
+	if err != nil {
+		return err
 	}
-	p.Sum = hex.EncodeToString(h.Sum(nil))
-	if r.has(p) {
-		return p, false, nil
+	defer in.Close()
+	raw := w.raw(min(pieceSize, j.file.Size-j.off))
+	if _, err := in.ReadAt(raw, j.off); err != nil {
+		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(r.path(p.Sum)), 0o700); err != nil {
-		return p, false, err
+	sum := sha256.Sum256(raw)
+	p := Piece{Sum: hex.EncodeToString(sum[:]), Size: int64(len(raw))}
+	c.mu.Lock()
+	there := c.have[p.Sum]
+	c.have[p.Sum] = true // if it cannot be written, nothing of all this counts
+	c.next[j.key] = []Piece{p}
+	if !there {
+		c.isNew += p.Size
 	}
-	if _, err := in.Seek(0, io.SeekStart); err != nil {
-		return p, false, err
-	}
-	// It is read twice: what is written must be what was counted.
-	check := sha256.New()
-	err = r.write(r.path(p.Sum), io.TeeReader(in, check), func() error {
-		if hex.EncodeToString(check.Sum(nil)) != p.Sum {
-			return errors.New("it changed while it was read")
-		}
+	c.mu.Unlock()
+	*j.to = p
+	if there {
 		return nil
-	})
-	return p, true, err
-}
-
-// write makes a file, encrypted if it is to be and check is not nil.
-func (r *Repository) write(path string, in io.Reader, check func() error) error {
-	f, err := os.OpenFile(path+tmpSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	}
+	b, err := c.r.seal(raw, &w.sealed)
 	if err != nil {
 		return err
 	}
-	err = r.fill(f, in, check != nil)
-	if err == nil && check != nil {
-		err = check()
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, os.Remove(path+tmpSuffix))
-	}
-	if err := os.Rename(path+tmpSuffix, path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
+	return c.r.Depot.Put(ctx, p.name(), b)
 }
 
-func (r *Repository) fill(f *os.File, in io.Reader, secret bool) error {
-	if !secret || len(r.Recipients) == 0 {
-		_, err := io.Copy(f, in)
-		return err
+// seal encrypts b into buf, if it is to be; it gives what is to be written.
+func (r *Repository) seal(b []byte, buf *bytes.Buffer) ([]byte, error) {
+	if len(r.Recipients) == 0 {
+		return b, nil
 	}
-	w, err := age.Encrypt(f, r.Recipients...)
+	buf.Reset()
+	w, err := age.Encrypt(buf, r.Recipients...)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if _, err := io.Copy(w, in); err != nil {
-		return err
+	if _, err := w.Write(b); err != nil {
+		return nil, err
 	}
-	return w.Close()
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	err = w.Close()
+	return buf.Bytes(), err
 }
 
 // commit writes the Manifest, and before it what it uses.
-func (r *Repository) commit(m *Manifest) (name string, err error) {
+func (r *Repository) commit(ctx context.Context, m *Manifest) (name string, err error) {
 	var use []string
 	for _, f := range m.Files {
 		for _, p := range f.Pieces {
@@ -298,37 +327,49 @@ func (r *Repository) commit(m *Manifest) (name string, err error) {
 	}
 	slices.Sort(use)
 	use = slices.Compact(use)
-	b, err := json.Marshal(m)
+	all, err := r.Generations(ctx)
 	if err != nil {
 		return "", err
 	}
 	for { // two in one second
-		name = m.Created.Format(timeForm)
-		if _, err := os.Stat(filepath.Join(r.Dir, "generations", name)); err != nil {
+		if name = m.Created.Format(timeForm); !slices.Contains(all, name) {
 			break
 		}
 		m.Created = m.Created.Add(time.Second)
 	}
-	path := filepath.Join(r.Dir, "generations", name)
-	if err := r.write(path+".use", strings.NewReader(strings.Join(use, "\n")+"\n"), nil); err != nil {
-		return "", fmt.Errorf("backup: %w", err)
+	b, err := json.Marshal(m)
+	if err == nil {
+		err = r.Depot.Put(ctx, genDir+name+useSuffix, []byte(strings.Join(use, "\n")+"\n"))
 	}
-	if err := r.write(path, bytes.NewReader(b), func() error { return nil }); err != nil {
+	if err == nil {
+		b, err = r.seal(b, new(bytes.Buffer))
+	}
+	if err == nil {
+		err = context.Cause(ctx) // nobody may have pruned meanwhile
+	}
+	if err == nil {
+		err = r.Depot.Put(ctx, genDir+name, b)
+	}
+	if err != nil {
 		return "", fmt.Errorf("backup: %w", err)
 	}
 	return name, nil
 }
 
 // Generations gives the names of all, the oldest first.
-func (r *Repository) Generations() (out []string, err error) {
-	entries, err := os.ReadDir(filepath.Join(r.Dir, "generations"))
-	if err != nil {
-		return nil, fmt.Errorf("backup: %w", err)
+func (r *Repository) Generations(ctx context.Context) (out []string, err error) {
+	if err := r.ours(ctx); err != nil {
+		return nil, err
 	}
-	for _, e := range entries {
-		if _, err := time.Parse(timeForm, e.Name()); err == nil {
-			out = append(out, e.Name())
+	err = r.Depot.List(ctx, genDir, func(i Item) error {
+		name := strings.TrimPrefix(i.Name, genDir)
+		if _, err := Time(name); err == nil {
+			out = append(out, name)
 		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("backup: %w", err)
 	}
 	slices.Sort(out)
 	return out, nil
@@ -337,50 +378,95 @@ func (r *Repository) Generations() (out []string, err error) {
 // Time gives when a generation was made.
 func Time(generation string) (time.Time, error) { return time.Parse(timeForm, generation) }
 
+// At gives the last generation that was made at or before t.
+func (r *Repository) At(ctx context.Context, t time.Time) (string, error) {
+	all, err := r.Generations(ctx)
+	if err != nil {
+		return "", err
+	}
+	if len(all) == 0 {
+		return "", fmt.Errorf("backup: %s: %w", r.Depot, ErrNone)
+	}
+	n, exact := slices.BinarySearch(all, t.UTC().Format(timeForm))
+	if exact {
+		n++
+	}
+	if n == 0 {
+		first, _ := Time(all[0])
+		return "", fmt.Errorf("backup: the first in %s was made at %s, after that time", r.Depot, first.Local().Format("2006-01-02 15:04:05"))
+	}
+	return all[n-1], nil
+}
+
 // Prune forgets all generations but the last keep, and what only they used.
-func (r *Repository) Prune(keep int) (forgotten int, freed int64, err error) {
-	if _, err := r.Generations(); err != nil {
+func (r *Repository) Prune(ctx context.Context, keep int) (forgotten int, freed int64, err error) {
+	if err := r.ours(ctx); err != nil {
 		return 0, 0, err
 	}
-	lock, err := r.hold()
+	held, release, err := r.Depot.Hold(ctx)
 	if err != nil {
 		return 0, 0, err
 	}
-	defer func() { err = errors.Join(err, lock.Close()) }()
-	all, err := r.Generations()
+	defer func() { err = errors.Join(err, release()) }()
+	all, err := r.Generations(held)
 	if err != nil {
 		return 0, 0, err
 	}
 	for len(all) > max(keep, 1) {
-		path := filepath.Join(r.Dir, "generations", all[0])
-		if err := errors.Join(os.Remove(path), os.Remove(path+".use")); err != nil {
+		if err := r.Depot.Delete(held, genDir+all[0]); err != nil {
 			return forgotten, 0, fmt.Errorf("backup: %w", err)
 		}
 		all, forgotten = all[1:], forgotten+1
 	}
+	freed, err = r.letGo(held, all)
+	if err != nil {
+		err = fmt.Errorf("backup: %w", err)
+	}
+	return forgotten, freed, err
+}
+
+// letGo removes what no generation of all uses.
+func (r *Repository) letGo(ctx context.Context, all []string) (freed int64, err error) {
 	used := map[string]bool{}
 	for _, g := range all {
-		b, err := os.ReadFile(filepath.Join(r.Dir, "generations", g+".use"))
+		b, err := r.Depot.Get(ctx, genDir+g+useSuffix, maxManifest)
 		if err != nil {
-			return forgotten, 0, fmt.Errorf("backup: nothing is let go: %w", err)
+			return 0, fmt.Errorf("nothing is let go: %w", err)
 		}
 		for sum := range strings.FieldsSeq(string(b)) {
 			used[sum] = true
 		}
+		used[g+useSuffix] = true
 	}
-	err = filepath.WalkDir(filepath.Join(r.Dir, "data"), func(p string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() || used[d.Name()] {
-			return err
+	var gone []Item
+	for _, prefix := range [...]string{genDir, dataDir} {
+		err := r.Depot.List(ctx, prefix, func(i Item) error {
+			name := i.Name[strings.LastIndexByte(i.Name, '/')+1:]
+			if !used[name] && (prefix == dataDir || strings.HasSuffix(name, useSuffix)) {
+				gone = append(gone, i)
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return 0, err
 		}
-		st, err := d.Info()
-		if err != nil {
-			return err
+	}
+	var mu sync.Mutex
+	err = inParallel(ctx, func(give func(Item) bool) error {
+		for _, i := range gone {
+			if !give(i) {
+				break
+			}
 		}
-		freed += st.Size()
-		return os.Remove(p)
+		return nil
+	}, func(ctx context.Context, i Item, _ *worker) error {
+		err := r.Depot.Delete(ctx, i.Name)
+		if err == nil && strings.HasPrefix(i.Name, dataDir) {
+			mu.Lock()
+			defer mu.Unlock()
+			freed += i.Size
+		}
+		return err
 	})
-	if err != nil {
-		return forgotten, freed, fmt.Errorf("backup: %w", err)
-	}
-	return forgotten, freed, nil
+	return freed, err
 }

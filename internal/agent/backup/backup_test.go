@@ -30,7 +30,7 @@ func file(t *testing.T, path, text string) File {
 
 func read(t *testing.T, r *Repository, generation string) (map[string]string, error) {
 	t.Helper()
-	_, m, err := r.Open(generation)
+	_, m, err := r.Open(t.Context(), generation)
 	if err != nil {
 		return nil, err
 	}
@@ -57,9 +57,11 @@ func TestGenerations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	at, _ := newBucket(t)
 	for _, r := range []*Repository{
-		{Dir: t.TempDir() + "/plain"},
-		{Dir: t.TempDir() + "/secret", Recipients: []age.Recipient{key.Recipient()}, Identities: []age.Identity{key}},
+		{Depot: Folder(t.TempDir() + "/plain")},
+		{Depot: at, Recipients: []age.Recipient{key.Recipient()}, Identities: []age.Identity{key}},
+		{Depot: Folder(t.TempDir() + "/secret"), Recipients: []age.Recipient{key.Recipient()}, Identities: []age.Identity{key}},
 	} {
 		src := t.TempDir()
 		large := strings.Repeat("0123456789abcdef", pieceSize/16+1000)
@@ -90,7 +92,7 @@ func TestGenerations(t *testing.T) {
 		if third, err := r.Create(t.Context(), time.Unix(2e9, 0), "v", []File{pack, one}, Cache{}); err != nil || third.New != 0 {
 			t.Fatal(third, err)
 		}
-		n, freed, err := r.Prune(1)
+		n, freed, err := r.Prune(t.Context(), 1)
 		if err != nil || n != 2 || freed < 1000 || freed > 20000+1000 {
 			t.Fatal(n, freed, err)
 		}
@@ -107,11 +109,11 @@ func TestDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, to := range [][]age.Recipient{nil, {key.Recipient()}} {
-		r := &Repository{Dir: t.TempDir() + "/b", Recipients: to, Identities: []age.Identity{key}}
+		r := &Repository{Depot: Folder(t.TempDir() + "/b"), Recipients: to, Identities: []age.Identity{key}}
 		if _, err := r.Create(t.Context(), time.Unix(1e9, 0), "v", []File{file(t, t.TempDir()+"/x", "some text")}, Cache{}); err != nil {
 			t.Fatal(err)
 		}
-		pieces, err := filepath.Glob(r.Dir + "/data/*/*")
+		pieces, err := filepath.Glob(r.Depot.String() + "/data/*/*")
 		if err != nil || len(pieces) != 1 {
 			t.Fatal(pieces, err)
 		}
@@ -141,38 +143,39 @@ func TestDamage(t *testing.T) {
 func TestNotOurs(t *testing.T) {
 	dir := t.TempDir()
 	file(t, dir+"/x", "mine")
-	r := &Repository{Dir: dir}
+	r := &Repository{Depot: Folder(dir)}
 	if _, err := r.Create(t.Context(), time.Unix(1, 0), "v", nil, Cache{}); err == nil {
 		t.Error("a folder with other things was taken")
 	}
 	if _, err := ParseRecipients([]string{"age1x"}); err == nil {
 		t.Error("a wrong recipient was taken")
 	}
+	file(t, dir+"/FORMAT", "1\n")
 	file(t, dir+"/generations/20200101T000000Z", `{"files":[{"path":"../../x"}]}`)
-	if _, _, err := r.Open(""); !errors.Is(err, ErrDamaged) {
+	if _, _, err := r.Open(t.Context(), ""); !errors.Is(err, ErrDamaged) {
 		t.Error("a path that leads out was taken:", err)
 	}
 }
 
 // TestBusy: nobody prunes what another is writing, or writes beside him.
 func TestBusy(t *testing.T) {
-	r := &Repository{Dir: t.TempDir() + "/b"}
+	r := &Repository{Depot: Folder(t.TempDir() + "/b")}
 	f := file(t, t.TempDir()+"/x", "text")
 	if _, err := r.Create(t.Context(), time.Now(), "v", []File{f}, Cache{}); err != nil {
 		t.Fatal(err)
 	}
-	lock, err := r.hold()
+	_, release, err := r.Depot.Hold(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.Create(t.Context(), time.Now(), "v", []File{f}, Cache{}); !errors.Is(err, ErrBusy) {
 		t.Errorf("a second writer: %v", err)
 	}
-	if _, _, err := r.Prune(1); !errors.Is(err, ErrBusy) {
+	if _, _, err := r.Prune(t.Context(), 1); !errors.Is(err, ErrBusy) {
 		t.Errorf("prune: %v", err)
 	}
-	lock.Close()
-	if _, _, err := r.Prune(1); err != nil {
+	release()
+	if _, _, err := r.Prune(t.Context(), 1); err != nil {
 		t.Error(err)
 	}
 	if _, err := r.Create(t.Context(), time.Now(), "v", []File{f}, Cache{}); err != nil {
@@ -184,7 +187,7 @@ func TestBusy(t *testing.T) {
 // come one after the other without end.
 func TestWrongClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &Repository{Dir: t.TempDir() + "/b"}
+		r := &Repository{Depot: Folder(t.TempDir() + "/b")}
 		if _, err := r.Create(t.Context(), time.Now().Add(365*24*time.Hour), "v", nil, Cache{}); err != nil {
 			t.Fatal(err)
 		}
@@ -209,7 +212,7 @@ func TestWrongClock(t *testing.T) {
 // TestSchedule: one a day, what fails is tried again soon, and told.
 func TestSchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &Repository{Dir: t.TempDir() + "/b"}
+		r := &Repository{Depot: Folder(t.TempDir() + "/b")}
 		var made atomic.Int32
 		var works atomic.Bool
 		s := &Schedule{Repository: r, Every: 24 * time.Hour, Keep: 3, Log: slog.New(slog.DiscardHandler), Make: func(ctx context.Context, r *Repository) (Written, error) {
@@ -222,16 +225,16 @@ func TestSchedule(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		go s.Run(ctx)
 		time.Sleep(time.Hour)
-		if st := s.State(time.Now()); st.Failed != "no room" || !st.Late {
+		if st := s.State(t.Context(), time.Now()); st.Failed != "no room" || !st.Late {
 			t.Errorf("%+v", st)
 		}
 		works.Store(true)
 		time.Sleep(time.Hour)
-		if st := s.State(time.Now()); st.Failed != "" || st.Late || st.Kept != 1 || made.Load() != 1 {
+		if st := s.State(t.Context(), time.Now()); st.Failed != "" || st.Late || st.Kept != 1 || made.Load() != 1 {
 			t.Errorf("%+v", st)
 		}
 		time.Sleep(10 * 24 * time.Hour)
-		if st := s.State(time.Now()); st.Kept != 3 || made.Load() != 11 {
+		if st := s.State(t.Context(), time.Now()); st.Kept != 3 || made.Load() != 11 {
 			t.Errorf("%d made, %+v", made.Load(), st)
 		}
 		cancel()

@@ -9,9 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+	"sync"
 
 	"filippo.io/age"
 )
@@ -20,126 +21,163 @@ import (
 const maxManifest = 1 << 30
 
 // Open reads the Manifest of a generation; "" is the last.
-func (r *Repository) Open(generation string) (name string, m Manifest, err error) {
+func (r *Repository) Open(ctx context.Context, generation string) (name string, m Manifest, err error) {
+	all, err := r.Generations(ctx)
+	if err != nil {
+		return "", m, err
+	}
 	if generation == "" {
-		all, err := r.Generations()
-		if err != nil {
-			return "", m, err
-		}
 		if len(all) == 0 {
-			return "", m, fmt.Errorf("backup: there is none in %s", r.Dir)
+			return "", m, fmt.Errorf("backup: %s: %w", r.Depot, ErrNone)
 		}
 		generation = all[len(all)-1]
 	}
 	if _, err := Time(generation); err != nil {
 		return "", m, fmt.Errorf("backup: %q is no generation: see posthaste backup list", generation)
 	}
-	f, err := r.read(filepath.Join(r.Dir, "generations", generation))
+	b, err := r.Depot.Get(ctx, genDir+generation, maxManifest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", m, fmt.Errorf("backup: there is no generation %s: see posthaste backup list", generation)
+	}
+	if err == nil {
+		b, err = r.unseal(b, new(bytes.Buffer))
+	}
 	if err != nil {
 		return "", m, fmt.Errorf("backup: generation %s: %w", generation, err)
 	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxManifest))
-	if err == nil {
-		err = json.Unmarshal(b, &m)
-	}
-	if err != nil {
+	if err := json.Unmarshal(b, &m); err != nil {
 		return "", m, fmt.Errorf("backup: generation %s: %w: %w", generation, ErrDamaged, err)
 	}
-	for _, f := range m.Files {
-		if !filepath.IsLocal(filepath.FromSlash(f.Path)) {
-			return "", m, fmt.Errorf("backup: generation %s: %w: a file called %q", generation, ErrDamaged, f.Path)
-		}
+	if err := m.check(); err != nil {
+		return "", m, fmt.Errorf("backup: generation %s: %w", generation, err)
 	}
 	return generation, m, nil
 }
 
-type opened struct {
-	io.Reader
-	io.Closer
+// check says what of a Manifest cannot be ours.
+func (m *Manifest) check() error {
+	for _, f := range m.Files {
+		if !filepath.IsLocal(filepath.FromSlash(f.Path)) {
+			return fmt.Errorf("%w: a file called %q", ErrDamaged, f.Path)
+		}
+		n := int64(0)
+		for _, p := range f.Pieces {
+			if !p.valid() {
+				return fmt.Errorf("%w: %s has a piece %.80q of %d bytes", ErrDamaged, f.Path, p.Sum, p.Size)
+			}
+			n += p.Size
+		}
+		if n != f.Size {
+			return fmt.Errorf("%w: the pieces of %s have %d bytes, not %d", ErrDamaged, f.Path, n, f.Size)
+		}
+	}
+	return nil
 }
 
 // ageHeader is what encrypted files begin with.
 const ageHeader = "age-encryption.org/"
 
-// read opens a file, decrypted if it is not as it is.
-func (r *Repository) read(path string) (io.ReadCloser, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	head := make([]byte, len(ageHeader))
-	n, _ := io.ReadFull(f, head)
-	in := io.MultiReader(bytes.NewReader(head[:n]), f)
-	if string(head[:n]) != ageHeader {
-		return opened{in, f}, nil
+// unseal decrypts b into buf if it is encrypted; it gives what was written.
+func (r *Repository) unseal(b []byte, buf *bytes.Buffer) ([]byte, error) {
+	if !bytes.HasPrefix(b, []byte(ageHeader)) {
+		return b, nil
 	}
 	if len(r.Identities) == 0 {
-		return nil, errors.Join(errors.New("it is encrypted: say which key opens it, with --identity"), f.Close())
+		return nil, errors.New("it is encrypted: say which key opens it, with --identity")
 	}
-	d, err := age.Decrypt(in, r.Identities...)
+	d, err := age.Decrypt(bytes.NewReader(b), r.Identities...)
+	if wrong, ok := errors.AsType[*age.NoIdentityMatchError](err); ok {
+		return nil, fmt.Errorf("it is encrypted for another key: %w", wrong)
+	}
 	if err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	return opened{d, f}, nil
+	buf.Reset()
+	if _, err := buf.ReadFrom(io.LimitReader(d, maxManifest)); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return buf.Bytes(), nil
 }
 
 // Restore writes the files of a generation into dir, which must be there and be
 // empty but for what the caller has put there. Each piece is checked. progress is
-// told of bytes done of all; nil: nobody.
+// told of bytes done of all, by one at a time; nil: nobody.
 func (r *Repository) Restore(ctx context.Context, m Manifest, dir string, progress func(done, all int64)) error {
+	var mu sync.Mutex
 	var done int64
 	all := m.Bytes()
 	for _, f := range m.Files {
-		path := filepath.Join(dir, filepath.FromSlash(f.Path))
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return fmt.Errorf("backup: %w", err)
-		}
-		out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return fmt.Errorf("backup: %w", err)
-		}
-		for _, p := range f.Pieces {
-			if err = errors.Join(ctx.Err(), r.copy(out, p)); err != nil {
-				break
-			}
-			if done += p.Size; progress != nil {
+		err := r.restore(ctx, f, filepath.Join(dir, filepath.FromSlash(f.Path)), func(n int64) {
+			if progress != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				done += n
 				progress(done, all)
 			}
-		}
-		if st, e := out.Stat(); err == nil && e == nil && st.Size() != f.Size {
-			err = fmt.Errorf("%w: it has %d bytes, not %d", ErrDamaged, st.Size(), f.Size)
-		}
-		if err = errors.Join(err, out.Sync(), out.Close()); err != nil {
+		})
+		if err != nil {
 			return fmt.Errorf("backup: %s: %w", f.Path, err)
-		}
-		if err := syncDir(filepath.Dir(path)); err != nil {
-			return fmt.Errorf("backup: %w", err)
 		}
 	}
 	return nil
 }
 
-// copy copies a piece and checks it.
-func (r *Repository) copy(w io.Writer, p Piece) error {
-	if len(p.Sum) != 2*sha256.Size || strings.Trim(p.Sum, "0123456789abcdef") != "" {
-		return ErrDamaged
+// A part is a piece at its place in a file.
+type part struct {
+	Piece
+	off int64
+}
+
+func (r *Repository) restore(ctx context.Context, f Stored, path string, did func(int64)) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
 	}
-	in, err := r.read(r.path(p.Sum))
-	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%w: piece %s is missing", ErrDamaged, p.Sum)
+	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	err = inParallel(ctx, func(give func(part) bool) error {
+		off := int64(0)
+		for _, p := range f.Pieces {
+			if !give(part{p, off}) {
+				break
+			}
+			off += p.Size
+		}
+		return nil
+	}, func(ctx context.Context, p part, w *worker) error {
+		b, err := r.piece(ctx, p.Piece, w)
+		if err == nil {
+			_, err = out.WriteAt(b, p.off)
+		}
+		if err == nil {
+			did(p.Size)
+		}
+		return err
+	})
+	if err = errors.Join(err, out.Sync(), out.Close()); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// sealRoom is more than encryption adds to a piece.
+const sealRoom = 1 << 20
+
+// piece reads a piece and checks it.
+func (r *Repository) piece(ctx context.Context, p Piece, w *worker) ([]byte, error) {
+	b, err := r.Depot.Get(ctx, p.name(), pieceSize+sealRoom)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: piece %s is missing", ErrDamaged, p.Sum)
+	}
+	if err == nil {
+		b, err = r.unseal(b, &w.sealed)
 	}
 	if err != nil {
-		return fmt.Errorf("piece %s: %w", p.Sum, err)
+		return nil, fmt.Errorf("piece %s: %w", p.Sum, err)
 	}
-	defer in.Close()
-	h := sha256.New()
-	n, err := io.Copy(io.MultiWriter(w, h), in)
-	if err != nil {
-		return fmt.Errorf("%w: piece %s: %w", ErrDamaged, p.Sum, err)
+	if sum := sha256.Sum256(b); int64(len(b)) != p.Size || hex.EncodeToString(sum[:]) != p.Sum {
+		return nil, fmt.Errorf("%w: piece %s is not what was written", ErrDamaged, p.Sum)
 	}
-	if n != p.Size || hex.EncodeToString(h.Sum(nil)) != p.Sum {
-		return fmt.Errorf("%w: piece %s is not what was written", ErrDamaged, p.Sum)
-	}
-	return nil
+	return b, nil
 }

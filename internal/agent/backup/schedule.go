@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -50,10 +51,10 @@ const retry = 10 * time.Minute
 // Run makes a backup when it is time, until ctx ends.
 func (s *Schedule) Run(ctx context.Context) error {
 	for {
-		wait := s.wait(time.Now())
+		wait := s.wait(ctx, time.Now())
 		if wait == 0 {
 			if err := s.once(ctx); err != nil && ctx.Err() == nil {
-				s.Log.Error("backup", "directory", s.Repository.Dir, "error", err)
+				s.Log.Error("backup", "directory", s.Repository.Depot.String(), "error", err)
 				wait = min(s.Every, retry)
 			} else {
 				wait = s.Every // also if a clock that was wrong has dated the last one later
@@ -70,27 +71,37 @@ func (s *Schedule) Run(ctx context.Context) error {
 }
 
 // wait gives how long it is until the next.
-func (s *Schedule) wait(now time.Time) time.Duration {
-	last := s.last()
+func (s *Schedule) wait(ctx context.Context, now time.Time) time.Duration {
+	last, _, _ := s.last(ctx)
 	if last.IsZero() || last.After(now) {
 		return 0
 	}
 	return max(0, last.Add(s.Every).Sub(now))
 }
 
-func (s *Schedule) last() (t time.Time) {
-	if all, err := s.Repository.Generations(); err == nil && len(all) > 0 {
+// lookTime is how long it may take to look what is there.
+const lookTime = 30 * time.Second
+
+// last gives when the last generation was made, and how many there are.
+func (s *Schedule) last(ctx context.Context) (t time.Time, n int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	all, err := s.Repository.Generations(ctx)
+	if errors.Is(err, ErrNone) {
+		err = nil
+	}
+	if len(all) > 0 {
 		t, _ = Time(all[len(all)-1])
 	}
-	return t
+	return t, len(all), err
 }
 
 func (s *Schedule) once(ctx context.Context) error {
 	w, err := s.Make(ctx, s.Repository)
 	if err == nil {
-		s.Log.Info("backup", "directory", s.Repository.Dir, "generation", w.Generation, "bytes", w.Bytes, "new", w.New)
+		s.Log.Info("backup", "directory", s.Repository.Depot.String(), "generation", w.Generation, "bytes", w.Bytes, "new", w.New)
 		if s.Keep > 0 {
-			_, _, err = s.Repository.Prune(s.Keep)
+			_, _, err = s.Repository.Prune(ctx, s.Keep)
 		}
 	}
 	s.mu.Lock()
@@ -100,10 +111,10 @@ func (s *Schedule) once(ctx context.Context) error {
 }
 
 // State tells how backups stand.
-func (s *Schedule) State(now time.Time) State {
-	st := State{Directory: s.Repository.Dir, Every: s.Every, Last: s.last()}
-	all, err := s.Repository.Generations()
-	st.Kept = len(all)
+func (s *Schedule) State(ctx context.Context, now time.Time) State {
+	st := State{Directory: s.Repository.Depot.String(), Every: s.Every}
+	var err error
+	st.Last, st.Kept, err = s.last(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.failed != nil {

@@ -223,15 +223,6 @@ type Collect struct {
 	AtOnce int  `toml:"at_once"` // accounts
 }
 
-// Backup says where and how often the store is backed up; without a directory it
-// is not.
-type Backup struct {
-	Directory  string   `toml:"directory"`
-	Every      Duration `toml:"every"`
-	Keep       int      `toml:"keep"`       // generations; 0 is all
-	Recipients []string `toml:"recipients"` // public keys of age; none: it is not encrypted
-}
-
 // POP3 is what is special about it.
 type POP3 struct {
 	LoginDelay Pause `toml:"login_delay"` // that a device waits between two logins; 0 is none
@@ -381,7 +372,7 @@ func (c *Config) resolve(dir string) {
 		}
 	}
 	abs(&c.Data)
-	abs(&c.Backup.Directory)
+	c.Backup.resolve(abs)
 	for i := range c.TLS {
 		abs(&c.TLS[i].Certificate)
 		abs(&c.TLS[i].Key)
@@ -455,10 +446,7 @@ func (c *Config) check() error {
 	if c.Queue.SuppressAfter < 0 || c.Queue.Workers < 1 || c.Queue.PerDomain < 1 || c.Queue.FirstRetry > c.Queue.LastRetry {
 		return errors.New("queue: workers and per_domain must be at least 1, first_retry no longer than last_retry")
 	}
-	if c.Backup.Keep < 0 || c.Backup.Every < Duration(time.Minute) {
-		return errors.New("backup: keep is not negative, and every is a minute at least")
-	}
-	return nil
+	return c.Backup.check()
 }
 
 // checkBasics checks what no table of its own is about, and certificates.

@@ -235,10 +235,18 @@ hostname = "mail.example.org"
 
 # Copies of the whole store, while the server runs; see "posthaste backup --help".
 [backup]
-# directory = ""                   # where they go; without it there are none
+# directory = ""                   # where they go, a folder or s3://bucket/prefix; without it there are none
 # every = "1d"
 # keep = 14                        # generations; 0 is all
 # recipients = []                  # public keys of age, "age1...", that they are encrypted for
+
+[backup.s3]                        # how a bucket is reached
+# endpoint = ""                    # "https://s3.example.net"; without it Amazon's
+# region = ""                      # of the bucket; without it the server is asked
+# path_style = false               # the bucket stands in the path of URLs, not in the host's name
+# credentials = ""                 # a file with key and secret, as Amazon's tools have it; without it
+                                   # AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the environment
+# clear = false                    # http:// is allowed, not only to this machine
 
 [pop3]
 # login_delay = "0"                # that a device waits between two logins, such as "5m"; 0 is none

@@ -57,6 +57,8 @@ type Server struct {
 	// Backup makes a backup, Backups makes them from time to time; nil: not.
 	Backup  func(ctx context.Context, r *backup.Repository) (backup.Written, error)
 	Backups *backup.Schedule
+	// Depot gives the place of backups that is named so.
+	Depot   func(where string) (backup.Depot, error)
 	Reports *reports.Store
 	// Keys looks after the keys that sign mail.
 	Keys *keys.Agent

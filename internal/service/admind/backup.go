@@ -3,7 +3,6 @@ package admind
 import (
 	"context"
 	"net/http"
-	"path/filepath"
 	"time"
 
 	"posthaste/internal/agent/backup"
@@ -12,7 +11,7 @@ import (
 type (
 	// BackupRequest says where a backup goes, and for whom it is encrypted.
 	BackupRequest struct {
-		Directory  string   `json:"directory"`
+		Directory  string   `json:"directory"` // or s3://bucket/prefix
 		Recipients []string `json:"recipients,omitempty"`
 	}
 	// BackupState says how the backups of the schedule stand; without one its
@@ -28,20 +27,27 @@ func (s *Server) makeBackup(r *http.Request) (any, error) {
 		return nil, err
 	}
 	to, err := backup.ParseRecipients(in.Recipients)
-	if err != nil || !filepath.IsAbs(in.Directory) {
-		return nil, bad("a backup goes to a folder that is named whole: %v", err)
+	if err == nil {
+		err = backup.CheckPlace(in.Directory)
+	}
+	if err != nil {
+		return nil, errRequest{err}
 	}
 	if s.Backup == nil {
 		return nil, bad("this server keeps its store in a way that cannot be backed up")
 	}
-	return s.Backup(r.Context(), &backup.Repository{Dir: in.Directory, Recipients: to})
+	at, err := s.Depot(in.Directory)
+	if err != nil {
+		return nil, errRequest{err}
+	}
+	return s.Backup(r.Context(), &backup.Repository{Depot: at, Recipients: to})
 }
 
-func (s *Server) backupState(*http.Request) (any, error) {
+func (s *Server) backupState(r *http.Request) (any, error) {
 	if s.Backups == nil {
 		return BackupState{}, nil
 	}
-	return s.Backups.State(time.Now()), nil
+	return s.Backups.State(r.Context(), time.Now()), nil
 }
 
 // Backup makes a backup.
