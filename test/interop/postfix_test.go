@@ -15,7 +15,7 @@ func TestPostfix(t *testing.T) {
 	t.Parallel()
 	s := newStreet(t, kind{
 		name: "Postfix", start: (*street).postfix, tls: "SMTPS id", login: "(Authenticated sender: smart@neighbour.example)",
-		utf8: true, old: true, no: "Status: 5.1.1", told: "Status: 5.1.1",
+		ways: []string{routed, wrapped, clear}, utf8: true, old: true, no: "Status: 5.1.1", told: "Status: 5.1.1",
 	})
 	t.Run("nothing in clear", s.noPasswordInClear)
 	s.exchange(t)

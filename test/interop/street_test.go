@@ -38,19 +38,24 @@ type street struct {
 
 // A kind is a program that a neighbour runs, and what is different with it.
 type kind struct {
-	name  string
-	start func(s *street, t *testing.T, dir string)
-	tls   string // what its Received fields say of a session with TLS
-	login string // and of one with a login
-	utf8  bool   // it has SMTPUTF8
-	old   bool   // it has a door without any extension
-	no    string // what we tell of its refusal of nobody
-	told  string // what it tells of ours
+	name   string
+	start  func(s *street, t *testing.T, dir string)
+	ways   []string // domains whose routes it can take mail on, besides by MX
+	tls    string   // what its Received fields say of a session with TLS; "" if it can have none
+	login  string   // and of one with a login
+	utf8   bool     // it has SMTPUTF8
+	old    bool     // it has a door without any extension
+	silent bool     // its reports repeat neither ENVID nor ORCPT
+	no     string   // what we tell of its refusal of nobody
+	told   string   // what it tells of ours
 }
+
+// way gives one of the domains that routes lead to.
+func (s *street) way(i int) string { return s.kind.ways[i%len(s.kind.ways)] }
 
 // Users and domains at the neighbour's; jürgen is one of them where it has SMTPUTF8.
 var (
-	users   = []string{"post", "two", "three"}
+	users   = []string{"post", "two", "three", "four", "five", "six", "seven"}
 	domains = []string{byMX, routed, wrapped, clear, old, proved, false_}
 )
 

@@ -216,9 +216,10 @@ type approach struct {
 	targets []target
 
 	tried  int
-	last   error
-	closed bool // all say that they take no mail at all
-	never  bool // all were reached, and none may have it
+	last   error // what is told: of those that may take it another time and were reached, or else of all
+	hope   bool  // last is of one of those
+	closed bool  // all say that they take no mail at all
+	never  bool  // all were reached, and none may have it
 }
 
 // from tries the targets from one of our addresses. again tells that another address
@@ -244,11 +245,14 @@ func (a *approach) from(ctx context.Context, source *Source) (s *session, again 
 			return s, false
 		}
 		a.r.Log.Debug("no session", "domain", string(a.it.Domain), "remote", t.String(), "error", err)
-		if a.last = fmt.Errorf("%s: %w", t, err); source != nil {
-			a.last = fmt.Errorf("%s, asked from %s: %w", t, source.from(t.ip), err)
+		_, unfit := errors.AsType[*unfit](err)
+		if hope := !unfit && !takesNone(err) && !notReached(err); hope || !a.hope {
+			a.hope = hope
+			if a.last = fmt.Errorf("%s: %w", t, err); source != nil {
+				a.last = fmt.Errorf("%s, asked from %s: %w", t, source.from(t.ip), err)
+			}
 		}
 		a.closed = a.closed && takesNone(err)
-		_, unfit := errors.AsType[*unfit](err)
 		a.never = a.never && unfit
 		if _, known := errors.AsType[*rejected](err); known || ctx.Err() != nil {
 			return nil, false
@@ -258,6 +262,12 @@ func (a *approach) from(ctx context.Context, source *Source) (s *session, again 
 		}
 	}
 	return nil, again
+}
+
+// notReached tells whether there was not even a connection.
+func notReached(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
 }
 
 // takesNone tells whether a host says that it never takes any mail. RFC 7504 §4
@@ -283,15 +293,15 @@ func unreachable(err error) error {
 	return &mail.Refusal{Status: mail.Status{Class: 4, Subject: 4, Detail: 1}, Text: "no host could be reached; the last one: " + plain(err)}
 }
 
-// plain says what a network error means without what only programmers need.
+// plain says what a network error means without what only programmers need. Who it
+// was with stays in front.
 func plain(err error) string {
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Err != nil {
-		if op.Addr != nil {
-			return op.Addr.String() + ": " + op.Err.Error()
-		}
-		return op.Err.Error()
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok || op.Err == nil {
+		return err.Error()
 	}
-	return err.Error()
+	whom, _, _ := strings.Cut(err.Error(), op.Error())
+	return whom + op.Err.Error()
 }
 
 // targets gives the addresses to try, in order. RFC 5321 §5.1

@@ -138,6 +138,11 @@ func TestRoute(t *testing.T) {
 			w.net.Listen(at("198.51.100.7"), greetWith("521 5.3.2 no mail here ever"))
 			w.zone.MXHost("b.example", 5, "dead.b.example").Address("dead.b.example", "198.51.100.9")
 		}, "b.example", "4.4.1", []string{"7", "9"}},
+		"one is busy, one is dead": {func(w *world) {
+			w.zone.MXHost("b.example", 4, "busy.b.example").Address("busy.b.example", "198.51.100.7")
+			w.net.Listen(at("198.51.100.7"), greetWith("421 4.3.2 too busy"))
+			w.zone.MXHost("b.example", 5, "dead.b.example").Address("dead.b.example", "198.51.100.9")
+		}, "b.example", "4.4.2", []string{"7", "9"}},
 		"all say no": {func(w *world) {
 			w.zone.MXHost("b.example", 4, "closed.b.example").Address("closed.b.example", "198.51.100.7")
 			w.net.Listen(at("198.51.100.7"), greetWith("554 5.3.2 no mail here"))
