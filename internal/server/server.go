@@ -17,7 +17,6 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -25,21 +24,17 @@ import (
 	"posthaste/internal/agent/backup"
 	"posthaste/internal/agent/collector"
 	"posthaste/internal/agent/envoy"
-	"posthaste/internal/agent/filter"
 	"posthaste/internal/agent/former"
 	"posthaste/internal/agent/keys"
 	"posthaste/internal/agent/mda"
-	"posthaste/internal/agent/mover"
 	"posthaste/internal/agent/msa"
 	"posthaste/internal/agent/mta"
 	"posthaste/internal/agent/mx"
 	"posthaste/internal/agent/postmaster"
-	"posthaste/internal/agent/registrar"
 	"posthaste/internal/agent/reporter"
 	"posthaste/internal/agent/sts"
 	"posthaste/internal/agent/urlauth"
 	"posthaste/internal/base/dns"
-	"posthaste/internal/base/fetch"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/engine/blob"
 	"posthaste/internal/engine/kv"
@@ -97,25 +92,20 @@ type Outside struct {
 type House struct {
 	Admin *admind.Server
 
+	stores
 	c         config.Config
 	o         Outside
-	directory *directory.Directory
-	mailboxes *mailbox.Store
-	maildrops *maildrop.Store
-	journal   *journal.Journal
+	deliver   *mda.Agent
 	post      *postmaster.Agent
 	transfer  *mta.Agent
 	ways      *ways
 	sts       *sts.Agent
-	reports   *reports.Store
 	reporter  *reporter.Agent
 	shape     *mta.Shaper
-	met       *acquaintance.Store
 	mx        *mx.Agent
 	msa       *msa.Agent
 	lmtp      *mda.Door
 	auth      *auth.Agent
-	keys      *keyring.Keyring
 	signing   *keys.Agent
 	collector *collector.Agent
 	envoy     *envoy.Agent
@@ -125,134 +115,21 @@ type House struct {
 	former    *former.Agent
 }
 
-// Build puts the house together. It starts nothing.
-func Build(c config.Config, o Outside) (*House, error) {
-	h := &House{c: c, o: o, drops: o.Drops}
-	if h.drops == nil {
-		h.drops = new(pop3d.Maildrops)
-	}
-	host, err := mail.ParseDomain(c.Hostname)
-	if err != nil {
-		return nil, fmt.Errorf("server: host name %q: %w", c.Hostname, err)
-	}
-	bodies := &body.Store{DB: o.DB, Blobs: o.Blobs}
-	h.directory = &directory.Directory{DB: o.DB}
-	h.mailboxes = &mailbox.Store{DB: o.DB, Bodies: bodies, RecordBytes: int(cacheBytes(c) / 4)}
-	h.maildrops = &maildrop.Store{DB: o.DB, Mail: h.mailboxes}
-	h.journal = &journal.Journal{DB: o.DB}
-	h.reports = &reports.Store{DB: o.DB}
-	h.met = &acquaintance.Store{DB: o.DB}
-	q := &queue.Queue{DB: o.DB}
-	keys := &keyring.Keyring{DB: o.DB}
-	dead := &suppression.List{DB: o.DB, After: c.Queue.SuppressAfter}
-	deliver := &mda.Agent{Hostname: host, DB: o.DB, Bodies: bodies, Directory: h.directory, Mailboxes: h.mailboxes, Queue: q, Journal: h.journal, Log: o.Log, Returns: keys.Returns, PassJunk: c.Receive.ForwardJunk}
-	h.lmtp = &mda.Door{Hostname: c.Hostname, Agent: deliver}
-	h.mx = &mx.Agent{Hostname: c.Hostname, Delivery: deliver, Bodies: bodies, Journal: h.journal, Log: o.Log, Postmaster: host, DNS: o.DNS, Trusted: c.Receive.TrustedNetworks, Signers: keys.Signers, Policy: policy(c.Receive), Acquaintances: h.met}
-	desk := &reporter.Desk{Door: deliver, Directory: h.directory, Reports: h.reports, Journal: h.journal}
-	h.mx.Delivery = desk
-	if c.Reports.Send && c.Reports.DMARC {
-		h.mx.Saw = desk.Saw
-	}
-	h.mx.Counts = mx.NewCounts(h.mx.Policy)
-	h.mx.Filters, h.mx.Hooks = filters(c.Milters, false), h.hooks(c.Hooks)
-	sent := &allowance.Store{DB: o.DB, Cap: c.Limits.RecipientsPerDay, Floor: c.Limits.UsualRecipientsPerDay}
-	h.msa = &msa.Agent{Hostname: c.Hostname, Delivery: deliver, Directory: h.directory, Bodies: bodies, Journal: h.journal, Log: o.Log, Signers: keys.Signers, Allowance: sent, Suppression: dead, Acquaintances: h.met}
-	h.msa.Filters = filters(c.Milters, true)
-	h.auth = &auth.Agent{Directory: h.directory, Trusted: c.Limits.TrustedNetworks, SHA1: c.Auth.ScramSHA1}
-	h.former = &former.Agent{Directory: h.directory, Mover: &mover.Agent{Mailboxes: h.mailboxes}, Dial: o.Dial, Roots: o.Roots, Log: o.Log}
-	h.auth.Former = h.former.Login
-	web := &fetch.Web{DNS: o.DNS, Dial: o.Dial, Roots: o.Roots}
-	h.keys, h.web = keys, web.Client()
-	h.signing = h.signers(keys)
-	if len(c.Auth.Issuers) > 0 {
-		h.auth.Tokens = issuers(c.Auth.Issuers, h.web, o.Log).Whose
-	}
-	h.shape = shaper(c)
-	posts := &outpost.Store{DB: o.DB}
-	h.elsewhere(posts, deliver, web.Reach)
-	said := &policies.Store{DB: o.DB}
-	h.sts = &sts.Agent{Store: said, DNS: o.DNS, Fetch: sts.Policies(h.web), Log: o.Log}
-	h.ways = &ways{house: h, local: &mta.Local{Delivery: deliver, Bodies: bodies, Seal: h.mx.Sealer}}
-	if err := h.ways.build(c.Routes); err != nil {
-		return nil, err
-	}
-	q.Way = h.ways.of
-	h.transfer = &mta.Agent{
-		Hostname: c.Hostname, DB: o.DB, Bodies: bodies, Queue: q, Journal: h.journal, Log: o.Log, Route: h.ways.route, Shape: h.shape, Suppression: dead,
-		Workers: c.Queue.Workers, PerDomain: c.Queue.PerDomain,
-		GiveUp: time.Duration(c.Queue.GiveUp), WarnAfter: time.Duration(c.Queue.WarnAfter),
-		FirstRetry: time.Duration(c.Queue.FirstRetry), LastRetry: time.Duration(c.Queue.LastRetry),
-	}
-	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Bodies: bodies, Queue: q, Journal: h.journal, Policies: said, Reports: h.reports, Suppression: dead, Acquaintances: h.met, Keys: keys, Outposts: posts, Allowance: sent, Log: o.Log, KeepDead: time.Duration(c.Deleted.Keep), MaxDead: int64(c.Deleted.Limit)}
-	h.reporter = &reporter.Agent{Hostname: c.Hostname, DB: o.DB, DNS: o.DNS, Records: mx.Records{DNS: o.DNS}, Web: h.web, Directory: h.directory, Bodies: bodies, Queue: q, Reports: h.reports, Signers: keys.Signers, Log: o.Log}
-	if h.backups, err = h.scheduled(c, o); err != nil {
-		return nil, err
-	}
-	h.Admin = &admind.Server{
-		Backup: o.Backup, Backups: h.backups, Depot: h.depot, SHA1: c.Auth.ScramSHA1,
-		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: keys, Outposts: posts, Quota: int64(c.Limits.AccountQuota), Hash: h.hash, AppPassword: h.auth.NewAppPassword, APOPPassword: auth.NewAPOPPassword, KeyOf: auth.KeyOf},
-		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Queue: q, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Reports: h.reports, Delivery: deliver, Suppression: dead, Forecast: &mx.Forecast{Hostname: c.Hostname, DNS: o.DNS, Mailboxes: h.mailboxes}, Version: o.Version, Log: o.Log,
-		Keys: h.signing, Allowance: sent,
-		Mover: h.former.Mover, Former: h.former, Way: h.ways.named, Collector: h.collector, Envoy: h.envoy,
-		Records: func(ctx context.Context, d mail.Domain, o admind.RecordOptions) ([]admind.Record, error) {
-			return h.records(ctx, keys, host, d, o)
-		},
-	}
-	return h, nil
-}
-
-// elsewhere makes what collects and sends mail by accounts that people have elsewhere.
-func (h *House) elsewhere(posts *outpost.Store, deliver *mda.Agent, reach func(ctx context.Context, network, addr string) (net.Conn, error)) {
-	c, o := h.c, h.o
-	h.collector = &collector.Agent{
-		Outposts: posts, Directory: h.directory, Bodies: deliver.Bodies, MX: h.mx, Try: deliver.Try, Dial: reach, Log: o.Log, Roots: o.Roots, Web: h.web,
-		AnyClear: c.Collect.Clear, AtOnce: c.Collect.AtOnce, MaxSize: int64(c.Limits.MessageSize),
-	}
-	h.envoy = &envoy.Agent{
-		Hostname: c.Hostname, Outposts: posts, Directory: h.directory, DNS: o.DNS, Dial: o.Dial, Login: h.collector.Login, Log: o.Log, Roots: o.Roots,
-		AnyClear: c.Collect.Clear, Shape: h.shape,
-	}
-	h.msa.Errand = h.envoy.Errand
-}
-
-// policy makes what speaks against those who bring mail.
-func policy(c config.Receive) mx.Policy {
-	p := mx.Policy{NoName: c.NoNamePoints, BadHello: c.BadHelloPoints, Junk: c.JunkPoints, Refuse: c.RefusePoints, PerHour: c.MessagesPerHour, Unknown: c.UnknownRecipients, Greylist: mx.Greylist(c.Greylist)}
-	for _, l := range c.Lists {
-		p.Lists = append(p.Lists, mx.List{Zone: mail.Domain(l.Zone), Points: l.Points, Codes: l.Codes})
-	}
-	return p
-}
-
-// filters makes the filters outside, for mail from others or for what people here send. They are near, so they are reached directly.
-func filters(list []config.Milter, submissions bool) (out []filter.Filter) {
-	for _, m := range list {
-		if submissions && !m.Submissions {
-			continue
-		}
-		network, addr := "tcp", m.Address
-		if path, ok := strings.CutPrefix(addr, "unix:"); ok {
-			network, addr = "unix", path
-		}
-		out = append(out, filter.Filter{
-			Address: m.Address, Timeout: time.Duration(m.Timeout), Optional: m.OnFailure == "accept",
-			Dial: func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, network, addr) },
-		})
-	}
-	return out
-}
-
-// shaper makes what says how much goes where at a time.
-func shaper(c config.Config) *mta.Shaper {
-	s := &mta.Shaper{PerSite: c.Queue.PerDomain, Hands: c.Queue.Workers, FirstPause: time.Duration(c.Queue.FirstRetry), Limits: map[string]mta.Limit{}}
-	for _, d := range c.Destinations {
-		s.Limits[strings.ToLower(d.Match)] = mta.Limit{Connections: d.Connections, PerConnection: d.MessagesPerConnection, PerMinute: d.MessagesPerMinute}
-	}
-	return s
-}
-
-func (h *House) hash(_ context.Context, password string, now directory.Credentials) (directory.Credentials, error) {
-	return h.auth.NewCredentials(password, now)
+// stores are what the house keeps.
+type stores struct {
+	bodies    *body.Store
+	directory *directory.Directory
+	mailboxes *mailbox.Store
+	maildrops *maildrop.Store
+	journal   *journal.Journal
+	reports   *reports.Store
+	met       *acquaintance.Store
+	queue     *queue.Queue
+	keys      *keyring.Keyring
+	dead      *suppression.List
+	posts     *outpost.Store
+	said      *policies.Store
+	sent      *allowance.Store
 }
 
 // Run listens, serves and transfers until ctx ends, or one of its parts fails.
