@@ -5,6 +5,7 @@ package interop
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -28,6 +29,9 @@ func beside(t *testing.T, dir, program string, users ...string) *neighbourhood {
 	unpacked := filepath.Join(cache, "posthaste", "beside")
 	if _, err := os.Stat(filepath.Join(unpacked, program)); err != nil {
 		t.Skipf("%s is not unpacked: run test/packages.sh", program)
+	}
+	if out, err := exec.Command("unshare", "-m", "true").CombinedOutput(); err != nil {
+		t.Skipf("this machine lets nobody have a view of their own (mount namespace): %v: %s", err, out)
 	}
 	n := &neighbourhood{root: filepath.Join(dir, "root")}
 	if err := os.Mkdir(n.root, 0o755); err != nil {
