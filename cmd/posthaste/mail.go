@@ -151,8 +151,8 @@ func (t *tool) check() *cobra.Command {
 		Long: `Verify the invariants of the store: every counter, every reference, and that
 every message can be read whole. It changes nothing, may run while the server
 does, and ends with failure if something is wrong. It also tells how backups
-stand, if the configuration asks for some, and whose mail was stopped within a
-day, as it was far more than usual.`,
+stand, if the configuration asks for some, whether the disk is full, and whose mail
+was stopped within a day, as it was far more than usual.`,
 		RunE: t.with(func(ctx context.Context, c *admind.Client, _ []string) error {
 			wrong := 0
 			var notes []string

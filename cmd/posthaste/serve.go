@@ -102,6 +102,7 @@ func (d *daemon) run(ctx context.Context, c config.Config) error {
 	if err != nil {
 		return err
 	}
+	defer d.guard(ctx)()
 	if err := h.Recover(ctx); err != nil {
 		return err
 	}
@@ -138,6 +139,17 @@ func (d *daemon) run(ctx context.Context, c config.Config) error {
 			d.sockets.Keep(ports)
 			d.log.Info("reloaded")
 		}
+	}
+}
+
+// guard keeps room for when the disk is full, until it is told to stop.
+func (d *daemon) guard(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { d.st.Guard(ctx) })
+	return func() {
+		cancel()
+		wg.Wait()
 	}
 }
 
@@ -211,7 +223,7 @@ func (d *daemon) build(c config.Config) (*server.House, error) {
 		return nil, err
 	}
 	return server.Build(c, server.Outside{
-		DB: d.st.DB, Blobs: d.st.Blobs, Failed: d.st.Failed, Backup: backupOf(d.st), DNS: r, Dial: new(net.Dialer).DialContext, DialFrom: listen.DialFrom, Log: d.log, TLS: cfg, Listen: d.sockets.Listen, Version: version, Drops: d.drops,
+		DB: d.st.DB, Blobs: d.st.Blobs, Failed: d.st.Failed, Full: d.st.Full, Backup: backupOf(d.st), DNS: r, Dial: new(net.Dialer).DialContext, DialFrom: listen.DialFrom, Log: d.log, TLS: cfg, Listen: d.sockets.Listen, Version: version, Drops: d.drops,
 	})
 }
 

@@ -74,7 +74,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 
 // open makes the stores over the engines.
 func open(c config.Config, o Outside) stores {
-	bodies := &body.Store{DB: o.DB, Blobs: o.Blobs}
+	bodies := &body.Store{DB: o.DB, Blobs: o.Blobs, Full: o.Full}
 	mailboxes := &mailbox.Store{DB: o.DB, Bodies: bodies, RecordBytes: int(cacheBytes(c) / 4)}
 	return stores{
 		bodies:    bodies,
@@ -139,7 +139,7 @@ func (h *House) sending() error {
 func (h *House) administration(host mail.Domain) {
 	c, o := h.c, h.o
 	h.Admin = &admind.Server{
-		Backup: o.Backup, Backups: h.backups, Depot: h.depot, SHA1: c.Auth.ScramSHA1,
+		Backup: o.Backup, Backups: h.backups, Depot: h.depot, Full: o.Full, SHA1: c.Auth.ScramSHA1,
 		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: h.keys, Outposts: h.posts, Quota: int64(c.Limits.AccountQuota), Hash: h.hash, AppPassword: h.auth.NewAppPassword, APOPPassword: auth.NewAPOPPassword, KeyOf: auth.KeyOf},
 		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Queue: h.queue, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Reports: h.reports, Delivery: h.deliver, Suppression: h.dead, Forecast: &mx.Forecast{Hostname: c.Hostname, DNS: o.DNS, Mailboxes: h.mailboxes}, Version: o.Version, Log: o.Log,
 		Keys: h.signing, Allowance: h.sent,

@@ -69,6 +69,9 @@ type Outside struct {
 	// Failed tells why the store can never again write, in this process; nil: it
 	// cannot fail.
 	Failed func() error
+	// Full says that nothing new may be stored for the moment, as the disk is full; nil:
+	// it never is.
+	Full func() bool
 	// Backup writes a generation of the store; nil: it cannot be done.
 	Backup func(ctx context.Context, r *backup.Repository) (backup.Written, error)
 	DNS    dns.Resolver

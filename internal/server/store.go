@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,6 +25,7 @@ type Store struct {
 	index *pebblekv.Store
 	packs *packblob.Store
 
+	reserve *dir.Reserve
 	backing sync.Mutex // one backup at a time
 }
 
@@ -43,8 +45,15 @@ func OpenStore(c config.Config, log *slog.Logger) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store in %s: %w", path, err), db.Close(), d.Close())
 	}
-	return &Store{DB: db, Blobs: blobs, dir: d, index: db, packs: blobs}, nil
+	return &Store{DB: db, Blobs: blobs, dir: d, index: db, packs: blobs, reserve: d.Reserve(log)}, nil
 }
+
+// Guard keeps room on the disk for when it is full, until ctx ends.
+func (s *Store) Guard(ctx context.Context) { s.reserve.Run(ctx) }
+
+// Full says that nothing new may be stored for the moment, as Guard has found the disk
+// full.
+func (s *Store) Full() bool { return s.reserve.Full() }
 
 // Failed tells why nothing can be written any more; nil if all is well.
 func (s *Store) Failed() error {

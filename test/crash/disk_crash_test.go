@@ -4,6 +4,7 @@ package crash
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -167,9 +168,20 @@ func TestDiskFull(t *testing.T) {
 	for p.faults = range 3 {
 		w := p.clients(r)
 		time.Sleep(300 * time.Millisecond)
+		p.newProbe()
+		if p.faults > 0 { // or the ballast may take the reserve, too
+			p.signal(syscall.SIGSTOP)
+		}
 		ballast := disk.fill()
+		if p.faults > 0 {
+			p.signal(syscall.SIGCONT)
+		}
 		p.saysFull(r)
 		w.stop()
+		if p.faults > 0 {
+			p.crowd(r)
+			p.canDelete()
+		}
 		for err := range answers(w) {
 			if strings.HasPrefix(string(err), "4") && !strings.HasPrefix(string(err), "452 4.3.1") || strings.HasPrefix(string(err), "NO") && !strings.HasPrefix(string(err), "NO [LIMIT]") {
 				t.Errorf("on a full disk a client heard %q", err)
@@ -239,6 +251,80 @@ func (p *program) saysFull(r *rand.Rand) {
 		}
 	}
 	p.t.Errorf("on a full disk mail is answered with %v\n%s", err, p.err)
+}
+
+func (p *program) signal(s os.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// newProbe puts a letter where nobody else looks.
+func (p *program) newProbe() {
+	p.t.Helper()
+	c, err := dialIMAP(p.imap, person(1).String())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = c.do("CREATE Probe") // it may be there
+	if _, err := c.do("APPEND Probe {4+}\r\na: b"); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// crowd puts small letters, which need no more than rows, until none is taken: rows
+// still fit into logs that are there. Without a reserve, that is the end of all else.
+func (p *program) crowd(r *rand.Rand) {
+	p.t.Helper()
+	c, err := dialIMAP(p.imap, person(1).String())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer c.Close()
+	letter := make([]byte, 3000)
+	for n := 0; n < 40_000; n += 100 {
+		var b strings.Builder
+		b.WriteString("APPEND Probe")
+		for range 100 {
+			for i := range letter {
+				letter[i] = byte('!' + r.IntN(90))
+			}
+			fmt.Fprintf(&b, " {%d+}\r\n%s", len(letter), letter)
+		}
+		if _, err := c.do(b.String()); err != nil {
+			if answer, ok := errors.AsType[no](err); !ok || !strings.HasPrefix(string(answer), "NO [LIMIT]") {
+				p.t.Errorf("on a full disk APPEND is answered with %v", err)
+			}
+			p.t.Logf("%d letters were still taken", n)
+			return
+		}
+	}
+	p.t.Error("a full disk has room for 120 MB")
+}
+
+// canDelete expunges a letter from a full disk, which the reserve must make possible.
+func (p *program) canDelete() {
+	p.t.Helper()
+	var err error
+	for began := time.Now(); time.Since(began) < 15*time.Second; time.Sleep(100 * time.Millisecond) {
+		var c *imapClient
+		if c, err = dialIMAP(p.imap, person(1).String()); err == nil {
+			_, err = c.do("SELECT Probe")
+			if err == nil {
+				_, err = c.do(`STORE 1 +FLAGS.SILENT (\Deleted)`)
+			}
+			if err == nil {
+				_, err = c.do("EXPUNGE")
+			}
+			c.Close()
+		}
+		if err == nil {
+			return
+		}
+	}
+	p.t.Errorf("on a full disk nothing can be deleted: %v\n%s", err, p.err)
 }
 
 // cannotStore looks at what an owner hears meanwhile: no OK that is not true,

@@ -57,6 +57,8 @@ type Server struct {
 	// Backup makes a backup, Backups makes them from time to time; nil: not.
 	Backup  func(ctx context.Context, r *backup.Repository) (backup.Written, error)
 	Backups *backup.Schedule
+	// Full says that the disk is full; nil: it never is.
+	Full func() bool
 	// Depot gives the place of backups that is named so.
 	Depot   func(where string) (backup.Depot, error)
 	Reports *reports.Store
@@ -409,6 +411,9 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request) {
 		func(wrong string) { enc.Encode(Finding{Wrong: wrong}) },
 		func(done, all int) { enc.Encode(Finding{Done: done, All: all}); flush.Flush() })
 	if err == nil {
+		if s.Full != nil && s.Full() {
+			enc.Encode(Finding{Note: fullNote})
+		}
 		err = s.strange(r.Context(), func(note string) { enc.Encode(Finding{Note: note}) })
 	}
 	end := Finding{End: true}

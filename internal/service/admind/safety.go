@@ -92,3 +92,6 @@ next:
 func (c *Client) Safety(ctx context.Context) (out []Safety, err error) {
 	return out, c.do(ctx, http.MethodGet, "/v1/tls", nil, &out)
 }
+
+// fullNote is what a check tells of a full disk.
+const fullNote = "The disk is full: new mail is put off (452 4.3.1). Mail can still be deleted, and the queue goes on; make room on the disk of the data folder, and mail is taken again by itself."

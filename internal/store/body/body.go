@@ -45,10 +45,13 @@ const (
 	crowd = 24
 )
 
-// A Store keeps bodies. Both fields must be set.
+// A Store keeps bodies. DB and Blobs must be set.
 type Store struct {
 	DB    kv.Store
 	Blobs blob.Store
+	// Full says that there is no room for new bodies, though there may be for rows;
+	// nil: that is for the engines to say.
+	Full func() bool
 
 	staged atomic.Int64 // bodies in memory that have come in and are not closed
 }
@@ -95,7 +98,7 @@ var (
 )
 
 // Stage reads all of r. The caller must Close what it gets. An error of r is
-// returned as it is, and nothing is kept.
+// returned as it is, and nothing is kept; mail.ErrFull if there is no room.
 func (s *Store) Stage(ctx context.Context, r io.Reader) (*Staged, error) {
 	buf := buffers.Get().(*bytes.Buffer)
 	buf.Reset()
@@ -103,6 +106,10 @@ func (s *Store) Stage(ctx context.Context, r io.Reader) (*Staged, error) {
 	if err != nil {
 		buffers.Put(buf)
 		return nil, err
+	}
+	if s.Full != nil && s.Full() {
+		buffers.Put(buf)
+		return nil, fmt.Errorf("body: %w", mail.ErrFull)
 	}
 	if n <= maxStaged {
 		st := &Staged{mem: buf, ref: Ref{Size: n}, staged: &s.staged}
