@@ -3,14 +3,9 @@ package sim
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"flag"
 	"fmt"
-	"math/big"
 	"net/netip"
 	"os"
 	"regexp"
@@ -24,6 +19,7 @@ import (
 	"posthaste/internal/proto/dane"
 	"posthaste/internal/service/admind"
 	"posthaste/test/house"
+	"posthaste/test/network"
 )
 
 var update = flag.Bool("update", false, "write the goldens anew")
@@ -139,20 +135,8 @@ func (w *world) stranger(lines ...string) {
 // prove gives a host a certificate, and has a signed DNS say so.
 func (w *world) prove(f *far, name string) {
 	w.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	f.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	cert, _ := network.Certificate(name)
+	f.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
 	service := "_25._tcp." + name
-	w.zone.Certificate(service, dane.Record(leaf)).Secure("kind.example", name, service)
+	w.zone.Certificate(service, dane.Record(cert.Leaf)).Secure("kind.example", name, service)
 }

@@ -3,15 +3,10 @@ package envoy_test
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/netip"
 	"slices"
@@ -55,7 +50,7 @@ type world struct {
 func newWorld(t testing.TB) *world {
 	w := &world{House: house.New(t, "mx.a.example"), t: t, far: &provider{user: "ada.l", password: "sesame"}}
 	id := w.Account(0, "ada@a.example", "bob@a.example")[0]
-	cert, roots := certificate(t, "smtp.far.example")
+	cert, roots := network.Certificate("smtp.far.example")
 	w.far.tls = &tls.Config{Certificates: []tls.Certificate{cert}}
 	w.zone.Address("smtp.far.example", "198.51.100.7").Address("smtp.far.example", "198.51.100.8").Address("other.far.example", "198.51.100.7")
 	for _, ip := range []string{"198.51.100.7", "198.51.100.8"} {
@@ -274,23 +269,4 @@ func (p *provider) tried() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.logins
-}
-
-func certificate(t testing.TB, name string) (tls.Certificate, *x509.CertPool) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(1e4 * time.Hour), IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(cert)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }

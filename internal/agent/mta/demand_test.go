@@ -60,7 +60,7 @@ func TestRequireTLS(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				h := w.host("b.example", 10, "mx.b.example", "198.51.100.1")
-				cert, pool := certificate(t, c.name)
+				cert, pool := network.Certificate(c.name)
 				h.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
 				w.remote.TLS = &tls.Config{InsecureSkipVerify: true, RootCAs: pool}
 				c.world(w, dane.Record(leaf(t, cert)))
@@ -116,7 +116,7 @@ func TestRequireTLSReport(t *testing.T) {
 			w := newWorld(t)
 			h := w.host("c.example", 10, "mx.c.example", "198.51.100.3")
 			w.host("b.example", 10, "mx.b.example", "198.51.100.1").rcpt = func(string) error { return mail.Refuse("5.1.1", "nobody", "") }
-			cert, pool := certificate(t, "mx.c.example")
+			cert, pool := network.Certificate("mx.c.example")
 			if secure {
 				h.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
 			}
@@ -163,7 +163,7 @@ func TestTLSRequiredNo(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				h := w.host("b.example", 10, "mx.b.example", "198.51.100.1")
-				if cert, _ := certificate(t, "mx.b.example"); c.tls {
+				if cert, _ := network.Certificate("mx.b.example"); c.tls {
 					h.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
 				}
 				c.zone(w)

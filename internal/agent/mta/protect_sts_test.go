@@ -61,7 +61,7 @@ func TestMTASTS(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				h := w.host("b.example", 10, "mx.b.example", "198.51.100.1")
-				cert, roots := certificate(t, or(c.cert, "unused"))
+				cert, roots := network.Certificate(or(c.cert, "unused"))
 				if c.cert != "" {
 					h.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
 				}
@@ -139,7 +139,7 @@ func TestMTASTSNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		evil, good := w.host("b.example", 1, "mx.evil.example", "198.51.100.1"), w.host("b.example", 20, "mx.b.example", "198.51.100.2")
-		cert, roots := certificate(t, "mx.b.example")
+		cert, roots := network.Certificate("mx.b.example")
 		evil.TLS, good.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}, &tls.Config{Certificates: []tls.Certificate{cert}}
 		w.remote.TLS = &tls.Config{InsecureSkipVerify: true, RootCAs: roots}
 		w.remote.STS = func(context.Context, mail.Domain) (mtasts.Policy, tlsrpt.Result) {

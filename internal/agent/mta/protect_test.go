@@ -100,7 +100,7 @@ func TestDANE(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				h := w.host("b.example", 10, "mx.b.example", "198.51.100.1")
-				cert, _ := certificate(t, "whatever")
+				cert, _ := network.Certificate("whatever")
 				if !c.noTLS {
 					h.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
 				}
@@ -155,7 +155,7 @@ func TestDANEAlias(t *testing.T) {
 				w := newWorld(t)
 				h := w.host("unused.example", 10, "real.c.example", "198.51.100.1")
 				w.zone.MXHost("b.example", 10, "alias.b.example").Alias("alias.b.example", "real.c.example")
-				cert, _ := certificate(t, "whatever")
+				cert, _ := network.Certificate("whatever")
 				var asked string
 				h.TLS = &tls.Config{GetCertificate: func(i *tls.ClientHelloInfo) (*tls.Certificate, error) { asked = i.ServerName; return &cert, nil }}
 				w.zone.Certificate(c.at, dane.Record(leaf(t, cert))).Secure(c.secure...)
@@ -190,8 +190,8 @@ func TestDANENext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		bad, good := w.host("b.example", 10, "mx1.b.example", "198.51.100.1"), w.host("b.example", 20, "mx2.b.example", "198.51.100.2")
-		cert, _ := certificate(t, "whatever")
-		other, _ := certificate(t, "whatever")
+		cert, _ := network.Certificate("whatever")
+		other, _ := network.Certificate("whatever")
 		bad.TLS, good.TLS = &tls.Config{Certificates: []tls.Certificate{other}}, &tls.Config{Certificates: []tls.Certificate{cert}}
 		w.remote.TLS = &tls.Config{InsecureSkipVerify: true}
 		first, err := w.carry("b.example")

@@ -3,15 +3,10 @@ package mta_test
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/netip"
 	"slices"
@@ -376,25 +371,6 @@ func TestCut(t *testing.T) {
 	})
 }
 
-func certificate(t testing.TB, name string) (tls.Certificate, *x509.CertPool) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(cert)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
-}
-
 // people is a sasl.Verifier that knows ada, whose password is "sesame".
 type people struct{}
 
@@ -449,7 +425,7 @@ func TestSmarthost(t *testing.T) {
 				if c.wrongName {
 					cn = "evil.example"
 				}
-				cert, roots := certificate(t, cn)
+				cert, roots := network.Certificate(cn)
 				if c.tls {
 					h.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
 				}
@@ -508,7 +484,7 @@ func TestOpportunistic(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				h := w.host("b.example", 10, "mx.b.example", "198.51.100.1")
-				cert, _ := certificate(t, "whatever")
+				cert, _ := network.Certificate("whatever")
 				h.TLS = c.config(cert)
 				w.remote.TLS = &tls.Config{InsecureSkipVerify: true}
 				var clear strings.Builder

@@ -2,15 +2,10 @@ package sts_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
@@ -177,25 +172,6 @@ func TestRefresh(t *testing.T) {
 	})
 }
 
-func certificate(t *testing.T, name string) (tls.Certificate, *x509.CertPool) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(cert)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
-}
-
 // TestWeb: only the policy itself counts, from a server that is the right one.
 func TestWeb(t *testing.T) {
 	text := func(w http.ResponseWriter, r *http.Request) {
@@ -227,7 +203,7 @@ func TestWeb(t *testing.T) {
 				var net0 network.Network
 				var z zone.Zone
 				z.Address("mta-sts.b.example", "198.51.100.7")
-				cert, roots := certificate(t, c.host)
+				cert, roots := network.Certificate(c.host)
 				mux := http.NewServeMux()
 				mux.HandleFunc("GET mta-sts.b.example"+mtasts.Path, c.handle)
 				ln := net0.Listener(netip.MustParseAddrPort("198.51.100.7:443"))

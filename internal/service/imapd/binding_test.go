@@ -15,7 +15,7 @@ import (
 func TestChannelBinding(t *testing.T) {
 	for _, offer := range []sasl.Offer{sasl.Unbound, sasl.Bound} {
 		srv := newServer(t)
-		srv.TLS, srv.ImplicitTLS, srv.ClearAuth, srv.Offer = certificate(t), true, false, offer
+		srv.TLS, srv.ImplicitTLS, srv.ClearAuth, srv.Offer = certificate(), true, false, offer
 		tc := tls.Client(dial(t, srv), &tls.Config{InsecureSkipVerify: true})
 		c := &client{t: t, conn: tc, r: bufio.NewReader(tc)}
 		if greeting := c.line(); strings.Contains(greeting, " AUTH=SCRAM-SHA-256-PLUS ") != (offer == sasl.Bound) {

@@ -3,15 +3,10 @@ package imapd
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -29,6 +24,7 @@ import (
 	"posthaste/internal/store/body"
 	"posthaste/internal/store/directory"
 	"posthaste/internal/store/mailbox"
+	"posthaste/test/network"
 	"posthaste/test/script"
 )
 
@@ -220,7 +216,7 @@ func TestScripts(t *testing.T) {
 				case "saved":
 					srv.Limits.Saved, _ = strconv.Atoi(words[2])
 				case "tls":
-					srv.TLS, srv.ClearAuth = certificate(t), false
+					srv.TLS, srv.ClearAuth = certificate(), false
 				}
 			}
 			script.Run(t, dial(t, srv), file)
@@ -228,17 +224,9 @@ func TestScripts(t *testing.T) {
 	}
 }
 
-func certificate(t testing.TB) *tls.Config {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"imap.example.org"}, NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+func certificate() *tls.Config {
+	cert, _ := network.Certificate("imap.example.org")
+	return &tls.Config{Certificates: []tls.Certificate{cert}}
 }
 
 // A client speaks to a session for tests that a script cannot say.

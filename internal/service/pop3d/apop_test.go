@@ -66,7 +66,7 @@ func TestAPOP(t *testing.T) {
 	c.hangUp()
 
 	// Not without TLS, where nobody may log in without it.
-	srv.ClearAuth, srv.TLS = false, certificate(t)
+	srv.ClearAuth, srv.TLS = false, certificate()
 	if c, stamp = greeted(t, srv); stamp == "" {
 		t.Error("who will begin TLS has no stamp")
 	}

@@ -3,16 +3,11 @@ package pop3d
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -31,6 +26,7 @@ import (
 	"posthaste/internal/store/body"
 	"posthaste/internal/store/mailbox"
 	"posthaste/internal/store/maildrop"
+	"posthaste/test/network"
 	"posthaste/test/script"
 )
 
@@ -204,7 +200,7 @@ func TestScripts(t *testing.T) {
 				case "delay":
 					srv.LoginDelay = time.Minute
 				case "tls", "implicit":
-					srv.TLS, srv.ClearAuth, srv.ImplicitTLS = certificate(t), false, words[1] == "implicit"
+					srv.TLS, srv.ClearAuth, srv.ImplicitTLS = certificate(), false, words[1] == "implicit"
 				}
 			}
 			c, _ := dial(t, srv)
@@ -226,17 +222,9 @@ func setPolicy(t testing.TB, srv *Server, d maildrop.Device, p maildrop.Policy) 
 	}
 }
 
-func certificate(t testing.TB) *tls.Config {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"pop.example.org"}, NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+func certificate() *tls.Config {
+	cert, _ := network.Certificate("pop.example.org")
+	return &tls.Config{Certificates: []tls.Certificate{cert}}
 }
 
 // A client speaks to a session for tests that a script cannot say.
@@ -577,7 +565,7 @@ func TestLimits(t *testing.T) {
 // TestScram logs in with our own client, over TLS.
 func TestScram(t *testing.T) {
 	srv := newServer(t)
-	srv.TLS, srv.ImplicitTLS, srv.ClearAuth = certificate(t), true, false
+	srv.TLS, srv.ImplicitTLS, srv.ClearAuth = certificate(), true, false
 	for _, mech := range []string{sasl.ScramPlus, sasl.Scram, sasl.Plain, sasl.Login} {
 		if srv.Offer = sasl.Unbound; mech == sasl.ScramPlus {
 			srv.Offer = sasl.Bound

@@ -3,16 +3,11 @@ package smtpd
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/netip"
 	"os"
@@ -27,6 +22,7 @@ import (
 	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/sasl"
 	"posthaste/internal/proto/smtp"
+	"posthaste/test/network"
 	"posthaste/test/script"
 )
 
@@ -170,16 +166,8 @@ func (doorman) ScramProved(_ context.Context, _, _ string, k sasl.ScramKeys) (sa
 func (doorman) ScramFailed(context.Context, string) {}
 
 var testTLS = sync.OnceValue(func() *tls.Config {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"mx.example"}}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
-	if err != nil {
-		panic(err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	cert, _ := network.Certificate("mx.example")
+	return &tls.Config{Certificates: []tls.Certificate{cert}}
 })
 
 // newServer makes a server of the kind that the name of a dialogue asks for.

@@ -2,14 +2,9 @@ package webd_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"strings"
@@ -19,6 +14,7 @@ import (
 	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/mtasts"
 	"posthaste/internal/service/webd"
+	"posthaste/test/network"
 )
 
 const policy = "version: STSv1\r\nmode: enforce\r\nmx: mx.a.example\r\nmax_age: 86400\r\n"
@@ -29,7 +25,7 @@ func TestPolicy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, roots := certificate(t, "mta-sts.a.example", "mta-sts.b.example", "other.example")
+	cert, roots := network.Certificate("mta-sts.a.example", "mta-sts.b.example", "other.example")
 	s := &webd.Server{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}, Log: slog.New(slog.DiscardHandler), Connections: 2, Policy: func(_ context.Context, d mail.Domain) ([]byte, error) {
 		if d != "a.example" {
 			return nil, mail.ErrNotFound
@@ -77,24 +73,4 @@ func TestPolicy(t *testing.T) {
 	if _, err := net.Dial("tcp", ln.Addr().String()); err == nil {
 		t.Error("it still listens")
 	}
-}
-
-func certificate(t *testing.T, names ...string) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: names, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(cert)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }
