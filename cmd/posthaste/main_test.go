@@ -308,7 +308,7 @@ func TestDisable(t *testing.T) {
 		t.Errorf("meanwhile came\n%s", got)
 	}
 	mustFail(t, "not found", "", "account", "disable", "nobody@"+w.Outside.Domain, "--data", data)
-	if out := must(t, "", "account", "limit", ada.Address, "--data", data); !strings.Contains(out, "learned") {
+	if out := must(t, "", "account", "limit", ada.Address, "--data", data); !strings.Contains(out, "2000") {
 		t.Error(out)
 	}
 	mustFail(t, "name the account", "", "account", "limit", "--release", "--data", data)

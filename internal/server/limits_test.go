@@ -34,7 +34,7 @@ func TestStrange(t *testing.T) {
 			}
 			return out
 		}
-		if n := notes(); len(n) != 1 || !strings.HasPrefix(n[0], "ada@a.example wanted to write to 150 people within a day, and was stopped at ") {
+		if n := notes(); len(n) != 1 || !strings.HasPrefix(n[0], "ada@a.example was stopped at ") || !strings.Contains(n[0], "wanted to write to 150 people within a day, far more than it usually does. If that is right: posthaste account limit ada@a.example --release") {
 			t.Errorf("%q", n)
 		}
 		list, err := s.admin.Limits(t.Context(), "")

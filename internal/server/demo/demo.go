@@ -111,6 +111,7 @@ func New(ctx context.Context, data string, st *server.Store, log *slog.Logger, v
 	}
 	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	c.Limits.TrustedNetworks = loopback
+	c.Limits.UsualRecipientsPerDay = 0 // here nobody has a past
 	c.Queue.FirstRetry, c.Queue.LastRetry, c.Queue.WarnAfter = config.Duration(10*time.Second), config.Duration(5*time.Minute), config.Duration(2*time.Minute)
 	d.House, err = server.Build(c, server.Outside{
 		DB: st.DB, Blobs: st.Blobs, Failed: st.Failed, DNS: world(), Dial: d.outside.dial, Log: log, TLS: cfg, Listen: d.sockets.Listen, Version: version,

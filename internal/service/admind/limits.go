@@ -74,10 +74,14 @@ func (s *Server) strange(ctx context.Context, note func(string)) error {
 		if err != nil {
 			return err
 		}
-		if !st.Stopped.IsZero() {
-			note(fmt.Sprintf("%s wanted to write to %d people within a day, and was stopped at %s. If that is right: posthaste account limit %s --release; if not, somebody may have its password.",
-				a.Address, st.Wanted, st.Stopped.Local().Format("2006-01-02 15:04"), a.Address))
+		if st.Stopped.IsZero() {
+			continue
 		}
+		do := "more than recipients_per_day of [limits] lets anybody; somebody may have its password."
+		if st.Usual {
+			do = "far more than it usually does. If that is right: posthaste account limit " + a.Address.String() + " --release; if not, somebody may have its password."
+		}
+		note(fmt.Sprintf("%s was stopped at %s: it wanted to write to %d people within a day, %s", a.Address, st.Stopped.Local().Format("2006-01-02 15:04"), st.Wanted, do))
 	}
 	return nil
 }
