@@ -252,7 +252,6 @@ func (c *creation) plan(f File, s *Stored, give func(job) bool) error {
 		if !give(job{f, off, key, &s.Pieces[i]}) {
 			return nil // another has failed
 		}
-		s.Pieces[i].Size = n
 	}
 	return nil
 }
