@@ -42,6 +42,7 @@ type moveOut struct {
 	domain     string
 	all, quiet bool
 	problem    int64
+	who        func(here string) string // as of carrier.Export
 }
 
 func (m *moveOut) flags(c *cobra.Command) {
@@ -123,7 +124,8 @@ func (t *tool) exportIMAP() *cobra.Command {
 		Use: "imap HOST [ADDRESS]", Short: "Put mail into an account at an IMAP server", Args: cobra.RangeArgs(1, 2),
 		Long: `Put the mail of an account into one at another IMAP server, with flags, keywords
 and dates. Folders are made there; what is for sent mail, drafts and so on goes
-where that server has it.
+where that server has it. Who may do what with folders, and what is noted about
+them, is set there as it is here, if that server has ACL and METADATA.
 
 What is there already is known by its Message-ID, date and size: after an
 interruption run the command again.
@@ -155,6 +157,7 @@ here, the user there and the password, divided by tabs.`,
 			if err != nil {
 				return err
 			}
+			m.who = whoThere(p, people)
 			if err := m.run(ctx, cl, p.ours, target); err != nil && !errors.Is(err, errSaid) {
 				return fmt.Errorf("%s: %w", p.ours, err)
 			}
@@ -167,10 +170,38 @@ here, the user there and the password, divided by tabs.`,
 	return c
 }
 
+// whoThere gives the names of people at another server: those of the file, else as
+// the account's own is made of its address.
+func whoThere(own pair, people []pair) func(string) string {
+	names := map[string]string{}
+	for _, p := range people {
+		if p.user != "" {
+			names[strings.ToLower(p.ours)] = p.user
+		}
+	}
+	return func(here string) string {
+		if n := names[strings.ToLower(here)]; n != "" {
+			return n
+		}
+		if local, _, ok := cutAddress(here); ok && own.user != "" && !strings.Contains(own.user, "@") {
+			return local
+		}
+		return here
+	}
+}
+
+func cutAddress(a string) (local, domain string, ok bool) {
+	i := strings.LastIndexByte(a, '@')
+	if i < 0 {
+		return "", "", false
+	}
+	return a[:i], a[i+1:], true
+}
+
 // run takes one account out.
 func (m *moveOut) run(ctx context.Context, cl *admind.Client, address string, target carrier.Target) error {
 	b := newBar(m.quiet, address)
-	ex := &carrier.Export{Account: &ourAccount{c: cl, address: address}, Target: target, Only: m.only, Progress: func(r carrier.Report) {
+	ex := &carrier.Export{Account: &ourAccount{c: cl, address: address}, Target: target, Only: m.only, Who: m.who, Progress: func(r carrier.Report) {
 		b.show(progress(address+": "+r.Folder, r.Seen, r.Expected, r.Bytes, time.Since(b.begun)))
 	}}
 	rep, err := ex.Run(ctx)
@@ -179,6 +210,7 @@ func (m *moveOut) run(ctx context.Context, cl *admind.Client, address string, ta
 		return err
 	}
 	fmt.Printf("%s: wrote %d messages (%s) of %d folders; %d were there already.\n", address, rep.Added, size(rep.Bytes), rep.Folders, rep.Known)
+	tellLeft(rep.Left)
 	for _, p := range rep.Problems {
 		fmt.Fprintf(os.Stderr, "  not taken: %s\n", p)
 	}
@@ -206,6 +238,18 @@ func (a *ourAccount) Folders(ctx context.Context) (out []carrier.OutFolder, err 
 func outMessage(p admind.Parcel) carrier.OutMessage {
 	uid, _ := strconv.ParseUint(p.ID, 10, 32)
 	return carrier.OutMessage{UID: uint32(uid), Flags: p.Flags, Date: p.Date, UIDL: p.UIDL, MessageID: p.MessageID, Size: p.Size}
+}
+
+// Sharing is as of carrier.Account.
+func (a *ourAccount) Sharing(ctx context.Context, f carrier.OutFolder) (out carrier.Sharing, err error) {
+	s, err := a.c.Sharing(ctx, a.address, f.ID)
+	for _, r := range s.Rights {
+		out.Rights = append(out.Rights, carrier.Right(r))
+	}
+	for _, n := range s.Notes {
+		out.Notes = append(out.Notes, carrier.Note(n))
+	}
+	return out, err
 }
 
 // List is as of carrier.Account.

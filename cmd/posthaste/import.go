@@ -45,6 +45,7 @@ type moveIn struct {
 	source       string
 	quiet        bool
 	reported     strings.Builder // what stands in the report
+	people       []pair          // who is who
 }
 
 func (m *moveIn) flags(c *cobra.Command) {
@@ -154,6 +155,13 @@ func (t *tool) importIMAP() *cobra.Command {
 is subscribed and what is for sent mail, drafts and so on. Names are changed to
 ours: "INBOX.Work.Lists" becomes "Work/Lists".
 
+Who may do what with a folder comes along the first time, and what is noted about it
+(METADATA), if the old server lets us see it: rights of people with an account here.
+Add all accounts before. The names of people there are taken to be addresses, or what
+stands before the @ of their addresses in the same domain; with --accounts, the file
+says who is who. With --follow-rights, the rights there take the place of those here
+once more.
+
 Folders that show what is in others ("All Mail" at Gmail) and those of other
 people are left out.
 
@@ -171,6 +179,7 @@ collected again: say how its POP3 ids are made. Dovecot's own format is
 	m.flags(c)
 	m.uidlFlag(c)
 	a.flags(c)
+	c.Flags().BoolVar(&m.im.FollowRights, "follow-rights", false, "give folders that came before the rights that they have there now, in place of those here")
 	c.Flags().BoolVar(&m.im.Renumbered, "renumbered", false, "bring folders again that the old server has numbered anew")
 	c.Flags().StringVar(&list, "accounts", "", "bring all accounts of a `file`")
 	c.Flags().IntVar(&atOnce, "at-once", 4, "how many accounts of the file are brought at a time; the old server may not like many")
@@ -190,6 +199,7 @@ collected again: say how its POP3 ids are made. Dovecot's own format is
 			if atOnce < 1 || atOnce > maxAtOnce {
 				return fmt.Errorf("--at-once is 1 to %d", maxAtOnce)
 			}
+			m.people = people
 			return (&crowd{m: &m, cl: cl, at: &a, host: args[0], uidl: uidl}).run(ctx, people, atOnce)
 		}
 		server, err := a.server(args[0], pair{ours: args[1], user: a.user})
@@ -257,6 +267,7 @@ func (m *moveIn) bring(ctx context.Context, cl *admind.Client, s carrier.Source,
 	}
 	im := m.im
 	im.Source = s
+	im.Who = whoHere(address, m.people)
 	name := s.Name()
 	if m.source != "" {
 		name = m.source
@@ -264,6 +275,51 @@ func (m *moveIn) bring(ctx context.Context, cl *admind.Client, s carrier.Source,
 	im.Store = &remoteStore{c: cl, address: address, source: name}
 	im.Progress = progress
 	return im.Run(ctx)
+}
+
+// whoHere gives the addresses of people at another server: those of the file, else
+// their names there, in the domain of the account.
+func whoHere(address string, people []pair) func(string) string {
+	_, domain, _ := cutAddress(address)
+	usual := carrier.InDomain(domain)
+	names := map[string]string{}
+	for _, p := range people {
+		names[strings.ToLower(p.user)] = p.ours
+	}
+	return func(there string) string {
+		if a := names[strings.ToLower(there)]; a != "" {
+			return a
+		}
+		return usual(there)
+	}
+}
+
+// tellLeft prints what of rights and notes did not come, each once.
+func tellLeft(list []carrier.Problem) {
+	if len(list) == 0 {
+		return
+	}
+	folders := map[string][]string{}
+	var order []string
+	for _, p := range list {
+		k := p.ID + ": " + p.Why
+		if folders[k] == nil {
+			order = append(order, k)
+		}
+		folders[k] = append(folders[k], p.Folder)
+	}
+	fmt.Fprintln(os.Stderr, "Of who may do what with folders, this did not come:")
+	for i, k := range order {
+		if i == 20 {
+			fmt.Fprintf(os.Stderr, "  ... and %d more\n", len(order)-i)
+			return
+		}
+		where := fmt.Sprintf("%q", folders[k][0])
+		if n := len(folders[k]) - 1; n > 0 {
+			where += fmt.Sprintf(" and %d other folders", n)
+		}
+		fmt.Fprintf(os.Stderr, "  %s (%s)\n", k, where)
+	}
 }
 
 // tell prints how it went.
@@ -283,6 +339,7 @@ func (m *moveIn) tell(r carrier.Report, address string) error {
 	if r.Dropped > 0 {
 		fmt.Printf("%d keywords found no room: a folder has at most 59 different ones.\n", r.Dropped)
 	}
+	tellLeft(r.Left)
 	n := int64(len(r.Problems)) + r.MoreProblems
 	if n == 0 {
 		return nil

@@ -27,8 +27,28 @@ type remoteStore struct {
 
 // Open is as of carrier.Store.
 func (s *remoteStore) Open(ctx context.Context, f carrier.Folder, renumbered bool) (uint64, bool, error) {
-	o, err := s.c.MoveFolder(ctx, s.address, admind.MoveFolder{Source: s.source, Name: f.Name, Into: f.Into, Role: f.Role, Subscribed: f.Subscribed, Mark: f.Mark, Renumbered: renumbered})
+	o, err := s.c.MoveFolder(ctx, s.address, admind.MoveFolder{Source: s.source, Name: f.Name, Into: f.Into, Role: f.Role, Subscribed: f.Subscribed, Mark: f.Mark, Renumbered: renumbered, Bare: f.Sharing != nil})
 	return o.Mailbox, !o.Renumbered, err
+}
+
+// Share is as of carrier.Store.
+func (s *remoteStore) Share(ctx context.Context, folder string, sh carrier.Sharing, again bool) ([]carrier.Left, error) {
+	in := admind.Sharing{Source: s.source, Folder: folder, Again: again}
+	if sh.Rights != nil {
+		in.Rights = make([]admind.Rights, len(sh.Rights))
+		for i, r := range sh.Rights {
+			in.Rights[i] = admind.Rights(r)
+		}
+	}
+	for _, n := range sh.Notes {
+		in.Notes = append(in.Notes, admind.Note(n))
+	}
+	left, err := s.c.MoveSharing(ctx, s.address, in)
+	out := make([]carrier.Left, len(left))
+	for i, l := range left {
+		out[i] = carrier.Left(l)
+	}
+	return out, err
 }
 
 func (s *remoteStore) ids(folder string, list []carrier.Message) admind.MoveIDs {

@@ -25,7 +25,11 @@ type dovecot struct {
 	dir, imap, pop string
 }
 
-func startDovecot(t *testing.T) *dovecot {
+func startDovecot(t *testing.T) *dovecot { return startDovecotWith(t, "") }
+
+// startDovecotWith starts one whose configuration ends with more; DIR in it is its
+// folder.
+func startDovecotWith(t *testing.T, more string) *dovecot {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("Dovecot changes users: this needs root")
@@ -82,7 +86,7 @@ service pop3-login {
     port = 0
   }
 }
-`)
+` + more)
 	if err := os.MkdirAll(filepath.Join(dir, "mail"), 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,11 @@ type Folder struct {
 	Subscribed bool
 	Mark       string // what its ids are good for, such as UIDVALIDITY
 	Messages   int64  // about how many; 0 if it is not known
+	// Sharing is who may do what with it there, as List learns it; nil: it is not
+	// known.
+	Sharing *Sharing
+
+	left []Left // of the sharing, that could not be read
 }
 
 // A Message of a Source.
@@ -55,6 +60,9 @@ type Store interface {
 	// Open gives the mailbox of a folder, false if the folder was numbered anew and
 	// renumbered does not say that this is no matter.
 	Open(ctx context.Context, f Folder, renumbered bool) (box uint64, ok bool, err error)
+	// Share brings the sharing of a folder that Open has given, if it has not come
+	// before, or with again in any case: in place of what is here.
+	Share(ctx context.Context, folder string, s Sharing, again bool) ([]Left, error)
 	Known(ctx context.Context, folder string, list []Message) ([]bool, error)
 	Flags(ctx context.Context, folder string, list []Message) (changed int, err error)
 	Deletions(ctx context.Context, folder string, here io.Reader) (gone int, err error)

@@ -18,10 +18,23 @@ import (
 
 // A shelf is a Store in memory.
 type shelf struct {
-	boxes []string
-	mail  []string // "mailbox id flags: text"
-	have  map[string]int
-	limit int // messages, then it breaks
+	boxes  []string
+	mail   []string // "mailbox id flags: text"
+	have   map[string]int
+	limit  int // messages, then it breaks
+	rights []string
+}
+
+func (s *shelf) Share(_ context.Context, folder string, sh Sharing, again bool) ([]Left, error) {
+	line := fmt.Sprint(folder, again)
+	for _, r := range sh.Rights {
+		line += fmt.Sprintf(" %s:%s", r.Who, r.Rights)
+	}
+	for _, n := range sh.Notes {
+		line += fmt.Sprintf(" %s=%q", n.Name, n.Value)
+	}
+	s.rights = append(s.rights, line)
+	return []Left{{"rights of eve", "who is that?"}}, nil
 }
 
 func (s *shelf) Open(_ context.Context, f Folder, renumbered bool) (uint64, bool, error) {
@@ -340,6 +353,7 @@ func (deaf) SetWriteDeadline(t time.Time) error { return nil }
 func FuzzIMAP(f *testing.F) {
 	f.Add("* PREAUTH hi\r\np1 OK\r\np2 OK\r\n* LIST () \"/\" INBOX\r\np3 OK\r\np4 OK\r\n* STATUS INBOX (MESSAGES 1)\r\np5 OK\r\n* OK [UIDVALIDITY 1]\r\np6 OK\r\n* SEARCH 1\r\np7 OK\r\n* 1 FETCH (UID 1 FLAGS () RFC822.SIZE 3)\r\np8 OK\r\n* 1 FETCH (UID 1 BODY[] {3}\r\nabc)\r\np9 OK\r\n")
 	f.Add("* OK hi\r\n* CAPABILITY NAMESPACE AUTH=PLAIN\r\np1 OK\r\n+ \r\np2 OK\r\np3 OK\r\n* NAMESPACE ((\"\" \"/\")) NIL NIL\r\np4 OK\r\n")
+	f.Add("* PREAUTH hi\r\n* CAPABILITY ACL METADATA\r\np1 OK\r\n* CAPABILITY ACL METADATA\r\np2 OK\r\n* LIST () \"/\" INBOX\r\np3 OK\r\np4 OK\r\np5 OK\r\np6 OK\r\n* ACL INBOX bob lr\r\np7 OK\r\n* METADATA INBOX (/shared/comment {1}\r\nx)\r\np8 OK\r\n")
 	f.Fuzz(func(t *testing.T, say string) {
 		srv := &Server{Host: "h", Security: "none", Dial: func(context.Context, string, string) (net.Conn, error) {
 			return deaf{r: strings.NewReader(say)}, nil

@@ -33,6 +33,7 @@ type OutMessage struct {
 type Account interface {
 	Folders(ctx context.Context) ([]OutFolder, error)
 	List(ctx context.Context, f OutFolder, each func(OutMessage) error) error
+	Sharing(ctx context.Context, f OutFolder) (Sharing, error)
 	// Read gives messages in the order of their UIDs.
 	Read(ctx context.Context, f OutFolder, uids []uint32, each func(OutMessage, io.Reader) error) error
 }
@@ -54,11 +55,20 @@ type Target interface {
 	Close() error
 }
 
+// A sharer is a Target that knows who may do what with its folders.
+type sharer interface {
+	// share gives the folder under way a sharing; who gives the name there of an
+	// address here.
+	share(ctx context.Context, s Sharing, who func(string) string) ([]Left, error)
+}
+
 // An Export takes mail out. Account and Target must be set.
 type Export struct {
-	Account  Account
-	Target   Target
-	Only     []string
+	Account Account
+	Target  Target
+	Only    []string
+	// Who gives the name there of an address here that has rights; nil: as it is.
+	Who      func(here string) string
 	Progress func(Report)
 }
 
@@ -85,6 +95,9 @@ func (ex *Export) Run(ctx context.Context) (rep Report, err error) {
 
 func (ex *Export) folder(ctx context.Context, f OutFolder, rep *Report) error {
 	if err := ex.Target.Folder(ctx, f); err != nil {
+		return err
+	}
+	if err := ex.share(ctx, f, rep); err != nil {
 		return err
 	}
 	var batch []uint32
@@ -118,6 +131,24 @@ func (ex *Export) folder(ctx context.Context, f OutFolder, rep *Report) error {
 	}
 	if err == nil {
 		err = ex.Target.Done()
+	}
+	return err
+}
+
+func (ex *Export) share(ctx context.Context, f OutFolder, rep *Report) error {
+	t, ok := ex.Target.(sharer)
+	if !ok {
+		return nil
+	}
+	s, err := ex.Account.Sharing(ctx, f)
+	if err != nil {
+		return err
+	}
+	left, err := t.share(ctx, s, ex.Who)
+	for _, l := range left {
+		if len(rep.Left) < maxProblems {
+			rep.Left = append(rep.Left, Problem{f.Name, l.What, l.Why})
+		}
 	}
 	return err
 }

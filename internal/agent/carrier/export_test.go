@@ -32,6 +32,13 @@ func (a album) Folders(context.Context) ([]OutFolder, error) {
 	return []OutFolder{{ID: 1, Name: "INBOX", Role: "inbox", UIDValidity: 77, Subscribed: true, Messages: 3}, {ID: 2, Name: "Work/Ä.b", UIDValidity: 78, Subscribed: true}}, nil
 }
 
+func (a album) Sharing(_ context.Context, f OutFolder) (s Sharing, err error) {
+	if f.ID == 2 {
+		s = Sharing{[]Right{{"bob@example.org", "lrskxtecd"}, {"-anyone", "i"}}, []Note{{"/shared/comment", []byte("all\r\nof us")}}}
+	}
+	return s, nil
+}
+
 func (a album) List(_ context.Context, f OutFolder, each func(OutMessage) error) error {
 	for _, m := range a {
 		if err := each(m); err != nil || f.ID != 1 {

@@ -288,6 +288,9 @@ func (s *IMAP) List(ctx context.Context, f *Folder, each func([]Message) error, 
 		return err
 	}
 	s.at, s.valid = f.Name, valid
+	if f.Sharing, f.left, err = s.sharing(ctx, s.boxes[f.Name]); err != nil {
+		return err
+	}
 	f.Mark = strconv.FormatUint(uint64(valid), 10)
 	all, err := s.c.uids(ctx)
 	if err != nil {

@@ -26,6 +26,11 @@ type Import struct {
 	// FollowDeletions expunges what is no longer there, Renumbered takes folders
 	// that were numbered anew, DryRun changes nothing.
 	FollowFlags, FollowDeletions, Renumbered, DryRun bool
+	// FollowRights gives folders that came before the rights that they have there
+	// now, in place of those here.
+	FollowRights bool
+	// Who gives the address here of whom the source gives rights; nil: as it is.
+	Who func(there string) string
 	// Progress is told now and then; nil: nobody.
 	Progress func(Report)
 }
@@ -41,7 +46,8 @@ type Report struct {
 	Changed, Gone       int64  // flags; messages that left
 	Dropped             int64  // keywords for which there was no room
 	Problems            []Problem
-	MoreProblems        int64 // for which there is no room
+	Left                []Problem // of who may do what with folders, and notes
+	MoreProblems        int64     // for which there is no room
 }
 
 // A Problem is something that did not come.
@@ -169,7 +175,10 @@ func (r *run) open(ctx context.Context, f *Folder) error {
 		err = fmt.Errorf("%w: all its messages would come once more; say --renumbered if they shall", mover.ErrRenumbered)
 	}
 	r.boxes[""] = box
-	return err
+	if err != nil {
+		return err
+	}
+	return r.share(ctx, f) // before there is mail to read in it
 }
 
 // box gives where a message goes.

@@ -189,7 +189,8 @@ func (a *Agent) bring(ctx context.Context, who directory.Account, how Flip, p *P
 	}
 	defer src.Close()
 	im := carrier.Import{
-		Source: src, Store: &store{a.Mover, who.ID, src.Name()}, FollowFlags: true, FollowDeletions: true,
+		Source: src, Store: &store{a.Mover, who.ID, src.Name()}, FollowFlags: true, FollowDeletions: true, FollowRights: true,
+		Who: carrier.InDomain(string(who.Address.Domain)),
 		Progress: func(r carrier.Report) {
 			a.mu.Lock()
 			defer a.mu.Unlock()

@@ -101,7 +101,7 @@ type scene struct {
 func newScene(t *testing.T, f directory.Former) *scene {
 	s := &scene{House: house.New(t, "mx.example.org"), t: t, old: &old{}}
 	s.id = s.Account(0, "ada@example.org")[0]
-	s.a = &former.Agent{Directory: s.Directory, Mover: &mover.Agent{Mailboxes: s.Mailboxes}, Dial: s.old.dial, Log: s.Log}
+	s.a = &former.Agent{Directory: s.Directory, Mover: &mover.Agent{Mailboxes: s.Mailboxes, Directory: s.Directory}, Dial: s.old.dial, Log: s.Log}
 	s.auth = &auth.Agent{Directory: s.Directory, Former: s.a.Login}
 	f.IMAP, f.User = directory.FormerHost{Address: "old.example:143", Security: "none"}, "ada"
 	if err := s.a.Begin(t.Context(), s.account(), f); err != nil {

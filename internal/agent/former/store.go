@@ -25,11 +25,31 @@ var roles = map[string]mailbox.Role{
 
 // Open is as of carrier.Store.
 func (s *store) Open(ctx context.Context, f carrier.Folder, renumbered bool) (uint64, bool, error) {
-	id, err := s.m.Open(ctx, s.acct, mover.Folder{Source: s.source, Name: f.Name, Into: f.Into, Role: roles[f.Role], Subscribed: f.Subscribed, Mark: f.Mark, Renumbered: renumbered})
+	id, err := s.m.Open(ctx, s.acct, mover.Folder{Source: s.source, Name: f.Name, Into: f.Into, Role: roles[f.Role], Subscribed: f.Subscribed, Mark: f.Mark, Renumbered: renumbered, Bare: f.Sharing != nil})
 	if errors.Is(err, mover.ErrRenumbered) {
 		return 0, false, nil
 	}
 	return uint64(id), err == nil, err
+}
+
+// Share is as of carrier.Store.
+func (s *store) Share(ctx context.Context, folder string, sh carrier.Sharing, again bool) ([]carrier.Left, error) {
+	var in mover.Sharing
+	if sh.Rights != nil {
+		in.Rights = make([]mover.Right, len(sh.Rights))
+		for i, r := range sh.Rights {
+			in.Rights[i] = mover.Right(r)
+		}
+	}
+	for _, n := range sh.Notes {
+		in.Notes = append(in.Notes, mover.Note(n))
+	}
+	left, err := s.m.Share(ctx, s.acct, s.source, folder, in, again)
+	out := make([]carrier.Left, len(left))
+	for i, l := range left {
+		out[i] = carrier.Left(l)
+	}
+	return out, err
 }
 
 // Known is as of carrier.Store.

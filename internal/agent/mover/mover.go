@@ -18,12 +18,14 @@ import (
 	"posthaste/internal/base/mail"
 	"posthaste/internal/engine/kv"
 	"posthaste/internal/proto/imap"
+	"posthaste/internal/store/directory"
 	"posthaste/internal/store/mailbox"
 )
 
-// An Agent moves mail. Mailboxes must be set.
+// An Agent moves mail. Mailboxes must be set, and for Share the Directory.
 type Agent struct {
 	Mailboxes *mailbox.Store
+	Directory *directory.Directory
 }
 
 // A Folder of the source.
@@ -37,6 +39,9 @@ type Folder struct {
 	Mark string
 	// Renumbered takes another mark than before as it is.
 	Renumbered bool
+	// Bare: who may do what with it is told by Share. A mailbox that is made for it
+	// has none of the rights of the one above.
+	Bare bool
 }
 
 // ErrRenumbered says that the messages of a folder have other ids than when they
@@ -55,7 +60,7 @@ func (a *Agent) Open(ctx context.Context, acct mail.AccountID, f Folder) (mail.M
 		role = usualRole(name)
 	}
 	move := mailbox.Move{Source: f.Source, Folder: f.Name, Mark: f.Mark}
-	had, err := a.Mailboxes.OpenMove(ctx, acct, move, func(e *mailbox.Edit) (mail.MailboxID, error) {
+	had, err := a.Mailboxes.OpenMove(ctx, acct, move, f.Bare, func(e *mailbox.Edit) (mail.MailboxID, error) {
 		if role != mailbox.NoRole {
 			return e.ByRole(role)
 		}

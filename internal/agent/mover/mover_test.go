@@ -115,3 +115,54 @@ func TestOpen(t *testing.T) {
 		}
 	}
 }
+
+// TestShare: rights of people who are here and notes come once, the others are told;
+// again, they take the place of what is here.
+func TestShare(t *testing.T) {
+	h := house.New(t, "mx.example.org")
+	ada, bob := h.Account(0, "ada@example.org")[0], h.Account(0, "bob@example.org")[0]
+	a := &mover.Agent{Mailboxes: h.Mailboxes, Directory: h.Directory}
+	ctx := t.Context()
+	box, err := a.Open(ctx, ada, mover.Folder{Source: "s", Name: "Work", Into: "Work", Bare: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := mover.Sharing{
+		Rights: []mover.Right{{"bob@example.org", "lrs"}, {"eve@example.org", "lr"}, {"ada@example.org", "l"}, {"-anyone", "r"}, {"x y", "l"}, {"bob@example.org", "?"}},
+		Notes:  []mover.Note{{"/shared/comment", []byte("ours")}, {"/private/comment", []byte("mine")}, {"/other/x", []byte("x")}, {"/shared/long", make([]byte, 1<<20)}, {"/shared/vendor/posthaste/seen", []byte("common")}, {"/shared/vendor/Posthaste/SEEN", []byte("x")}},
+	}
+	left, err := a.Share(ctx, ada, "s", "Work", in, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var what []string
+	for _, l := range left {
+		what = append(what, l.What)
+	}
+	if got := strings.Join(what, ", "); got != "/other/x, /shared/long, /shared/vendor/Posthaste/SEEN, rights of eve@example.org, rights of x y, rights of bob@example.org" {
+		t.Error(got)
+	}
+	want := func(s string) {
+		t.Helper()
+		out, err := a.Sharing(ctx, ada, box)
+		if got := fmt.Sprintf("%s", out); got != s || err != nil {
+			t.Errorf("%s, want %s: %v", got, s, err)
+		}
+	}
+	want("{[{bob@example.org lrs} {-anyone r}] [{/private/comment mine} {/shared/comment ours} {/shared/vendor/posthaste/seen common}]}")
+	if err := h.Mailboxes.Grant(ctx, ada, box, mailbox.Grant{To: mailbox.GranteeOf(bob)}, mailbox.ReplaceRights); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := a.Share(ctx, ada, "s", "Work", in, false); len(left) != 0 || err != nil {
+		t.Error(left, err)
+	}
+	want("{[{-anyone r}] [{/private/comment mine} {/shared/comment ours} {/shared/vendor/posthaste/seen common}]}")
+	if _, err := a.Share(ctx, ada, "s", "Work", mover.Sharing{Rights: []mover.Right{{"bob@example.org", "l"}}}, true); err != nil {
+		t.Error(err)
+	}
+	if _, err := a.Share(ctx, ada, "s", "Work", mover.Sharing{}, true); err != nil {
+		t.Error("nothing is known of rights:", err)
+	}
+	want("{[{bob@example.org l}] [{/private/comment mine} {/shared/comment ours} {/shared/vendor/posthaste/seen common}]}")
+	h.Check()
+}

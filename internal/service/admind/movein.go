@@ -23,6 +23,24 @@ type (
 		Subscribed bool   `json:"subscribed,omitempty"`
 		Mark       string `json:"mark,omitempty"`
 		Renumbered bool   `json:"renumbered,omitempty"` // in requests: take it all the same
+		Bare       bool   `json:"bare,omitempty"`       // its rights come, and it has no others
+	}
+	// A Sharing is who may do what with a folder, and what is noted about it.
+	Sharing struct {
+		Source string   `json:"source,omitempty"`
+		Folder string   `json:"folder,omitempty"`
+		Again  bool     `json:"again,omitempty"` // in place of what is here
+		Rights []Rights `json:"rights"`          // null: they are not known
+		Notes  []Note   `json:"notes,omitempty"`
+	}
+	// A Note is an entry of METADATA. RFC 5464 §3
+	Note struct {
+		Name  string `json:"name"`
+		Value []byte `json:"value"`
+	}
+	// Shared says what of a Sharing did not come.
+	Shared struct {
+		Left []mover.Left `json:"left"`
 	}
 	// Opened says where its mail goes.
 	Opened struct {
@@ -79,11 +97,37 @@ func (s *Server) moveFolder(r *http.Request) (any, error) {
 	if !ok || in.Source == "" {
 		return nil, bad("a folder comes from a source, and %q is no role", in.Role)
 	}
-	id, err := s.Mover.Open(r.Context(), a.ID, mover.Folder{Source: in.Source, Name: in.Name, Into: in.Into, Role: role, Subscribed: in.Subscribed, Mark: in.Mark, Renumbered: in.Renumbered})
+	id, err := s.Mover.Open(r.Context(), a.ID, mover.Folder{Source: in.Source, Name: in.Name, Into: in.Into, Role: role, Subscribed: in.Subscribed, Mark: in.Mark, Renumbered: in.Renumbered, Bare: in.Bare})
 	if errors.Is(err, mover.ErrRenumbered) {
 		return Opened{Renumbered: true}, nil
 	}
 	return Opened{Mailbox: uint64(id)}, err
+}
+
+// maxSharing is how large a Sharing may be in a request.
+const maxSharing = 8 << 20
+
+func (s *Server) moveSharing(r *http.Request) (any, error) {
+	a, err := s.account(r)
+	if err != nil {
+		return nil, err
+	}
+	in, err := decode[Sharing](r)
+	if err != nil {
+		return nil, err
+	}
+	var m mover.Sharing
+	if in.Rights != nil {
+		m.Rights = make([]mover.Right, len(in.Rights))
+		for i, g := range in.Rights {
+			m.Rights[i] = mover.Right(g)
+		}
+	}
+	for _, n := range in.Notes {
+		m.Notes = append(m.Notes, mover.Note(n))
+	}
+	left, err := s.Mover.Share(r.Context(), a.ID, in.Source, in.Folder, m, in.Again)
+	return Shared{left}, err
 }
 
 func (s *Server) moveKnown(r *http.Request) (any, error) {
@@ -170,6 +214,13 @@ func movePath(address, what, source, folder string) string {
 // MoveFolder says that mail of a folder is coming.
 func (c *Client) MoveFolder(ctx context.Context, address string, f MoveFolder) (out Opened, err error) {
 	return out, c.do(ctx, http.MethodPost, movePath(address, "folder", "", ""), f, &out)
+}
+
+// MoveSharing brings the sharing of a folder.
+func (c *Client) MoveSharing(ctx context.Context, address string, m Sharing) ([]mover.Left, error) {
+	var out Shared
+	err := c.do(ctx, http.MethodPost, movePath(address, "sharing", "", ""), m, &out)
+	return out.Left, err
 }
 
 // MoveKnown tells which messages have been brought already.

@@ -49,6 +49,26 @@ func (s *Server) mailboxes(r *http.Request) (any, error) {
 	return out, nil
 }
 
+func (s *Server) sharing(r *http.Request) (any, error) {
+	a, err := s.account(r)
+	if err != nil {
+		return nil, err
+	}
+	box, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
+	if err != nil {
+		return nil, bad("a mailbox is named by its number")
+	}
+	m, err := s.Mover.Sharing(r.Context(), a.ID, mail.MailboxID(box))
+	out := Sharing{Rights: []Rights{}}
+	for _, g := range m.Rights {
+		out.Rights = append(out.Rights, Rights(g))
+	}
+	for _, n := range m.Notes {
+		out.Notes = append(out.Notes, Note(n))
+	}
+	return out, err
+}
+
 // messages streams those of a mailbox: with ?uids= their bytes too, else what is
 // known of all above ?after=. What goes wrong on the way ends the stream without
 // its last line, which is an empty Parcel.
@@ -96,6 +116,11 @@ func parcel(m mover.Stored) Parcel {
 // Mailboxes gives all mailboxes of an account.
 func (c *Client) Mailboxes(ctx context.Context, address string) (out []Mailbox, err error) {
 	return out, c.do(ctx, http.MethodGet, "/v1/accounts/"+url.PathEscape(address)+"/mailboxes", nil, &out)
+}
+
+// Sharing gives who may do what with a mailbox, and what is noted about it.
+func (c *Client) Sharing(ctx context.Context, address string, box uint64) (out Sharing, err error) {
+	return out, c.do(ctx, http.MethodGet, "/v1/accounts/"+url.PathEscape(address)+"/mailboxes/"+strconv.FormatUint(box, 10)+"/sharing", nil, &out)
 }
 
 // Listing goes over what is known of the messages of a mailbox.

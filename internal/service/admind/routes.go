@@ -76,6 +76,7 @@ func (s *Server) aboutPeople() routes {
 		"GET /v1/accounts/{address}/deleted":                         s.answer(s.deleted),
 		"POST /v1/accounts/{address}/deleted/restore":                s.answer(s.restoreDeleted),
 		"GET /v1/accounts/{address}/mailboxes":                       s.answer(s.mailboxes),
+		"GET /v1/accounts/{address}/mailboxes/{id}/sharing":          s.answer(s.sharing),
 		"GET /v1/accounts/{address}/mailboxes/{id}/messages":         s.messages,
 		"PUT /v1/accounts/{address}/admin":                           s.answer(s.setAdmin),
 		"DELETE /v1/accounts/{address}/admin":                        s.answer(s.unsetAdmin),
@@ -90,6 +91,7 @@ func (s *Server) aboutPeople() routes {
 func (s *Server) aboutMoves() routes {
 	return routes{
 		"POST /v1/accounts/{address}/import/folder":   s.answer(s.moveFolder),
+		"POST /v1/accounts/{address}/import/sharing":  s.answerTo(maxSharing, s.moveSharing),
 		"POST /v1/accounts/{address}/import/known":    s.answer(s.moveKnown),
 		"POST /v1/accounts/{address}/import/flags":    s.answer(s.moveFlags),
 		"POST /v1/accounts/{address}/import/messages": s.answerTo(mover.MaxMessage+mover.MaxBatchBytes, s.moveMessages),

@@ -67,11 +67,13 @@ type Move struct {
 	// UIDVALIDITY: with another one they are other messages.
 	Mark    string
 	Mailbox mail.MailboxID // where its mail goes
+	Shared  bool           // who may do what with it there has been brought, too
 }
 
 // OpenMove gives the folder as it was noted, and notes it if it is new, with the
-// mailbox that find gives.
-func (s *Store) OpenMove(ctx context.Context, a mail.AccountID, m Move, find func(*Edit) (mail.MailboxID, error)) (had Move, err error) {
+// mailbox that find gives. With bare, a mailbox that find makes has none of the
+// rights of the one above it: its own are to come.
+func (s *Store) OpenMove(ctx context.Context, a mail.AccountID, m Move, bare bool, find func(*Edit) (mail.MailboxID, error)) (had Move, err error) {
 	k := originKey(a, OriginOf(m.Source, m.Folder))
 	err = s.update(ctx, a, func(e *Edit) error {
 		raw, err := e.tx.Get(k)
@@ -88,8 +90,14 @@ func (s *Store) OpenMove(ctx context.Context, a mail.AccountID, m Move, find fun
 			}
 			m.Mark = had.Mark // the mailbox is gone, but what came from there is known
 		}
+		next := e.root.nextMailbox
 		if m.Mailbox, err = find(e); err != nil {
 			return err
+		}
+		if bare && m.Mailbox >= next {
+			if err := e.strip(m.Mailbox); err != nil {
+				return err
+			}
 		}
 		had = m
 		e.changed = true
@@ -100,6 +108,78 @@ func (s *Store) OpenMove(ctx context.Context, a mail.AccountID, m Move, find fun
 		return had, fmt.Errorf("mailbox: folder %q of %s: %w", m.Folder, m.Source, err)
 	}
 	return had, nil
+}
+
+// strip takes all rights in a mailbox away.
+func (e *Edit) strip(box mail.MailboxID) error {
+	b, err := e.box(box)
+	if err != nil || len(b.ACL) == 0 {
+		return err
+	}
+	return e.setACL(b, nil)
+}
+
+// FindMove gives a folder as it was noted: mail.ErrNotFound if it was not.
+func (s *Store) FindMove(ctx context.Context, a mail.AccountID, source, folder string) (m Move, err error) {
+	err = s.DB.View(ctx, func(r kv.Reader) error {
+		m, err = findMove(r, a, source, folder)
+		return err
+	})
+	return m, err
+}
+
+func findMove(r kv.Reader, a mail.AccountID, source, folder string) (Move, error) {
+	raw, err := r.Get(originKey(a, OriginOf(source, folder)))
+	if err != nil {
+		return Move{}, err
+	}
+	if raw == nil {
+		return Move{}, fmt.Errorf("mailbox: folder %q of %s: %w", folder, source, mail.ErrNotFound)
+	}
+	return decodeMove(raw)
+}
+
+// ShareMove gives the mailbox of a folder the rights that the folder has where it
+// comes from, in the same commit with the note that they came. With only, those that
+// it has here go.
+func (s *Store) ShareMove(ctx context.Context, a mail.AccountID, source, folder string, rights []Grant, only bool) error {
+	err := s.update(ctx, a, func(e *Edit) error {
+		m, err := findMove(e.tx, a, source, folder)
+		if err != nil {
+			return err
+		}
+		b, err := e.messages(m.Mailbox)
+		if err != nil {
+			return err
+		}
+		l := b.ACL
+		if only {
+			l = nil
+		}
+		for _, g := range rights {
+			l = l.with(g, ReplaceRights)
+			if who, ok := g.To.Account(); ok {
+				e.tx.Wake(topic(who))
+			}
+		}
+		if len(l) > MaxGrants {
+			return fmt.Errorf("more than %d have rights: %w", MaxGrants, mail.ErrLimit)
+		}
+		if !slices.Equal(l, b.ACL) {
+			if err := e.setACL(b, l); err != nil {
+				return err
+			}
+		}
+		if !m.Shared {
+			m.Shared, e.changed = true, true
+			e.tx.Set(originKey(a, OriginOf(source, folder)), m.append(nil))
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("mailbox: rights in folder %q of %s: %w", folder, source, err)
+	}
+	return nil
 }
 
 // RemarkMove notes that the ids of the folder's messages are good for another
@@ -121,12 +201,16 @@ func (m *Move) append(b []byte) []byte {
 	for _, s := range [...]string{m.Mark, m.Source, m.Folder} {
 		b = kv.AppendBytes(b, s)
 	}
+	if m.Shared { // rows of before end here
+		b = append(b, 1)
+	}
 	return b
 }
 
 func decodeMove(raw []byte) (Move, error) {
 	d := kv.Decode(raw)
 	m := Move{Mailbox: mail.MailboxID(d.Uvarint()), Mark: d.String(), Source: d.String(), Folder: d.String()}
+	m.Shared = d.More() && d.Byte() == 1
 	return m, d.Err()
 }
 

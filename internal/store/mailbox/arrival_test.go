@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -108,26 +109,81 @@ func TestOpenMove(t *testing.T) {
 		m, err := e.CreateMailbox("Old", NoRole)
 		return m.ID, err
 	}
-	m, err := s.OpenMove(ctx, ada, Move{Source: "a", Folder: "b", Mark: "1"}, find)
+	m, err := s.OpenMove(ctx, ada, Move{Source: "a", Folder: "b", Mark: "1"}, false, find)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := s.OpenMove(ctx, ada, Move{Source: "a", Folder: "b", Mark: "2"}, find)
+	again, err := s.OpenMove(ctx, ada, Move{Source: "a", Folder: "b", Mark: "2"}, false, find)
 	if err != nil || again != m {
 		t.Fatal(again, err)
 	}
 	if err := s.DeleteMailbox(ctx, ada, "Old"); err != nil {
 		t.Fatal(err)
 	}
-	third, err := s.OpenMove(ctx, ada, Move{Source: "a", Folder: "b", Mark: "2"}, find)
+	third, err := s.OpenMove(ctx, ada, Move{Source: "a", Folder: "b", Mark: "2"}, false, find)
 	if err != nil || third.Mailbox == m.Mailbox || third.Mark != "1" {
 		t.Fatal(third, err)
 	}
 }
 
+// TestShareMove: what has a folder made by the move comes alone, without what the
+// mailbox above gives; what is given here meanwhile stays until it is said to go.
+func TestShareMove(t *testing.T) {
+	s := newStore(t, 0, 0)
+	ctx := t.Context()
+	if _, err := s.CreateMailbox(ctx, ada, "Work", NoRole); err != nil {
+		t.Fatal(err)
+	}
+	work, err := s.Lookup(ctx, ada, "Work")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Grant(ctx, ada, work.ID, Grant{To: 7, Rights: AllRights}, ReplaceRights); err != nil {
+		t.Fatal(err)
+	}
+	had, err := s.OpenMove(ctx, ada, Move{Source: "a", Folder: "w", Mark: "1"}, true, func(e *Edit) (mail.MailboxID, error) { return e.Named("Work/Secret") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := func(l ACL) {
+		t.Helper()
+		m, err := s.Mailbox(ctx, ada, had.Mailbox)
+		if err != nil || !slices.Equal(m.ACL, l) {
+			t.Errorf("%+v, want %+v: %v", m.ACL, l, err)
+		}
+	}
+	want(nil)
+	if work, err = s.Mailbox(ctx, ada, work.ID); err != nil || len(work.ACL) != 1 {
+		t.Error("the mailbox above has lost its rights", work.ACL, err)
+	}
+	share := func(only bool, rights ...Grant) {
+		t.Helper()
+		if err := s.ShareMove(ctx, ada, "a", "w", rights, only); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bob, eve := Grant{To: 8, Rights: RightLookup}, Grant{To: 9, Rights: RightRead, Takes: true}
+	share(false, bob)
+	want(ACL{bob})
+	share(false, eve)
+	want(ACL{bob, eve})
+	share(true, eve)
+	want(ACL{eve})
+	if m, err := s.FindMove(ctx, ada, "a", "w"); err != nil || !m.Shared || m.Mark != "1" {
+		t.Error(m, err)
+	}
+	if err := s.ShareMove(ctx, ada, "a", "other", nil, true); !errors.Is(err, mail.ErrNotFound) {
+		t.Error(err)
+	}
+	share(true)
+	want(nil)
+}
+
 // FuzzMove: what is read is written alike.
 func FuzzMove(f *testing.F) {
-	m := Move{"imap:a", "INBOX", "77", 3}
+	m := Move{"imap:a", "INBOX", "77", 3, false}
+	f.Add(m.append(nil))
+	m.Shared = true
 	f.Add(m.append(nil))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		if m, err := decodeMove(raw); err == nil {

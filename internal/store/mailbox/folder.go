@@ -54,6 +54,15 @@ func (s *Store) Lookup(ctx context.Context, a mail.AccountID, name string) (m Ma
 	return m, err
 }
 
+// Mailbox gives one by its id; mail.ErrNotFound if there is none.
+func (s *Store) Mailbox(ctx context.Context, a mail.AccountID, id mail.MailboxID) (m Mailbox, err error) {
+	err = s.DB.View(ctx, func(r kv.Reader) error {
+		m, err = readMailbox(r, a, id)
+		return err
+	})
+	return m, err
+}
+
 func lookup(r kv.Reader, a mail.AccountID, name string) (mail.MailboxID, error) {
 	raw, err := r.Get(nameKey(a, kindName, name))
 	if err != nil {
