@@ -3,9 +3,11 @@ package smtpd
 import (
 	"bufio"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -33,8 +35,11 @@ func TestTLSEndsInChunk(t *testing.T) {
 		if err := tc.CloseWrite(); err != nil { // close_notify
 			t.Fatal(err)
 		}
-		go io.WriteString(conn, "X"+strings.Repeat("\r\nNOOP", 2000)+"\r\nMAIL FROM:<evil@a.example>\r\nRCPT TO:<b@b.example>\r\nQUIT\r\n")
-		answer, _ := io.ReadAll(conn)
+		go io.WriteString(conn, "X"+strings.Repeat("\r\nNOOP", 20_000)+"\r\nMAIL FROM:<evil@a.example>\r\nRCPT TO:<b@b.example>\r\nQUIT\r\n")
+		answer, err := io.ReadAll(conn)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("BDAT%s: the session goes on", last)
+		}
 		if strings.Contains(string(answer), "250") || strings.Contains(string(answer), "221") || len(answer) > 100 { // an alert is all there may be
 			t.Errorf("BDAT%s: answered in clear: %q", last, answer)
 		}
