@@ -55,6 +55,7 @@ type bucket struct {
 	endpoint     string
 	pause        time.Duration
 	clock        *clock
+	noKey        error // what all gives if there is none: only backups shall fail of it
 }
 
 // splitBucket reads "s3://bucket/prefix".
@@ -113,7 +114,7 @@ func openBucket(where string, o S3) (*bucket, error) {
 		creds = credentials.NewFileAWSCredentials(o.Credentials, "")
 	}
 	if v, err := creds.GetWithContext(&credentials.CredContext{}); err != nil || v.AccessKeyID == "" || v.SecretAccessKey == "" {
-		return nil, noKey(o.Credentials, err)
+		b.noKey = noKey(o.Credentials, err)
 	}
 	b.clock.to = &http.Transport{
 		Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
@@ -169,6 +170,9 @@ func (b *bucket) String() string { return strings.TrimSuffix(scheme+b.name+"/"+b
 
 // try does what may have to be done again.
 func (b *bucket) try(ctx context.Context, what string, op func(context.Context) error) error {
+	if b.noKey != nil {
+		return b.noKey
+	}
 	pause := b.pause
 	var err error
 	ended := func() error {

@@ -242,7 +242,11 @@ func TestSettings(t *testing.T) {
 		{"s3://b", S3{}, "there is no key"},
 		{"s3://b", S3{Credentials: key + "x"}, "the key for S3 in"},
 	} {
-		if _, err := OpenDepot(c.where, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
+		d, err := OpenDepot(c.where, c.o)
+		if err == nil {
+			err = d.Put(t.Context(), "x", nil)
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s %+v: %v", c.where, c.o, err)
 		}
 	}
