@@ -14,8 +14,8 @@ func (t *tool) accountLimit() *cobra.Command {
 	var release bool
 	c := &cobra.Command{
 		Use: "limit [ADDRESS]", Short: "To how many people accounts may write within a day", Args: cobra.MaximumNArgs(1),
-		Long: `Show to how many people accounts have written within a day, what the busiest of
-their last 30 days was, and to how many they may write.
+		Long: `Show to how many people elsewhere accounts have written within a day, what the
+busiest of their last 30 days was, and to how many they may write.
 
 The limit is three times the busiest day, or usual_recipients_per_day of [limits]
 if that is more, but never above recipients_per_day. What is more is refused for

@@ -16,8 +16,8 @@ func TestStrange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStreet(t, func(*config.Config) {})
 		synctest.Wait() // until the house is up
-		sent := &allowance.Store{DB: s.house.DB, Cap: 2000, Floor: 100}
-		if a, err := sent.Take(t.Context(), 1, 150); err != nil || a.OK {
+		sent := &allowance.Store{DB: s.house.DB, Cap: 2000, Floor: 300}
+		if a, err := sent.Take(t.Context(), 1, 350); err != nil || a.OK {
 			t.Fatal(a, err)
 		}
 		notes := func() (out []string) {
@@ -34,11 +34,11 @@ func TestStrange(t *testing.T) {
 			}
 			return out
 		}
-		if n := notes(); len(n) != 1 || !strings.HasPrefix(n[0], "ada@a.example was stopped at ") || !strings.Contains(n[0], "wanted to write to 150 people within a day, far more than it usually does. If that is right: posthaste account limit ada@a.example --release") {
+		if n := notes(); len(n) != 1 || !strings.HasPrefix(n[0], "ada@a.example was stopped at ") || !strings.Contains(n[0], "wanted to write to 350 people within a day, far more than it usually does. If that is right: posthaste account limit ada@a.example --release") {
 			t.Errorf("%q", n)
 		}
 		list, err := s.admin.Limits(t.Context(), "")
-		if err != nil || len(list) != 1 || list[0].Limit != 100 || list[0].Wanted != 150 || list[0].Sent != 0 || !list[0].Usual {
+		if err != nil || len(list) != 1 || list[0].Limit != 300 || list[0].Wanted != 350 || list[0].Sent != 0 || !list[0].Usual {
 			t.Error(list, err)
 		}
 		if err := s.admin.ReleaseLimit(t.Context(), "ada@a.example"); err != nil {

@@ -257,7 +257,10 @@ func (t *transaction) allowed(ctx context.Context) error {
 	if t.a.Allowance == nil {
 		return nil
 	}
-	n := len(t.env.Recipients)
+	n, err := t.elsewhere(ctx)
+	if n == 0 || err != nil {
+		return err
+	}
 	may, err := t.a.Allowance.Take(ctx, t.peer.Account, n)
 	switch {
 	case err != nil:
@@ -267,13 +270,36 @@ func (t *transaction) allowed(ctx context.Context) error {
 	case may.Usual:
 		return t.strange(may)
 	case may.Room.IsZero():
-		return mail.Refuse("5.5.3", fmt.Sprintf("this message has %d recipients, and you may write to %d within a day", n, may.Limit), "")
+		return mail.Refuse("5.5.3", fmt.Sprintf("this message has %d recipients elsewhere, and you may write to %d within a day", n, may.Limit), "")
 	}
 	if may.New {
 		t.a.Log.Warn("an account has written to as many as it may within a day (limits.recipients_per_day)", "account", t.peer.Login.String(), "limit", may.Limit)
 	}
 	return mail.Refuse("4.7.1", fmt.Sprintf("you have written to as many people as you may within a day (%d): there is room for this message at %s",
 		may.Limit, clock(may.Room)), "")
+}
+
+// elsewhere counts the recipients that the message leaves us for: mail among the people
+// here is nobody else's trouble.
+func (t *transaction) elsewhere(ctx context.Context) (n int, err error) {
+	if t.errand.Is() {
+		return len(t.env.Recipients), nil
+	}
+	here := map[mail.Domain]bool{}
+	for _, r := range t.env.Recipients {
+		d := r.Address.Domain
+		ours, known := here[d]
+		if !known {
+			if ours, err = t.a.Directory.HasDomain(ctx, d); err != nil {
+				return 0, fmt.Errorf("msa: %w", err)
+			}
+			here[d] = ours
+		}
+		if !ours {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // strange refuses what is far more than the account usually sends: it may be somebody

@@ -180,7 +180,7 @@ type List struct {
 type Limits struct {
 	MessageSize      Size `toml:"message_size"`
 	Recipients       int  `toml:"recipients"`         // of one message
-	RecipientsPerDay int  `toml:"recipients_per_day"` // of an account; 0 is no limit
+	RecipientsPerDay int  `toml:"recipients_per_day"` // of an account, in domains of others; 0 is no limit
 	// UsualRecipientsPerDay are never strange; of what is more, 3 times an account's
 	// busiest day of the last 30 is taken. 0: RecipientsPerDay alone counts.
 	UsualRecipientsPerDay int `toml:"usual_recipients_per_day"`
@@ -315,7 +315,7 @@ func Default() Config {
 		},
 		DNS:     DNS{DNSSEC: "auto"},
 		Receive: Receive{TrustedNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}, NoNamePoints: 2, BadHelloPoints: 2, JunkPoints: 5, RefusePoints: 10, UnknownRecipients: 100, Greylist: "suspicious"},
-		Limits:  Limits{MessageSize: 50 << 20, Recipients: 100, RecipientsPerDay: 2000, UsualRecipientsPerDay: 100, Connections: 10_000, ConnectionsPerAddress: 100, SessionsPerAccount: 100},
+		Limits:  Limits{MessageSize: 50 << 20, Recipients: 100, RecipientsPerDay: 2000, UsualRecipientsPerDay: 300, Connections: 10_000, ConnectionsPerAddress: 100, SessionsPerAccount: 100},
 		Queue: Queue{
 			FirstRetry: Duration(time.Minute), LastRetry: Duration(4 * time.Hour), WarnAfter: Duration(4 * time.Hour), GiveUp: Duration(5 * 24 * time.Hour),
 			Workers: 100, PerDomain: 10, SuppressAfter: 3,

@@ -186,8 +186,8 @@ hostname = "mail.example.org"
 [limits]
 # message_size = "50MB"
 # recipients = 100                 # of one message
-# recipients_per_day = 2000        # that an account may write to, in all; 0: as many as it likes
-# usual_recipients_per_day = 100   # so many are never strange; else 3 times what the account had on
+# recipients_per_day = 2000        # in other servers' domains that an account may write to; 0: as many as it likes
+# usual_recipients_per_day = 300   # so many are never strange; else 3 times what the account had on
                                    # its busiest day of the last 30 is taken, and more has to be released:
                                    # "posthaste account limit"; 0: recipients_per_day alone counts
 # connections = 10000              # on each listener
