@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -34,7 +35,7 @@ change the DNS, then import again.
 What cannot be read is told at the end, with the reason; then the command ends
 with 1.`,
 	}
-	c.AddCommand(t.importMaildir(), t.importMbox(), t.importTakeout(), t.importIMAP(), t.importPeople())
+	c.AddCommand(t.importMaildir(), t.importMbox(), t.importTakeout(), t.importIMAP(), t.importDovecot(), t.importPeople())
 	return c
 }
 
@@ -59,6 +60,12 @@ func (m *moveIn) flags(c *cobra.Command) {
 	f.StringVar(&m.source, "source", "", "the `name` that what was brought is remembered by, if the same mail was once imported from another path or host")
 	f.StringVar(&m.report, "report", "", "write what could not be read into this `file`")
 	f.BoolVarP(&m.quiet, "quiet", "q", false, "no progress")
+}
+
+// serverFlags are those for sources that know rights, and number their messages.
+func (m *moveIn) serverFlags(c *cobra.Command) {
+	c.Flags().BoolVar(&m.im.FollowRights, "follow-rights", false, "give folders that came before the rights that they have there now, in place of those here")
+	c.Flags().BoolVar(&m.im.Renumbered, "renumbered", false, "bring folders again that the old server has numbered anew")
 }
 
 func (m *moveIn) uidlFlag(c *cobra.Command) {
@@ -179,8 +186,7 @@ collected again: say how its POP3 ids are made. Dovecot's own format is
 	m.flags(c)
 	m.uidlFlag(c)
 	a.flags(c)
-	c.Flags().BoolVar(&m.im.FollowRights, "follow-rights", false, "give folders that came before the rights that they have there now, in place of those here")
-	c.Flags().BoolVar(&m.im.Renumbered, "renumbered", false, "bring folders again that the old server has numbered anew")
+	m.serverFlags(c)
 	c.Flags().StringVar(&list, "accounts", "", "bring all accounts of a `file`")
 	c.Flags().IntVar(&atOnce, "at-once", 4, "how many accounts of the file are brought at a time; the old server may not like many")
 	c.RunE = t.with(func(ctx context.Context, cl *admind.Client, args []string) error {
@@ -191,22 +197,28 @@ collected again: say how its POP3 ids are made. Dovecot's own format is
 		if (list != "") == (len(args) == 2) {
 			return errors.New("name one address, or a file with --accounts")
 		}
+		var asking sync.Mutex // one password is asked for at a time
+		open := func(ctx context.Context, p pair) (carrier.Source, error) {
+			asking.Lock()
+			server, err := a.server(args[0], p)
+			asking.Unlock()
+			if err != nil {
+				return nil, err
+			}
+			return carrier.NewIMAP(ctx, server, uidl)
+		}
 		if list != "" {
 			people, err := readPairs(list)
 			if err != nil {
 				return err
 			}
-			if atOnce < 1 || atOnce > maxAtOnce {
-				return fmt.Errorf("--at-once is 1 to %d", maxAtOnce)
+			if err := checkAtOnce(atOnce); err != nil {
+				return err
 			}
 			m.people = people
-			return (&crowd{m: &m, cl: cl, at: &a, host: args[0], uidl: uidl}).run(ctx, people, atOnce)
+			return (&crowd{m: &m, cl: cl, open: open}).run(ctx, people, atOnce)
 		}
-		server, err := a.server(args[0], pair{ours: args[1], user: a.user})
-		if err != nil {
-			return err
-		}
-		s, err := carrier.NewIMAP(ctx, server, uidl)
+		s, err := open(ctx, pair{ours: args[1], user: a.user})
 		if err != nil {
 			return err
 		}

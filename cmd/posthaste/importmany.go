@@ -15,13 +15,19 @@ import (
 // maxAtOnce is how many accounts can be brought at a time.
 const maxAtOnce = 50
 
+// checkAtOnce looks at what --at-once says.
+func checkAtOnce(n int) error {
+	if n < 1 || n > maxAtOnce {
+		return fmt.Errorf("--at-once is 1 to %d", maxAtOnce)
+	}
+	return nil
+}
+
 // A crowd is many accounts that are brought from one server.
 type crowd struct {
 	m    *moveIn
 	cl   *admind.Client
-	at   *imapFlags
-	host string
-	uidl carrier.UIDLFormat
+	open func(context.Context, pair) (carrier.Source, error)
 
 	mu      sync.Mutex // also of what is printed
 	bar     *bar
@@ -64,13 +70,7 @@ func (c *crowd) run(ctx context.Context, people []pair, atOnce int) error {
 
 // one brings one account, and tells how it went.
 func (c *crowd) one(ctx context.Context, p pair) error {
-	c.mu.Lock() // one password is asked for at a time
-	server, err := c.at.server(c.host, p)
-	c.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	s, err := carrier.NewIMAP(ctx, server, c.uidl)
+	s, err := c.open(ctx, p)
 	if err != nil {
 		return err
 	}

@@ -3,10 +3,13 @@
 package interop
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // sharingDovecot has Dovecot's plugins for ACL and METADATA.
@@ -99,4 +102,74 @@ func TestMoveSharing(t *testing.T) {
 	}
 	there := strings.Join(read("ada", "old", next.imap, `GETACL "INBOX.Folder 2"`, `GETMETADATA "INBOX.Folder 2" (/shared/comment /private/comment)`, `GETACL INBOX`), "\n")
 	contains(t, there, "bert lrs", "-anyone i", "authenticated l", "for all", "for me")
+}
+
+// TestMoveDoveadm brings users of a Dovecot that keeps mail in its own formats, through
+// its own tool: all users at once, killed again and again, and as if from another
+// machine. Some of the ids of POP3 are those of a server before it.
+func TestMoveDoveadm(t *testing.T) {
+	for _, format := range []string{"mdbox", "sdbox"} {
+		t.Run(format, func(t *testing.T) {
+			d := startDovecotWith(t, "mail_location = "+format+":~/box\npop3_uidl_format = %g\nuserdb {\n  driver = passwd-file\n  args = DIR/users\n}\n"+sharingDovecot)
+			tool := "doveadm -c " + filepath.Join(d.dir, "dovecot.conf")
+			ada, bob := small.person(t), small.person(t)
+			var users string
+			for _, p := range []person{ada, bob} {
+				name, _, _ := strings.Cut(p.address, "@")
+				users += fmt.Sprintf("%s::%d:%d::%s/mail/%s\n", name, dovecotUID, dovecotUID, d.dir, name)
+				d.fill(t, name, 8, 300)
+				root := filepath.Join(d.dir, "mail", name, "Maildir")
+				write(t, filepath.Join(root, "dovecot-uidlist"), "3 V77 N300\n5 Pfirst :1500000000.M0P1.old\n9 Psecond.one :1500000008.M8P1.old\n")
+				os.Chown(filepath.Join(root, "dovecot-uidlist"), dovecotUID, dovecotUID)
+				job{name: "doveadm", args: []string{"-c", filepath.Join(d.dir, "dovecot.conf"), "backup", "-R", "-u", name, "maildir:~/Maildir"}}.ok(t)
+			}
+			write(t, filepath.Join(d.dir, "users"), users+fmt.Sprintf("eve::%d:%d::/nowhere\n", dovecotUID, dovecotUID))
+			os.Chmod(filepath.Join(d.dir, "users"), 0o644)
+			imapLines(t, d.imap, userOf(ada), "old", `SETACL "INBOX.Folder 2" `+userOf(bob)+` lrs`)
+
+			args := []string{"import", "dovecot", "--all", "--domain", "hill.example", "--doveadm", tool}
+			small.killed(t, 100*time.Millisecond, args...)
+			out, err := small.tool(args...)
+			if err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			contains(t, out, "eve@hill.example has no account here", bob.address+": brought 0 messages")
+			for _, p := range []person{ada, bob} {
+				want := whole(t, d.imap, userOf(p), "old")
+				if len(want) != 300 {
+					t.Fatal(len(want))
+				}
+				got := slices.DeleteFunc(whole(t, small.imapPort(), p.address, p.password), func(l string) bool { return strings.HasPrefix(l, "Other Users/") })
+				sameMail(t, p.address, sorted(got), ourNames(want))
+				ids := uidls(t, d.pop, userOf(p), "old")
+				sameMail(t, "POP3 ids", uidls(t, port(small.POP3), p.address, p.password), ids)
+				contains(t, strings.Join(ids, " "), "first", "second.one")
+			}
+			acl := strings.Join(imapLines(t, small.imapPort(), ada.address, ada.password, `GETACL "Folder 2"`), "")
+			contains(t, acl, `"`+bob.address+`" lrs`)
+
+			// As from afar: what stands for ssh has a shell read the command.
+			ssh := write(t, filepath.Join(t.TempDir(), "ssh"), "#!/bin/sh\nshift; exec sh -c \"$*\"\n")
+			os.Chmod(ssh, 0o755)
+			eve := small.person(t)
+			if out, err = small.tool("import", "dovecot", userOf(ada), eve.address, "--doveadm", ssh+" old.example "+tool); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			sameMail(t, "from afar", sorted(whole(t, small.imapPort(), eve.address, eve.password)), ourNames(whole(t, d.imap, userOf(ada), "old")))
+			if out, err = small.tool("import", "dovecot", "nobody", eve.address, "--doveadm", tool+" -o mail_home=/nowhere/x"); err == nil {
+				t.Error("nobody has come", out)
+			}
+			contains(t, out, "Permission denied")
+			if out, err = small.tool("import", "dovecot", "ada", eve.address, "--doveadm", filepath.Join(d.dir, "no", "doveadm")); err == nil {
+				t.Error("there is no such tool", out)
+			}
+			contains(t, out, "no such file", "--uidl")
+		})
+	}
+}
+
+// userOf gives what stands before the @ of a person's address.
+func userOf(p person) string {
+	name, _, _ := strings.Cut(p.address, "@")
+	return name
 }

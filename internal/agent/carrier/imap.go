@@ -24,6 +24,9 @@ type IMAP struct {
 	boxes  map[string]string // names on the wire
 	at     string            // folder that is selected
 	valid  uint32            // its UIDVALIDITY
+
+	kept func(context.Context) (map[uint32]keptID, error) // by UID, of INBOX
+	ids  map[uint32]keptID                                // of the folder
 }
 
 // NewIMAP logs in at a server.
@@ -287,7 +290,12 @@ func (s *IMAP) List(ctx context.Context, f *Folder, each func([]Message) error, 
 	if err != nil {
 		return err
 	}
-	s.at, s.valid = f.Name, valid
+	s.at, s.valid, s.ids = f.Name, valid, nil
+	if s.kept != nil && f.Name == imap.Inbox {
+		if s.ids, err = s.kept(ctx); err != nil {
+			return err
+		}
+	}
 	if f.Sharing, f.left, err = s.sharing(ctx, s.boxes[f.Name]); err != nil {
 		return err
 	}
@@ -329,7 +337,9 @@ func (s *IMAP) listSome(ctx context.Context, set mail.UIDSet) (list []Message, e
 		err := s.c.fetched(func(item string) error { return s.c.fact(item, &m) })
 		if err == nil && m.uid != 0 && set.Contains(mail.UID(m.uid)) {
 			m.ID = strconv.FormatUint(uint64(m.uid), 10)
-			m.UIDL = s.uidl.Of(m.uid, s.valid, "")
+			if m.UIDL = s.ids[m.uid].uidl; m.UIDL == "" {
+				m.UIDL = s.uidl.Of(m.uid, s.valid, s.ids[m.uid].guid)
+			}
 			list = append(list, m)
 		}
 		return err

@@ -8,7 +8,7 @@ import (
 
 // A UIDLFormat says which unique ids POP3 clients saw at the old server, in
 // Dovecot's words (pop3_uidl_format): %v is the folder's UIDVALIDITY, %u the UID,
-// %f the name of a Maildir file; a number before the letter is the width, a zero
+// %f the name of a Maildir file, %g Dovecot's own name of the message; a number before the letter is the width, a zero
 // before it fills up with zeros, and X makes it hexadecimal. Dovecot's default is
 // %08Xu%08Xv. The zero UIDLFormat gives none.
 type UIDLFormat string
@@ -16,7 +16,7 @@ type UIDLFormat string
 // Check says what is wrong with a format.
 func (f UIDLFormat) Check() error {
 	if f != "" && f.Of(1, 1, "f") == "" {
-		return fmt.Errorf("%q is no format of unique ids: write it as Dovecot's pop3_uidl_format, with %%u, %%v and %%f; its default is %%08Xu%%08Xv", string(f))
+		return fmt.Errorf("%q is no format of unique ids: write it as Dovecot's pop3_uidl_format, with %%u, %%v, %%f and %%g; its default is %%08Xu%%08Xv", string(f))
 	}
 	return nil
 }
@@ -50,7 +50,10 @@ func (f UIDLFormat) Of(uid, validity uint32, file string) string {
 			n = uid
 		case 'v':
 			n = validity
-		case 'f':
+		case 'f', 'g': // in a Maildir they are the same
+			if file == "" {
+				return "" // it is not known
+			}
 			b.WriteString(file)
 			s = s[i+1:]
 			continue
