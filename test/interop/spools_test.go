@@ -61,6 +61,8 @@ func TestMoveSharing(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+	// The other tests' people must not see it.
+	defer imapLines(t, small.imapPort(), ada.address, ada.password, "DELETEACL INBOX authenticated")
 	contains(t, out, "rights of nobody@hill.example: no account here has this address (\"Folder 2\"")
 	read := func(user, password, port string, commands ...string) []string {
 		t.Helper()
