@@ -62,9 +62,14 @@ func (m *moveIn) flags(c *cobra.Command) {
 	f.BoolVarP(&m.quiet, "quiet", "q", false, "no progress")
 }
 
-// serverFlags are those for sources that know rights, and number their messages.
-func (m *moveIn) serverFlags(c *cobra.Command) {
+// rightsFlag is that of sources that know who may do what with folders.
+func (m *moveIn) rightsFlag(c *cobra.Command) {
 	c.Flags().BoolVar(&m.im.FollowRights, "follow-rights", false, "give folders that came before the rights that they have there now, in place of those here")
+}
+
+// serverFlags are those of servers, which number their messages, too.
+func (m *moveIn) serverFlags(c *cobra.Command) {
+	m.rightsFlag(c)
 	c.Flags().BoolVar(&m.im.Renumbered, "renumbered", false, "bring folders again that the old server has numbered anew")
 }
 
@@ -78,12 +83,20 @@ func (t *tool) importMaildir() *cobra.Command {
 		Use: "maildir PATH ADDRESS", Short: "Bring a Maildir with its folders", Args: cobra.ExactArgs(2),
 		Long: `Bring a Maildir, with its folders in the form of Maildir++ (".Work.Lists") or as
 folders within folders. Flags come from the names of the files, dates from their
-times, keywords, the order and POP3 ids from the files that Dovecot keeps there.`,
+times; keywords, the order, what is subscribed, who may do what with folders, and POP3
+ids from the files that Dovecot or Courier keeps there.
+
+Ids that Courier's POP3 has shown come by themselves, and so do those that Dovecot was
+made to keep; for others say how they were made, with --uidl.
+
+The names of people with rights are taken to be addresses, or what stands before the @
+of their addresses in the same domain. Groups do not come.`,
 		Example: `  posthaste import maildir /home/ada/Maildir ada@example.org
   posthaste import maildir /var/vmail/example.org/ada ada@example.org --uidl %08Xu%08Xv`,
 	}
 	m.flags(c)
 	m.uidlFlag(c)
+	m.rightsFlag(c)
 	c.RunE = t.with(func(ctx context.Context, cl *admind.Client, args []string) error {
 		uidl := carrier.UIDLFormat(m.uidl)
 		if err := uidl.Check(); err != nil {

@@ -154,11 +154,22 @@ func (d *dovecot) fill(t *testing.T, user string, folders, messages int) {
 // whole lists all messages of an account over IMAP, as Python sees them.
 func whole(t *testing.T, port, user, password string) []string {
 	t.Helper()
+	return listing(t, "127.0.0.1", port, user, password)
+}
+
+// wholeOf is whole for a command that speaks IMAP and lets us in at once.
+func wholeOf(t *testing.T, command string) []string {
+	t.Helper()
+	return listing(t, "|", command, "", "")
+}
+
+func listing(t *testing.T, args ...string) []string {
+	t.Helper()
 	script, err := filepath.Abs("testdata/whole.py")
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := job{name: "python3", args: []string{script, "127.0.0.1", port, user, password}}.ok(t)
+	out := job{name: "python3", args: append([]string{script}, args...)}.ok(t)
 	return strings.Split(strings.TrimSpace(out), "\n")
 }
 

@@ -382,3 +382,51 @@ func FuzzCRLF(f *testing.F) {
 		}
 	})
 }
+
+// TestCourier: what Courier keeps beside a Maildir comes along: its order, keywords with
+// what has changed since, ids of POP3, and who may do what. Where Dovecot was there
+// later, what it keeps counts.
+func TestCourier(t *testing.T) {
+	dir := t.TempDir()
+	file(t, dir+"/cur/a.host:2,S", "Subject: a\n\n")
+	file(t, dir+"/cur/b.host:2,", "Subject: b\n\n")
+	file(t, dir+"/new/c.host", "Subject: c\n\n")
+	file(t, dir+"/courierimapuiddb", "1 77 9\n4 b.host\n5 a.host\n")
+	file(t, dir+"/courierpop3dsizelist", "/2 12 88\na.host:2,S 12 7:88\nb.host 12 0:0\n")
+	file(t, dir+"/courierimapkeywords/:list", "work\nhome\n\na.host:0 1\nb.host:0\n")
+	file(t, dir+"/courierimapkeywords/.12.b.host", "late\n")
+	file(t, dir+"/courierimapkeywords/.9.b.host", "early\n")
+	file(t, dir+"/courierimapkeywords/c.host", "fresh\n\nnew\n")
+	file(t, dir+"/courierimapsubscribed", "INBOX\nINBOX.Work\n")
+	file(t, dir+"/.Work/cur/x.host:2,R", "Subject: x\n\n")
+	file(t, dir+"/.Work/courierimapuiddb", "1 78 9\n4 x.host\n")
+	file(t, dir+"/.Work/courierimapacl", "owner aceilrstwx\nadministrators aceilrstwx\nuser=bob clrs\ngroup=all l\n")
+	read := func() *shelf {
+		src, err := NewMaildir(dir, "%u.%v")
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := src.Folders(t.Context())
+		if err != nil || len(list) != 2 || !list[0].Subscribed || !list[1].Subscribed {
+			t.Error(list, err)
+		}
+		s := newShelf()
+		if r := s.take(t, src, nil); len(r.Problems) != 0 {
+			t.Error(r.Problems)
+		}
+		return s
+	}
+	const d = " 1580702706 "
+	s := read()
+	equal(t, s.mail, []string{
+		"INBOX" + d + "lateb.host: Subject: b\r\n\r\n", "INBOX" + d + `\Seen,work,homeUID7-88: ` + "Subject: a\r\n\r\n", "INBOX" + d + "fresh,new: Subject: c\r\n\r\n",
+		"Work" + d + `\Answered4.78: ` + "Subject: x\r\n\r\n",
+	})
+	equal(t, s.rights, []string{"INBOXfalse", "Workfalse bob:klrs"})
+
+	file(t, dir+"/dovecot-uidlist", "3 V99 N9\n1 Pkept :a.host\n2 :b.host\n")
+	s = read()
+	equal(t, s.mail[:3], []string{
+		"INBOX" + d + `\Seenkept: ` + "Subject: a\r\n\r\n", "INBOX" + d + "2.99: Subject: b\r\n\r\n", "INBOX" + d + ": Subject: c\r\n\r\n",
+	})
+}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"posthaste/internal/proto/imap"
 	"posthaste/internal/proto/maildir"
 )
 
@@ -22,6 +23,8 @@ type Maildir struct {
 	dir  string
 	uidl UIDLFormat
 	dirs map[string]string // of folders by name
+
+	shared bool // some folder has an ACL, so all are known
 }
 
 // NewMaildir reads the Maildir in dir.
@@ -62,6 +65,7 @@ func (s *Maildir) Folders(ctx context.Context) (out []Folder, err error) {
 		}
 		name, ok := maildirName(rel)
 		if ok {
+			s.shared = s.shared || aclFile(p) != ""
 			s.dirs[name] = p
 			out = append(out, Folder{Name: name, Into: name, Subscribed: subscribed[name], Messages: s.guess(p)})
 		}
@@ -137,48 +141,17 @@ func (s *Maildir) subscriptions() map[string]bool {
 	return out
 }
 
-// A listed message, by the unique part of its name.
-type listed struct {
-	uid  uint32
-	uidl string
-}
-
-// uidList reads dovecot-uidlist; without one all is in the order of the names.
-func uidList(dir string) (validity uint32, out map[string]listed, err error) {
-	f, err := os.Open(filepath.Join(dir, "dovecot-uidlist"))
-	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-		return 0, nil, err
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	out = map[string]listed{}
-	for first := true; lines.Scan(); first = false {
-		if first {
-			if validity, _ = maildir.ParseListHeader(lines.Text()); validity == 0 {
-				return 0, nil, nil
-			}
-			continue
-		}
-		if l, ok := maildir.ParseListed(lines.Text()); ok {
-			out[l.Base] = listed{l.UID, l.UIDL}
-		}
-	}
-	return validity, out, lines.Err()
-}
-
 // List is as of Source.
 func (s *Maildir) List(ctx context.Context, f *Folder, each func([]Message) error, bad func(string, error)) error {
 	dir := s.dirs[f.Name]
-	validity, uids, err := uidList(dir)
+	know, err := readKnown(dir, f.Name == imap.Inbox)
 	if err != nil {
-		bad("", fmt.Errorf("dovecot-uidlist: %w", err))
+		bad("", err)
 	}
-	var words []string
-	if b, err := os.ReadFile(filepath.Join(dir, "dovecot-keywords")); err == nil {
-		words = maildir.ParseKeywords(string(b))
+	if s.shared {
+		if f.Sharing, f.left, err = readACL(dir); err != nil {
+			bad("", err)
+		}
 	}
 	var all []Message
 	for _, sub := range [...]string{"cur", "new"} {
@@ -199,7 +172,7 @@ func (s *Maildir) List(ctx context.Context, f *Folder, each func([]Message) erro
 				continue
 			}
 			base, _ := maildir.Split(n, nil)
-			all = append(all, Message{ID: base, name: filepath.Join(sub, n), uid: uids[base].uid})
+			all = append(all, Message{ID: base, name: filepath.Join(sub, n), uid: know.list[base].uid})
 		}
 	}
 	slices.SortFunc(all, func(a, b Message) int {
@@ -209,19 +182,14 @@ func (s *Maildir) List(ctx context.Context, f *Folder, each func([]Message) erro
 		return strings.Compare(a.ID, b.ID)
 	})
 	for ; len(all) > 0; all = all[min(chunk, len(all)):] {
-		if err := s.listSome(ctx, dir, all[:min(chunk, len(all))], words, func(m *Message) {
-			l := uids[m.ID]
-			if m.UIDL = l.uidl; m.UIDL == "" {
-				m.UIDL = s.uidl.Of(l.uid, validity, m.ID)
-			}
-		}, each, bad); err != nil {
+		if err := s.listSome(ctx, dir, all[:min(chunk, len(all))], know, each, bad); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *Maildir) listSome(ctx context.Context, dir string, part []Message, words []string, uidl func(*Message), each func([]Message) error, bad func(string, error)) error {
+func (s *Maildir) listSome(ctx context.Context, dir string, part []Message, know *known, each func([]Message) error, bad func(string, error)) error {
 	list := make([]Message, 0, len(part))
 	for _, m := range part {
 		if err := ctx.Err(); err != nil {
@@ -242,9 +210,12 @@ func (s *Maildir) listSome(ctx context.Context, dir string, part []Message, word
 			bad(m.ID, errors.New("it is no file"))
 			continue
 		}
-		_, m.Flags = maildir.Split(filepath.Base(m.name), words)
+		_, m.Flags = maildir.Split(filepath.Base(m.name), know.words)
+		m.Flags = append(m.Flags, know.keywords[m.ID]...)
 		m.Date, m.Size = st.ModTime().UTC(), st.Size()
-		uidl(&m)
+		if m.UIDL = know.list[m.ID].uidl; m.UIDL == "" {
+			m.UIDL = s.uidl.Of(m.uid, know.validity, m.ID)
+		}
 		list = append(list, m)
 	}
 	return each(list)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"posthaste/internal/proto/imap"
+	"posthaste/internal/proto/maildir"
 )
 
 // A Sharing is who may do what with a folder beside its owner, and what is noted
@@ -131,6 +132,8 @@ func (c *session) letters(rights string) string {
 	known := "lrswipkxteacd"
 	if _, ok := c.modern(); ok {
 		known = "lrswipkxtea"
+	} else if c.caps["ACL2=UNION"] {
+		known, rights = "lrswipkxtea", maildir.CourierRights(rights)
 	}
 	return strings.Map(func(r rune) rune {
 		if strings.ContainsRune(known, r) {

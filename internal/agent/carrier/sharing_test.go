@@ -57,6 +57,10 @@ func TestOldRights(t *testing.T) {
 			t.Errorf("%q is %q now", c.there, got)
 		}
 	}
+	courier := &session{caps: map[string]bool{"ACL": true, "ACL2=UNION": true}}
+	if got := courier.letters("lrc") + " " + courier.letters("acdilrsw"); got != "lrk akxteilrsw" {
+		t.Error(got)
+	}
 	if got := old.lettersThere("lrkxtecd") + " " + modern.lettersThere("lrkxtecd"); got != "lrcd lrkxte" {
 		t.Error(got)
 	}

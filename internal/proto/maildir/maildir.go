@@ -1,6 +1,6 @@
 // Package maildir knows how Maildir and Maildir++ write what they know of a
 // message and of a folder into names: flags behind ":2,", folders as ".A.B", and
-// the files that Dovecot keeps beside them, dovecot-keywords and dovecot-uidlist.
+// the files that Dovecot and Courier keep beside them.
 package maildir
 
 import (

@@ -4,9 +4,13 @@ import hashlib, imaplib, poplib, re, sys
 
 host, port, user, password = sys.argv[1:5]
 prefix = sys.argv[5] if len(sys.argv) > 5 else ""
-c = imaplib.IMAP4(host, int(port))
 imaplib._MAXLINE = 10_000_000
-c.login(user, password)
+if host == "|":  # the port is a command that lets in at once
+    c = imaplib.IMAP4_stream(port)
+    c.state = "AUTH"  # Courier says first that it lacks a daemon
+else:
+    c = imaplib.IMAP4(host, int(port))
+    c.login(user, password)
 names = []
 for line in c.list()[1]:
     m = re.match(rb'\((.*?)\) ("."|NIL) (.*)$', line)
