@@ -59,23 +59,42 @@ func showSeenMode(ctx context.Context, c *admind.Client, address, mailbox string
 }
 
 // A filter is the flags that say which deleted mail is meant.
-type filter struct{ mailbox, since string }
+type filter struct{ mailbox, since, at string }
 
 func (f *filter) flags(c *cobra.Command) {
 	c.Flags().StringVar(&f.mailbox, "mailbox", "", "only what was in the mailbox of this `name`")
-	c.Flags().StringVar(&f.since, "since", "", "only what was deleted in this `time`, such as 2h or 7d")
+	c.Flags().StringVar(&f.since, "since", "", "only what was deleted in or from this `time`, such as 2h, 7d or 2026-11-20T10:00")
+	c.Flags().StringVar(&f.at, "at", "", "only what was there at this `time` and was deleted after it")
 }
 
 func (f *filter) request() (admind.DeletedFilter, error) {
 	out := admind.DeletedFilter{Mailbox: f.mailbox}
 	if f.since != "" {
-		var d config.Duration
-		if err := d.UnmarshalText([]byte(f.since)); err != nil {
+		var err error
+		if out.Since, err = parseSince(f.since); err != nil {
 			return out, err
 		}
-		out.Since = time.Now().Add(-time.Duration(d))
+	}
+	if f.at != "" {
+		var err error
+		if out.There, err = parseMoment(f.at); err != nil {
+			return out, err
+		}
 	}
 	return out, nil
+}
+
+// parseSince reads a time span that ends now, or a time.
+func parseSince(s string) (time.Time, error) {
+	var d config.Duration
+	if err := d.UnmarshalText([]byte(s)); err == nil {
+		return time.Now().Add(-time.Duration(d)), nil
+	}
+	t, err := parseMoment(s)
+	if err != nil {
+		return t, fmt.Errorf("%q is no time span, such as 2h or 7d, and no time, such as 2026-11-20T10:00", s)
+	}
+	return t, nil
 }
 
 func (t *tool) deletedList() *cobra.Command {
@@ -104,7 +123,7 @@ func (t *tool) deletedList() *cobra.Command {
 		}
 		table(rows)
 		if list.More {
-			fmt.Println("... and more; say --mailbox or --since to see others.")
+			fmt.Println("... and more; say --mailbox, --since or --at to see others.")
 		}
 		fmt.Printf("All deleted mail of the account takes %s.\n", size(list.Bytes))
 		return nil
@@ -118,13 +137,15 @@ func (t *tool) deletedRestore() *cobra.Command {
 	c := &cobra.Command{
 		Use: "restore ADDRESS [ID...]", Short: "Put deleted mail back where it was", Args: cobra.MinimumNArgs(1),
 		Long: `Put deleted mail back into its mailbox, which is made again if it is gone. Name
-the messages by the IDs that list shows, or say --all, with --mailbox and --since
-if you like.`,
+the messages by the IDs that list shows, or say --all, with --mailbox, --since and
+--at if you like. To have an account as it was at some time, see also "posthaste
+restore --at": a backup may know of mail that is no longer kept here.`,
 		Example: `  posthaste mailbox deleted restore ada@example.org 1.2045 1.2046
-  posthaste mailbox deleted restore ada@example.org --all --mailbox Projects`,
+  posthaste mailbox deleted restore ada@example.org --all --mailbox Projects
+  posthaste mailbox deleted restore ada@example.org --all --at 2026-11-20T10:00`,
 	}
 	f.flags(c)
-	c.Flags().BoolVar(&all, "all", false, "all that --mailbox and --since let through")
+	c.Flags().BoolVar(&all, "all", false, "all that --mailbox, --since and --at let through")
 	c.RunE = t.with(func(ctx context.Context, c *admind.Client, args []string) error {
 		req, err := f.request()
 		if err != nil {

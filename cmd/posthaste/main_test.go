@@ -80,6 +80,8 @@ func TestDeleted(t *testing.T) {
 	mustFail(t, "no id of a deleted", "", "mailbox", "deleted", "restore", "ada@example.org", "x", data)
 	mustFail(t, "of 1 messages 0 were", "", "mailbox", "deleted", "restore", "ada@example.org", "1.1", data)
 	mustFail(t, "or say --all", "", "mailbox", "deleted", "restore", "ada@example.org", data)
+	must(t, "", "mailbox", "deleted", "list", "ada@example.org", "--since", "2026-11-20T10:00", "--at", "2026-11-20", data)
+	mustFail(t, "write it as", "", "mailbox", "deleted", "list", "ada@example.org", "--at", "x", data)
 	mustFail(t, "no time span", "", "mailbox", "deleted", "list", "ada@example.org", "--since", "x", data)
 	if out := must(t, "", "mailbox", "deleted", "restore", "ada@example.org", "--all", "--since", "2d", data); out != "restored 0 messages\n" {
 		t.Errorf("restored: %q", out)

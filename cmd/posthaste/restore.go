@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"posthaste/internal/agent/backup"
 	"posthaste/internal/agent/carrier"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/service/admind"
@@ -29,10 +32,16 @@ must be empty. Then start the server.
 With --account: bring back mail of that account that is no longer there, into its
 folders, while the server runs; with --folder and --message only some of it. What
 is still where it was is not brought twice, and neither is what an earlier restore
-has brought.`,
+has brought.
+
+With --account and --at: what the account had at that time and has lost since. What
+the server still keeps of deleted mail (see "posthaste mailbox deleted") is put back
+first, also if it came after the last backup; the rest is brought from the last
+backup before that time, without what had gone by then.`,
 		Example: `  posthaste restore /backup/posthaste --data /var/lib/posthaste
   posthaste restore /backup/posthaste --account ada@example.org --folder Projects
-  posthaste restore /backup/posthaste --account ada@example.org --message "<1234@example.org>"`,
+  posthaste restore /backup/posthaste --account ada@example.org --message "<1234@example.org>"
+  posthaste restore /backup/posthaste --account ada@example.org --at 2026-11-20T10:00`,
 	}
 	b.flags(c)
 	b.scratchFlag(c)
@@ -48,7 +57,8 @@ has brought.`,
 			return t.restoreAll(cmd.Context(), &b, args[0])
 		}
 		return t.with(func(ctx context.Context, cl *admind.Client, _ []string) error {
-			return t.restoreAccount(ctx, cl, &b, args[0], address, folders, id, quiet)
+			r := restoring{t: t, now: cl, chosen: &b, place: args[0], address: address, folders: folders, id: id, quiet: quiet}
+			return r.run(ctx)
 		})(cmd, args)
 	}
 	return c
@@ -80,26 +90,109 @@ func (t *tool) restoreAll(ctx context.Context, b *chosen, dir string) error {
 	return nil
 }
 
-func (t *tool) restoreAccount(ctx context.Context, cl *admind.Client, b *chosen, dir, address string, folders []string, id string, quiet bool) error {
-	if _, err := cl.Mailboxes(ctx, address); err != nil {
+// A restoring brings back mail of an account.
+type restoring struct {
+	t           *tool
+	now         *admind.Client
+	chosen      *chosen
+	place       string
+	address, id string
+	folders     []string
+	quiet       bool
+}
+
+func (r *restoring) run(ctx context.Context) error {
+	if _, err := r.now.Mailboxes(ctx, r.address); err != nil {
 		return err
 	}
-	old, name, done, err := b.unpack(ctx, t, dir)
+	old, name, done, err := r.chosen.unpack(ctx, r.t, r.place)
 	if err != nil {
 		return err
 	}
-	src := &keptMail{old: old, now: cl, address: address, id: id, boxes: map[string]admind.Mailbox{}}
-	m := moveIn{quiet: quiet}
-	m.im.Only = folders
+	src := &keptMail{old: old, now: r.now, address: r.address, id: r.id, boxes: map[string]admind.Mailbox{}}
+	if r.chosen.at != "" {
+		if err := r.undelete(ctx, src, name); err != nil {
+			return errors.Join(err, done())
+		}
+	}
+	m := moveIn{quiet: r.quiet}
+	m.im.Only = r.folders
 	fmt.Printf("from backup %s:\n", name)
-	return errors.Join(m.run(ctx, cl, src, address), done())
+	return errors.Join(m.run(ctx, r.now, src, r.address), done())
 }
+
+// undelete puts back what the account had at the time and was deleted since, and
+// looks what had gone by then.
+func (r *restoring) undelete(ctx context.Context, src *keptMail, generation string) error {
+	at, err := parseMoment(r.chosen.at)
+	if err != nil {
+		return err
+	}
+	made, err := backup.Time(generation)
+	if err == nil {
+		err = src.lookGone(ctx, made.Add(-beforeBackup), at)
+	}
+	if err != nil {
+		return err
+	}
+	folders, n := r.folders, 0
+	if len(folders) == 0 {
+		folders = []string{""}
+	}
+	for _, f := range folders {
+		part, err := r.now.Restore(ctx, r.address, admind.DeletedFilter{Mailbox: f, There: at, MessageID: r.id})
+		if err != nil {
+			return err
+		}
+		n += part
+	}
+	fmt.Printf("put back %d messages that were deleted since %s\n", n, at.Local().Format("2006-01-02 15:04:05"))
+	return nil
+}
+
+// beforeBackup is how long before its time a backup may have been begun.
+const beforeBackup = time.Hour
 
 // keptMail is an account in a backup, as a source of mail.
 type keptMail struct {
 	old, now    *admind.Client
 	address, id string
 	boxes       map[string]admind.Mailbox
+	gone        map[uint64]mail.UIDSet // by mailbox, what is not wanted
+}
+
+// lookGone notes what went from one time on and before another, if the account is
+// still the one in the backup.
+func (s *keptMail) lookGone(ctx context.Context, since, before time.Time) error {
+	then, err := s.old.Mailboxes(ctx, s.address)
+	if err != nil {
+		return err
+	}
+	now, err := s.now.Mailboxes(ctx, s.address)
+	if err != nil || validity(then, "INBOX") != validity(now, "INBOX") {
+		return err
+	}
+	list, err := s.now.Gone(ctx, s.address, since, before)
+	if err != nil {
+		return err
+	}
+	s.gone = map[uint64]mail.UIDSet{}
+	for _, g := range list {
+		if s.gone[g.Mailbox], err = mail.ParseUIDSet(g.UIDs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// validity gives the UIDVALIDITY of the mailbox of that name, 0 if there is none.
+func validity(list []admind.Mailbox, name string) uint32 {
+	for _, m := range list {
+		if m.Name == name {
+			return m.UIDValidity
+		}
+	}
+	return 0
 }
 
 // Name is as of carrier.Source: the same for all backups, so that none brings what
@@ -121,44 +214,51 @@ func (s *keptMail) Folders(ctx context.Context) (out []carrier.Folder, err error
 	return out, err
 }
 
-// what is what tells a message from another that has its UID: an account that was
-// removed and made anew within a second has the UIDVALIDITY of the old one.
+// what tells a message from all others of the account, in whatever mailbox it is and
+// under whatever UID: one that is restored after it was deleted keeps it. The number of
+// the email would do if accounts were not removed and made anew.
 type what struct {
+	email      uint64
 	size, date int64
+	id         string
 }
 
-func whatOf(p admind.Parcel) what { return what{p.Size, p.Date.Unix()} }
+func whatOf(p admind.Parcel) what { return what{p.Email, p.Size, p.Date.Unix(), p.MessageID} }
 
-// here gives the messages that are still where they were.
-func (s *keptMail) here(ctx context.Context, validity uint32) (map[string]what, error) {
+// here gives the messages that are still in a folder, or in the one that now has its
+// name.
+func (s *keptMail) here(ctx context.Context, box admind.Mailbox) (map[what]bool, error) {
 	list, err := s.now.Mailboxes(ctx, s.address)
 	if err != nil {
 		return nil, err
 	}
-	for _, m := range list {
-		if m.UIDValidity != validity {
-			continue
-		}
-		found := map[string]what{}
-		return found, s.now.Listing(ctx, s.address, m.ID, func(p admind.Parcel) error {
-			found[p.ID] = whatOf(p)
-			return nil
-		})
+	at := slices.IndexFunc(list, func(m admind.Mailbox) bool { return m.UIDValidity == box.UIDValidity })
+	if at < 0 {
+		at = slices.IndexFunc(list, func(m admind.Mailbox) bool { return m.Name == box.Name })
 	}
-	return nil, nil
+	if at < 0 {
+		return nil, nil
+	}
+	found := map[what]bool{}
+	return found, s.now.Listing(ctx, s.address, list[at].ID, func(p admind.Parcel) error {
+		found[whatOf(p)] = true
+		return nil
+	})
 }
 
 // List is as of carrier.Source.
 func (s *keptMail) List(ctx context.Context, f *carrier.Folder, each func([]carrier.Message) error, _ func(string, error)) error {
 	box := s.boxes[f.Name]
-	here, err := s.here(ctx, box.UIDValidity)
+	here, err := s.here(ctx, box)
 	if err != nil {
 		return err
 	}
+	gone := s.gone[box.ID]
 	var list []carrier.Message
 	err = s.old.Listing(ctx, s.address, box.ID, func(p admind.Parcel) error {
-		if at, ok := here[p.ID]; ok && at == whatOf(p) || s.id != "" && p.MessageID != s.id {
-			return nil
+		uid, err := uidOf(p.ID)
+		if err != nil || here[whatOf(p)] || gone.Contains(uid) || s.id != "" && p.MessageID != s.id {
+			return err
 		}
 		list = append(list, carrier.Message{ID: p.ID, Flags: p.Flags, Date: p.Date, UIDL: p.UIDL, Size: p.Size})
 		if len(list) == 500 {
@@ -173,16 +273,21 @@ func (s *keptMail) List(ctx context.Context, f *carrier.Folder, each func([]carr
 	return err
 }
 
+func uidOf(id string) (mail.UID, error) {
+	n, err := strconv.ParseUint(id, 10, 32)
+	return mail.UID(n), err
+}
+
 // Fetch is as of carrier.Source.
 func (s *keptMail) Fetch(ctx context.Context, f *carrier.Folder, list []carrier.Message, take func(*carrier.Message, io.Reader) error, _ func(string, error)) error {
 	var set mail.UIDSet
 	by := map[string]*carrier.Message{}
 	for i := range list {
-		uid, err := strconv.ParseUint(list[i].ID, 10, 32)
+		uid, err := uidOf(list[i].ID)
 		if err != nil {
 			return err
 		}
-		set.Add(mail.UID(uid))
+		set.Add(uid)
 		by[list[i].ID] = &list[i]
 	}
 	return s.old.Messages(ctx, s.address, s.boxes[f.Name].ID, set, func(p admind.Parcel, r io.Reader) error { return take(by[p.ID], r) })

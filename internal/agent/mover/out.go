@@ -17,6 +17,7 @@ type Stored struct {
 	Size      int64
 	MessageID string // as it stands in the header
 	UIDL      string // that it brought along
+	Email     mail.EmailID
 }
 
 // page is how many messages are looked at in one step.
@@ -83,7 +84,7 @@ func (a *Agent) pages(ctx context.Context, acct mail.AccountID, box mail.Mailbox
 		return err
 	}
 	for _, r := range snap.In(set) {
-		list = append(list, Stored{UID: r.UID, Flags: flagNames(snap, r.Flags), Date: r.Date(), Size: r.Size, UIDL: uidls[r.Email]})
+		list = append(list, Stored{UID: r.UID, Flags: flagNames(snap, r.Flags), Date: r.Date(), Size: r.Size, UIDL: uidls[r.Email], Email: r.Email})
 		ids = append(ids, r.Email)
 		if len(list) == page {
 			if err := flush(); err != nil {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
+	"posthaste/internal/agent/mover"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/store/mailbox"
 )
@@ -29,11 +31,19 @@ type (
 		Bytes    int64     `json:"bytes"`          // of all there is
 	}
 	// DeletedFilter says which are meant: those with the IDs if there are any, of
-	// the mailbox if one is named, and that went after Since.
+	// the mailbox if one is named, that went after Since; that the account had at
+	// the time There, and went after it; and with the MessageID if there is one.
 	DeletedFilter struct {
-		IDs     []string  `json:"ids,omitempty"`
-		Mailbox string    `json:"mailbox,omitempty"`
-		Since   time.Time `json:"since,omitzero"`
+		IDs       []string  `json:"ids,omitempty"`
+		Mailbox   string    `json:"mailbox,omitempty"`
+		Since     time.Time `json:"since,omitzero"`
+		There     time.Time `json:"there,omitzero"`
+		MessageID string    `json:"message_id,omitempty"`
+	}
+	// Gone are the UIDs of a mailbox that went in some time, and were not put back.
+	Gone struct {
+		Mailbox uint64 `json:"mailbox"`
+		UIDs    string `json:"uids"` // as IMAP writes them
 	}
 )
 
@@ -54,8 +64,60 @@ func (f DeletedFilter) want() (func(*mailbox.Expunged) bool, error) {
 		ids[id] = true
 	}
 	return func(x *mailbox.Expunged) bool {
-		return (ids == nil || ids[x.ExpungedID]) && (f.Mailbox == "" || x.Name == f.Mailbox) && !x.At.Before(f.Since)
+		return (ids == nil || ids[x.ExpungedID]) && (f.Mailbox == "" || x.Name == f.Mailbox) && !x.At.Before(f.Since) && !x.At.Before(f.There)
 	}, nil
+}
+
+// wanted is want, where the emails must be looked at, too.
+func (s *Server) wanted(ctx context.Context, a mail.AccountID, f DeletedFilter) (func(*mailbox.Expunged) bool, error) {
+	want, err := f.want()
+	if err != nil || f.There.IsZero() && f.MessageID == "" {
+		return want, err
+	}
+	var ids []mail.EmailID
+	_, err = s.Mailboxes.Expunged(ctx, a, 0, func(x *mailbox.Expunged) bool {
+		if want(x) {
+			ids = append(ids, x.Email)
+		}
+		return false
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(ids)
+	these := map[mail.EmailID]bool{}
+	for part := range slices.Chunk(slices.Compact(ids), maxDeleted) {
+		if err := s.choose(ctx, a, f, part, these); err != nil {
+			return nil, err
+		}
+	}
+	return func(x *mailbox.Expunged) bool { return want(x) && these[x.Email] }, nil
+}
+
+// choose adds those emails to these that the filter means. When an email came its
+// trace tells, through whatever mailboxes it went since.
+func (s *Server) choose(ctx context.Context, a mail.AccountID, f DeletedFilter, ids []mail.EmailID, these map[mail.EmailID]bool) error {
+	texts, err := s.Mailboxes.Messages(ctx, a, ids)
+	if err != nil {
+		return err
+	}
+	var records []mailbox.Record
+	if f.MessageID != "" {
+		if records, err = s.Mailboxes.Records(ctx, a, ids); err != nil {
+			return err
+		}
+	}
+	for i, id := range ids {
+		there := f.There.IsZero() || !texts[i].Trace.Time().After(f.There)
+		if there && records != nil {
+			b, _ := records[i].Fields(nil, "message-id")
+			there = mover.MessageIDOf(b) == f.MessageID
+		}
+		if there {
+			these[id] = true
+		}
+	}
+	return nil
 }
 
 func (s *Server) deleted(r *http.Request) (any, error) {
@@ -64,12 +126,13 @@ func (s *Server) deleted(r *http.Request) (any, error) {
 		return nil, err
 	}
 	f := DeletedFilter{Mailbox: r.URL.Query().Get("mailbox")}
-	if since := r.URL.Query().Get("since"); since != "" {
-		if f.Since, err = time.Parse(time.RFC3339, since); err != nil {
-			return nil, errRequest{err}
-		}
+	if f.Since, err = timeOf(r, "since"); err != nil {
+		return nil, err
 	}
-	want, err := f.want()
+	if f.There, err = timeOf(r, "there"); err != nil {
+		return nil, err
+	}
+	want, err := s.wanted(r.Context(), a.ID, f)
 	if err != nil {
 		return nil, err
 	}
@@ -91,6 +154,47 @@ func (s *Server) deleted(r *http.Request) (any, error) {
 	for i, l := range letters {
 		x := &list[i]
 		out.Messages = append(out.Messages, Deleted{ID: x.String(), Mailbox: x.Name, Deleted: x.At, Date: x.Date, Size: x.Size, From: l.from, Subject: l.subject})
+	}
+	return out, err
+}
+
+// timeOf reads a time that a request may have in its query.
+func timeOf(r *http.Request, name string) (t time.Time, err error) {
+	if s := r.URL.Query().Get(name); s != "" {
+		if t, err = time.Parse(time.RFC3339, s); err != nil {
+			return t, errRequest{err}
+		}
+	}
+	return t, nil
+}
+
+// gone gives what went from ?since= on and before ?before=.
+func (s *Server) gone(r *http.Request) (any, error) {
+	a, err := s.account(r)
+	if err != nil {
+		return nil, err
+	}
+	since, err := timeOf(r, "since")
+	if err != nil {
+		return nil, err
+	}
+	before, err := timeOf(r, "before")
+	if err != nil {
+		return nil, err
+	}
+	boxes := map[mail.MailboxID]*mail.UIDSet{}
+	_, err = s.Mailboxes.Expunged(r.Context(), a.ID, 0, func(x *mailbox.Expunged) bool {
+		if !x.At.Before(since) && x.At.Before(before) {
+			if boxes[x.Mailbox] == nil {
+				boxes[x.Mailbox] = &mail.UIDSet{}
+			}
+			boxes[x.Mailbox].Add(x.UID)
+		}
+		return false
+	})
+	out := []Gone{}
+	for id, uids := range boxes {
+		out = append(out, Gone{uint64(id), uids.String()})
 	}
 	return out, err
 }
@@ -118,7 +222,7 @@ func (s *Server) restoreDeleted(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	want, err := f.want()
+	want, err := s.wanted(r.Context(), a.ID, f)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +237,8 @@ func deletedPath(address string) string {
 	return "/v1/accounts/" + url.PathEscape(address) + "/deleted"
 }
 
-// Deleted lists what can be restored; the IDs of the filter are not looked at.
+// Deleted lists what can be restored; the IDs and the MessageID of the filter are
+// not looked at.
 func (c *Client) Deleted(ctx context.Context, address string, f DeletedFilter) (out DeletedMail, err error) {
 	q := url.Values{}
 	if f.Mailbox != "" {
@@ -142,7 +247,16 @@ func (c *Client) Deleted(ctx context.Context, address string, f DeletedFilter) (
 	if !f.Since.IsZero() {
 		q.Set("since", f.Since.Format(time.RFC3339))
 	}
+	if !f.There.IsZero() {
+		q.Set("there", f.There.Format(time.RFC3339))
+	}
 	return out, c.do(ctx, http.MethodGet, deletedPath(address)+"?"+q.Encode(), nil, &out)
+}
+
+// Gone gives what went from one time on and before another, and was not put back.
+func (c *Client) Gone(ctx context.Context, address string, since, before time.Time) (out []Gone, err error) {
+	q := url.Values{"since": {since.Format(time.RFC3339)}, "before": {before.Format(time.RFC3339)}}
+	return out, c.do(ctx, http.MethodGet, deletedPath(address)+"/gone?"+q.Encode(), nil, &out)
 }
 
 // Restore puts deleted messages back, and tells how many that were.

@@ -110,7 +110,7 @@ func parcel(m mover.Stored) Parcel {
 	if len(m.MessageID) > 1000 {
 		m.MessageID = m.MessageID[:1000]
 	}
-	return Parcel{ID: strconv.FormatUint(uint64(m.UID), 10), Flags: m.Flags, Date: m.Date, UIDL: m.UIDL, MessageID: m.MessageID, Size: m.Size}
+	return Parcel{ID: strconv.FormatUint(uint64(m.UID), 10), Flags: m.Flags, Date: m.Date, UIDL: m.UIDL, MessageID: m.MessageID, Size: m.Size, Email: uint64(m.Email)}
 }
 
 // Mailboxes gives all mailboxes of an account.

@@ -19,6 +19,7 @@ type Parcel struct {
 	UIDL      string    `json:"uidl,omitempty"`
 	MessageID string    `json:"message_id,omitempty"`
 	Size      int64     `json:"size"`
+	Email     uint64    `json:"email,omitempty"` // which of the account's it is, on the way out: it stays when it is moved
 }
 
 // maxParcelLine is how long the line of a Parcel may be.

@@ -74,6 +74,7 @@ func (s *Server) aboutPeople() routes {
 		"DELETE /v1/accounts/{address}/outposts/{name}":              s.answer(s.removeOutpost),
 		"POST /v1/accounts/{address}/outposts/{name}/{action}":       s.answer(s.handleOutpost),
 		"GET /v1/accounts/{address}/deleted":                         s.answer(s.deleted),
+		"GET /v1/accounts/{address}/deleted/gone":                    s.answer(s.gone),
 		"POST /v1/accounts/{address}/deleted/restore":                s.answer(s.restoreDeleted),
 		"GET /v1/accounts/{address}/mailboxes":                       s.answer(s.mailboxes),
 		"GET /v1/accounts/{address}/mailboxes/{id}/sharing":          s.answer(s.sharing),

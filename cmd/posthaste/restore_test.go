@@ -1,0 +1,172 @@
+package main
+
+import (
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"posthaste/internal/agent/backup"
+	"posthaste/internal/base/mail"
+	"posthaste/internal/server"
+	"posthaste/internal/server/config"
+	"posthaste/internal/service/admind"
+	"posthaste/internal/store/mailbox"
+)
+
+// account is an account in a store on the disk, for restores.
+type account struct {
+	t  *testing.T
+	cl *admind.Client
+	s  *mailbox.Store
+	id mail.AccountID
+}
+
+const adaAddress = "ada@example.org"
+
+func newAccount(t *testing.T, data string) (*account, *server.Store) {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	cfg := config.Default()
+	cfg.Data, cfg.Hostname = data, "mx.example.org"
+	st, err := server.OpenStore(cfg, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { st.Close() })
+	h, err := server.Build(cfg, server.Outside{DB: st.DB, Blobs: st.Blobs, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &account{t: t, cl: admind.InProcess(h.Admin.Handler()), s: h.Mailboxes()}
+	for _, err := range []error{a.cl.AddDomain(t.Context(), "example.org"), a.cl.AddAccount(t.Context(), admind.Account{Address: adaAddress, Password: "many secret words"})} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	who, err := h.Directory().AccountOf(t.Context(), mail.Address{Local: "ada", Domain: "example.org"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.id = who.ID
+	return a, st
+}
+
+func (a *account) add(box mail.MailboxID, name string) mail.UID {
+	a.t.Helper()
+	text := "Message-ID: <" + name + "@x>\r\nSubject: " + name + "\r\n\r\ntext\r\n"
+	p, err := a.s.PrepareMessage(a.t.Context(), mail.NewTraceID(time.Now()), strings.NewReader(text))
+	if err == nil {
+		var done []mailbox.Appended
+		if done, err = a.s.AppendMessages(a.t.Context(), a.id, box, mailbox.Incoming{Prepared: p}); err == nil {
+			return done[0].UID
+		}
+	}
+	a.t.Fatal(err)
+	return 0
+}
+
+func (a *account) expunge(box mail.MailboxID, uids ...mail.UID) {
+	a.t.Helper()
+	if _, _, err := a.s.Expunge(a.t.Context(), a.id, box, mail.UIDs(uids...), mailbox.ExpungeAll); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// has gives what is in each folder, "folder/name", in order.
+func (a *account) has() (out []string) {
+	a.t.Helper()
+	boxes, err := a.cl.Mailboxes(a.t.Context(), adaAddress)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	for _, b := range boxes {
+		err := a.cl.Listing(a.t.Context(), adaAddress, b.ID, func(p admind.Parcel) error {
+			out = append(out, b.Name+"/"+strings.TrimSuffix(strings.TrimPrefix(p.MessageID, "<"), "@x>"))
+			return nil
+		})
+		if err != nil {
+			a.t.Fatal(err)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// TestRestoreAt: an account has what it had at a time, each message once, whatever
+// came and went around the last backup before; and a second run changes nothing.
+func TestRestoreAt(t *testing.T) {
+	t.Run("kept", func(t *testing.T) { synctest.Test(t, func(t *testing.T) { restoreAt(t, false) }) })
+	t.Run("reaped", func(t *testing.T) { synctest.Test(t, func(t *testing.T) { restoreAt(t, true) }) })
+}
+
+func restoreAt(t *testing.T, reap bool) {
+	dir := t.TempDir()
+	a, st := newAccount(t, dir+"/data")
+	work, err := a.s.CreateMailbox(t.Context(), a.id, "Work", mailbox.NoRole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tick := func() { time.Sleep(time.Hour) }
+
+	before := a.add(mailbox.Inbox, "went-before")
+	a.add(mailbox.Inbox, "stays")
+	between := a.add(mailbox.Inbox, "went-between")
+	after := a.add(mailbox.Inbox, "went-after")
+	reaped := a.add(mailbox.Inbox, "went-after-reaped")
+	a.add(work.ID, "folder-went")
+	tick()
+	a.expunge(mailbox.Inbox, before)
+	tick()
+	repo := &backup.Repository{Depot: backup.Folder(dir + "/backup")}
+	if _, err := st.Backup(t.Context(), repo, "test"); err != nil {
+		t.Fatal(err)
+	}
+	tick()
+	a.expunge(mailbox.Inbox, between)
+	brief := a.add(mailbox.Inbox, "came-and-went")
+	new := a.add(mailbox.Inbox, "came-went-after")
+	moved := a.add(mailbox.Inbox, "came-moved-went")
+	a.add(mailbox.Inbox, "came-stays")
+	tick()
+	a.expunge(mailbox.Inbox, brief)
+	tick()
+	at := time.Now()
+	want := a.has()
+	tick()
+	a.expunge(mailbox.Inbox, reaped)
+	if reap { // what went just now only the backup has; what went before, nobody knows
+		if _, err := a.s.Reap(t.Context(), a.id, mailbox.Keep{Since: time.Now().Add(time.Second)}); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, "INBOX/went-between")
+	}
+	a.expunge(mailbox.Inbox, after, new)
+	c, err := a.s.Move(t.Context(), a.id, mailbox.Inbox, work.ID, mail.UIDs(moved))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.expunge(work.ID, c.To.Min())
+	late := a.add(mailbox.Inbox, "came-late")
+	a.add(mailbox.Inbox, "came-late-stays")
+	a.expunge(mailbox.Inbox, late)
+	if err := a.s.DeleteMailbox(t.Context(), a.id, "Work"); err != nil {
+		t.Fatal(err)
+	}
+	// What was moved comes back where it was last.
+	want[slices.Index(want, "INBOX/came-moved-went")] = "Work/came-moved-went"
+	want = append(want, "INBOX/came-late-stays")
+	slices.Sort(want)
+
+	for range 2 {
+		r := restoring{t: &tool{}, now: a.cl, chosen: &chosen{at: at.Format(time.RFC3339), scratch: dir}, place: dir + "/backup", address: adaAddress, quiet: true}
+		if err := r.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := a.has(); !slices.Equal(got, want) {
+			t.Fatalf("has\n%s\nnot\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+}
