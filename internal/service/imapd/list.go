@@ -243,7 +243,7 @@ func (s *session) tellListed(a *imap.List, l *listed) {
 	switch {
 	case !l.exists:
 		attrs = append(attrs, `\NonExistent`)
-	case l.Placeholder:
+	case l.Placeholder, l.rights&mailbox.RightRead == 0: // a program that takes all would try in vain
 		attrs = append(attrs, `\Noselect`)
 	}
 	if l.subscribed && (a.Select&imap.SelectSubscribed != 0 || a.Return&imap.ReturnSubscribed != 0) {
