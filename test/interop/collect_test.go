@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -130,5 +131,75 @@ func TestCollect(t *testing.T) {
 		if got := len(slices.DeleteFunc(whole(t, d.imap, name, "old"), func(s string) bool { return s == "" })); got != want {
 			t.Errorf("Dovecot's %s has %d messages left, want %d", name, got, want)
 		}
+	}
+}
+
+// TestCollectMany collects a large maildrop over POP3 and IMAP at once, of the size that
+// POSTHASTE_COLLECT says: all of it comes, and memory is bounded.
+func TestCollectMany(t *testing.T) {
+	messages, err := strconv.Atoi(os.Getenv("POSTHASTE_COLLECT"))
+	if err != nil {
+		t.Skip("it takes minutes; say how many messages by POSTHASTE_COLLECT")
+	}
+	d := startDovecot(t)
+	d.fill(t, "many", 1, messages)
+	whole(t, d.imap, "many", "old") // so that Dovecot knows its own mail
+	dir := t.TempDir()
+	data, imap := filepath.Join(dir, "data"), freePort(t)
+	conf := write(t, filepath.Join(dir, "posthaste.toml"), fmt.Sprintf("hostname = \"collector.example\"\ndata = %q\n[[listener]]\naddress = %q\nprotocol = \"imap\"\ntls = \"none\"\nplaintext_login = true\n", data, imap))
+	h := &house{world: world{Data: data}}
+	must := func(in string, args ...string) string {
+		t.Helper()
+		out, err := h.toolWith(in, append(args, "--config", conf)...)
+		if err != nil {
+			t.Fatalf("%v: %v\n%s", args, err, out)
+		}
+		return out
+	}
+	must("", "domain", "add", "hill.example")
+	old := write(t, filepath.Join(dir, "old"), "old\n")
+	for name, at := range map[string][]string{"pop": {"--pop3", "127.0.0.1", "--port", d.pop}, "imap": {"--imap", "127.0.0.1", "--port", d.imap}} {
+		must("secret-words", "account", "add", name+"@hill.example", "--password-stdin")
+		must("", append([]string{"collect", "add", name + "@hill.example", "far", "--tls", "none", "--user", "many", "--password-file", old}, at...)...)
+	}
+	begun := time.Now()
+	run, err := start(filepath.Join(dir, "log"), nil, os.Stderr, "serve", "--config", conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run.Data = data
+	defer func() {
+		if err := run.end(); err != nil {
+			t.Error(err)
+		}
+	}()
+	eventually(t, func() error {
+		c, err := net.Dial("tcp", imap)
+		if err == nil {
+			c.Close()
+		}
+		return err
+	})
+	for stop := time.Now().Add(15 * time.Minute); ; time.Sleep(time.Second) {
+		out := must("", "collect", "list")
+		if strings.Count(out, "all is well")+strings.Count(out, "waits for new mail") == 2 {
+			t.Logf("after %s:\n%s", time.Since(begun).Round(time.Second), out)
+			break
+		}
+		if time.Now().After(stop) {
+			t.Fatal(out)
+		}
+	}
+	t.Log(must("", "account", "list"))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", run.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, peak, _ := strings.Cut(string(status), "VmHWM:")
+	kb := 0
+	fmt.Sscan(peak, &kb)
+	t.Logf("at most %d MB of memory", kb>>10)
+	if kb > 600<<10 {
+		t.Errorf("%d MB of memory", kb>>10)
 	}
 }

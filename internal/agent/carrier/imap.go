@@ -263,21 +263,30 @@ func (c *session) examine(ctx context.Context, command, wire string) (validity u
 	return validity, err
 }
 
-// uids gives the UIDs of all messages.
-func (c *session) uids(ctx context.Context) (set mail.UIDSet, err error) {
-	err = c.do(ctx, "UID SEARCH ALL", func(name string) error {
+// maxFound is how many messages a server may find.
+const maxFound = 10_000_000
+
+// found gives the UIDs of the messages that a search finds. A server may tell them in
+// any order, more than once, and without end.
+func (c *session) found(ctx context.Context, what string) (mail.UIDSet, error) {
+	var all []mail.UID
+	err := c.do(ctx, "UID SEARCH "+what, func(name string) error {
 		for name == "SEARCH" {
 			t, err := c.in.Token()
 			if err != nil || t.Kind == imap.EndToken {
 				return err
 			}
 			if n, err := strconv.ParseUint(t.Text, 10, 32); err == nil && n > 0 {
-				set.Add(mail.UID(n))
+				if len(all) == maxFound {
+					return fmt.Errorf("it tells of more than %d messages", maxFound)
+				}
+				all = append(all, mail.UID(n))
 			}
 		}
 		return nil
 	})
-	return set, err
+	slices.Sort(all)
+	return mail.UIDs(all...), err
 }
 
 // List is as of Source.
@@ -300,7 +309,7 @@ func (s *IMAP) List(ctx context.Context, f *Folder, each func([]Message) error, 
 		return err
 	}
 	f.Mark = strconv.FormatUint(uint64(valid), 10)
-	all, err := s.c.uids(ctx)
+	all, err := s.c.found(ctx, "ALL")
 	if err != nil {
 		return err
 	}
@@ -329,23 +338,31 @@ func (s *IMAP) List(ctx context.Context, f *Folder, each func([]Message) error, 
 }
 
 func (s *IMAP) listSome(ctx context.Context, set mail.UIDSet) (list []Message, err error) {
+	at := map[uint32]int{} // a server may repeat itself without end
 	err = s.c.do(ctx, "UID FETCH "+set.String()+" (UID FLAGS INTERNALDATE RFC822.SIZE)", func(name string) error {
 		if name != "FETCH" {
 			return nil
 		}
 		var m Message
 		err := s.c.fetched(func(item string) error { return s.c.fact(item, &m) })
-		if err == nil && m.uid != 0 && set.Contains(mail.UID(m.uid)) {
-			m.ID = strconv.FormatUint(uint64(m.uid), 10)
-			if m.UIDL = s.ids[m.uid].uidl; m.UIDL == "" {
-				m.UIDL = s.uidl.Of(m.uid, s.valid, s.ids[m.uid].guid)
-			}
+		if err != nil || !set.Contains(mail.UID(m.uid)) {
+			return err
+		}
+		m.ID = strconv.FormatUint(uint64(m.uid), 10)
+		if m.UIDL = s.ids[m.uid].uidl; m.UIDL == "" {
+			m.UIDL = s.uidl.Of(m.uid, s.valid, s.ids[m.uid].guid)
+		}
+		switch i, told := at[m.uid]; {
+		case !told:
+			at[m.uid] = len(list)
 			list = append(list, m)
+		case list[i].Size == 0: // that was news of its flags
+			list[i] = m
 		}
 		return err
 	})
 	slices.SortFunc(list, func(a, b Message) int { return int(int64(a.uid) - int64(b.uid)) })
-	return slices.CompactFunc(list, func(a, b Message) bool { return a.uid == b.uid }), err
+	return list, err
 }
 
 // fetched goes over the items of an answer of FETCH.
@@ -372,6 +389,9 @@ func (c *session) fetched(each func(item string) error) error {
 	}
 }
 
+// maxFlag is how long a flag may be: nobody has longer ones.
+const maxFlag = 1000
+
 // fact reads the value of an item that is not the message itself.
 func (c *session) fact(item string, m *Message) error {
 	t, err := c.in.Token()
@@ -381,7 +401,7 @@ func (c *session) fact(item string, m *Message) error {
 	if t.Kind == imap.OpenToken {
 		list, err := c.in.List(1000)
 		if item == "FLAGS" {
-			m.Flags = slices.DeleteFunc(list, func(f string) bool { return strings.EqualFold(f, imap.FlagRecent) })
+			m.Flags = slices.DeleteFunc(list, func(f string) bool { return strings.EqualFold(f, imap.FlagRecent) || len(f) > maxFlag })
 		}
 		return err
 	}

@@ -43,6 +43,18 @@ var ErrRefused = errors.New("the server refuses")
 // ErrLogin is wrapped around what came of logging in.
 var ErrLogin = errors.New("log in")
 
+// A ByeError is a server that has hung up, and has said why.
+type ByeError struct {
+	Said string
+	err  error
+}
+
+// Error gives what happened, and what was said.
+func (e *ByeError) Error() string { return e.err.Error() + ": " + e.Said }
+
+// Unwrap gives what happened.
+func (e *ByeError) Unwrap() error { return e.err }
+
 // A session is a connection to an IMAP server, logged in.
 type session struct {
 	conn net.Conn
@@ -297,7 +309,7 @@ func (c *session) wait(ctx context.Context, tag string, untagged func(name strin
 				err = io.ErrUnexpectedEOF
 			}
 			if c.bye != "" {
-				err = fmt.Errorf("%w: %s", err, c.bye)
+				err = &ByeError{Said: c.bye, err: err}
 			}
 			return err
 		}

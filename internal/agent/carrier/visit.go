@@ -67,7 +67,7 @@ func (s *IMAP) Select(ctx context.Context, f *Folder, write bool) (mail.UIDSet, 
 	}
 	s.at, s.valid = f.Name, valid
 	f.Mark = strconv.FormatUint(uint64(valid), 10)
-	return s.c.uids(ctx)
+	return s.c.found(ctx, "ALL")
 }
 
 // Describe tells of messages of the folder that is selected what there is to know
@@ -96,19 +96,7 @@ func (s *IMAP) Remove(ctx context.Context, set mail.UIDSet) (int, error) {
 	if s.c.caps["UIDPLUS"] || s.c.caps["IMAP4REV2"] {
 		return set.Len(), nil
 	}
-	var marked mail.UIDSet
-	err := s.c.do(ctx, "UID SEARCH DELETED", func(name string) error {
-		for name == "SEARCH" {
-			t, err := s.c.in.Token()
-			if err != nil || t.Kind == imap.EndToken {
-				return err
-			}
-			if n, err := strconv.ParseUint(t.Text, 10, 32); err == nil && n > 0 {
-				marked.Add(mail.UID(n))
-			}
-		}
-		return nil
-	})
+	marked, err := s.c.found(ctx, "DELETED")
 	if err != nil {
 		return 0, err
 	}

@@ -50,6 +50,13 @@ const (
 	// maxIdle is how many outposts are listened to at a time.
 	maxIdle = 1000
 	page    = 1000 // lines of the ledger that are looked at in a step
+	// maxThere is how many messages there may be in a folder.
+	maxThere = 1_000_000
+	// longVisit is when a visit asks for nothing more, so that others get their turn;
+	// endless, when it is cut off: a server that answers, but ever so slowly, would hold
+	// a place for ever.
+	longVisit = 30 * time.Minute
+	endless   = 2 * time.Hour
 )
 
 // An Agent collects. All fields but Roots, Web and the limits must be set.
@@ -79,6 +86,7 @@ type Agent struct {
 	active int
 	idle   int // visits that only listen
 	tokens map[tokenKey]*tokens
+	breaks breaks
 }
 
 // tokens are the access tokens of an outpost, as long as nobody changes its secret.

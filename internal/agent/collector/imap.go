@@ -117,6 +117,9 @@ func (s *imapSession) folder(ctx context.Context, v *visit, there *carrier.Folde
 	if err != nil {
 		return imapError(err)
 	}
+	if set.Len() > maxThere {
+		return &WantError{fmt.Sprintf("The folder %s at %s has %d messages, and no more than %d can be collected from one: move some to another folder.", there.Name, v.o.Host, set.Len(), maxThere)}
+	}
 	uids := slices.Collect(set.All())
 	ids := make([]outpost.Message, len(uids))
 	for i, uid := range uids {
@@ -133,8 +136,9 @@ func (s *imapSession) folder(ctx context.Context, v *visit, there *carrier.Folde
 		}
 		for i, l := range lines {
 			switch {
-			case l.At.IsZero():
+			case l.At.IsZero() && !v.leavesOut(there.Name, part[i]):
 				fresh = append(fresh, uids[at+i])
+			case l.At.IsZero():
 			case v.goes(l, time.Now()):
 				gone.Add(uids[at+i])
 			}
@@ -142,7 +146,7 @@ func (s *imapSession) folder(ctx context.Context, v *visit, there *carrier.Folde
 	}
 	before := v.count().collected
 	for part := range slices.Chunk(fresh, batch) {
-		if v.count().collected-before >= maxVisit { // only what was fetched counts: so there is an end
+		if v.count().collected-before >= maxVisit || v.long() && v.count().collected > before { // only what was fetched counts: so there is an end
 			v.more = true
 			break
 		}
@@ -182,20 +186,27 @@ func (s *imapSession) fetch(ctx context.Context, v *visit, f outpost.Folder, the
 		}
 	}
 	var ours error
+	taken := map[mail.UID]bool{}
 	take := func(m *carrier.Message, r io.Reader) error {
 		x := foundOf(there, m)
 		here, err := v.take(ctx, f, &x, r)
 		if here && v.goes(outpost.Line{At: time.Now()}, time.Now()) {
 			gone.Add(m.UID())
 		}
+		taken[m.UID()] = err == nil
 		ours = err
 		return err
 	}
 	err = s.src.Fetch(ctx, there, wanted, take, func(id string, err error) { v.doubt("message " + id + " cannot be fetched: " + err.Error()) })
 	if ours != nil {
-		return ours
+		err = ours
+	} else {
+		err = imapError(err)
 	}
-	return imapError(err)
+	if i := slices.IndexFunc(wanted, func(m carrier.Message) bool { return !taken[m.UID()] }); i >= 0 {
+		v.blames(ctx, there.Name, foundOf(there, &wanted[i]).msg, err)
+	}
+	return err
 }
 
 // foundOf gives what is known of a message before it is fetched.

@@ -13,7 +13,9 @@ import (
 // credentials gives what proves who the outpost's owner is, by the best mechanism of
 // those offered; nil if a password must go another way.
 func (v *visit) credentials(ctx context.Context, offered []string) (sasl.Client, error) {
-	return v.a.credentials(ctx, v.o, offered)
+	c, err := v.a.credentials(ctx, v.o, offered)
+	v.token, _ = c.(*bearer)
+	return c, err
 }
 
 // Login gives what logs in at an outpost, or at its submission server, by the best

@@ -329,6 +329,9 @@ func (s *popSession) list() (all []popMessage, ids bool, err error) {
 	}
 	err = s.lines(func(line []byte) error {
 		n, size, err := pop3.ParseScan(line)
+		if err == nil && len(all) == maxThere {
+			err = fmt.Errorf("it tells of more than %d messages", maxThere)
+		}
 		if err == nil {
 			all = append(all, popMessage{n: n, nameless: true, found: found{size: size}})
 		}
@@ -356,6 +359,9 @@ func (s *popSession) list() (all []popMessage, ids bool, err error) {
 		}
 		if at == len(all) || all[at].n != n {
 			return nil // it came in between
+		}
+		if all[at].msg != (outpost.Message{}) {
+			return nil // that was said before
 		}
 		m := outpost.MessageOf(id)
 		if i, there := first[m]; there {
@@ -430,7 +436,7 @@ func (v *visit) fresh(ctx context.Context, f outpost.Folder, all []popMessage) (
 	for i := range all {
 		m := &all[i]
 		switch {
-		case !m.line.At.IsZero():
+		case !m.line.At.IsZero(), v.leavesOut("", m.msg):
 		case m.size > v.maxSize():
 			why := tooLarge(m.size, v.maxSize())
 			if m.nameless {
@@ -458,11 +464,17 @@ func (s *popSession) fetch(ctx context.Context, v *visit, f outpost.Folder, list
 	}
 	asked := 0
 	for i, m := range list {
-		for ; asked < len(list) && asked < i+window; asked++ {
+		long := i > 0 && v.long()
+		if long && i == asked {
+			v.more = true
+			return nil
+		}
+		for ; asked < len(list) && asked < i+window && !long; asked++ {
 			s.send(fmt.Sprintf("%s %d", pop3.RETR, list[asked].n))
 		}
 		a, err := s.next()
 		if err != nil {
+			v.blames(ctx, "", m.msg, err)
 			return err
 		}
 		if !a.OK { // somebody else has removed it, or it cannot be read
@@ -472,11 +484,14 @@ func (s *popSession) fetch(ctx context.Context, v *visit, f outpost.Folder, list
 		r := s.in.Message()
 		here, err := v.take(ctx, f, &m.found, r)
 		if err == nil {
-			_, err = io.Copy(io.Discard, r)
+			if _, err = io.Copy(io.Discard, r); err != nil {
+				err = errSource{err}
+			}
 		}
 		if err != nil {
 			// The answers that are still to come would have to be read: rather leave.
 			s.dead = true
+			v.blames(ctx, "", m.msg, err)
 			return err
 		}
 		if here {

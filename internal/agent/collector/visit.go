@@ -50,6 +50,7 @@ type visit struct {
 	now   time.Time    // when it began
 	more  bool         // there is more to fetch, at once
 	met   map[outpost.Sum]int
+	token *bearer // what it logs in with, if that is a token
 	// unsure: not all that is there is known.
 	unsure bool
 
@@ -113,7 +114,7 @@ func (v *visit) safely(ctx context.Context) (err error) {
 	defer s.close()
 	for {
 		v.begin()
-		if err := s.collect(ctx, v); err != nil || v.more || !s.waits() || !v.a.mayIdle() {
+		if err := v.look(ctx, s); err != nil || v.more || !s.waits() || !v.a.mayIdle() {
 			return err
 		}
 		v.finish(ctx, true)
@@ -125,6 +126,23 @@ func (v *visit) safely(ctx context.Context) (err error) {
 		}
 	}
 }
+
+// errEndless ends a visit that does not end by itself.
+var errEndless = errSource{errors.New("it answers too slowly to be of use")}
+
+// look collects what is there, within a time.
+func (v *visit) look(ctx context.Context, s session) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, endless, errEndless)
+	defer cancel()
+	err := s.collect(ctx, v)
+	if err != nil && context.Cause(ctx) == errEndless {
+		return errEndless
+	}
+	return err
+}
+
+// long tells whether others should have their turn.
+func (v *visit) long() bool { return time.Since(v.now) >= longVisit }
 
 // begin begins a look at what is there.
 func (v *visit) begin() {
@@ -171,8 +189,18 @@ func (v *visit) listen(ctx context.Context, s session) bool {
 	return false
 }
 
-// open connects and logs in.
+// open connects and logs in. An access token may be good no more before its time: then
+// it is tried once more, with another.
 func (v *visit) open(ctx context.Context) (session, error) {
+	s, err := v.connected(ctx)
+	if no, ok := errors.AsType[*LoginError](err); ok && !no.Later && v.token != nil {
+		v.token.Refused()
+		s, err = v.connected(ctx)
+	}
+	return s, err
+}
+
+func (v *visit) connected(ctx context.Context) (session, error) {
 	if v.o.Protocol == outpost.IMAP {
 		return v.openIMAP(ctx)
 	}
@@ -251,10 +279,17 @@ func (v *visit) take(ctx context.Context, f outpost.Folder, m *found, r io.Reade
 	}
 	defer st.Close()
 	if st.Size() > most {
-		if _, err := io.Copy(io.Discard, src); err != nil {
+		if err := v.refuse(ctx, f, *m, tooLarge(st.Size(), most)); err != nil {
+			return false, err
+		}
+		// What is not much too large is passed over; else another connection is cheaper.
+		switch n, err := io.CopyN(io.Discard, src, most); {
+		case n == most:
+			return false, errSource{errors.New("a message does not end")}
+		case err != io.EOF:
 			return false, errSource{err}
 		}
-		return false, v.refuse(ctx, f, *m, tooLarge(st.Size(), most))
+		return false, nil
 	}
 	if st.Size() == 0 {
 		return false, v.refuse(ctx, f, *m, "it is empty")

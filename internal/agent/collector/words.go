@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 
+	"posthaste/internal/agent/carrier"
 	"posthaste/internal/agent/token"
 	"posthaste/internal/base/dns"
 	"posthaste/internal/base/mail"
@@ -81,7 +82,10 @@ func Words(o *outpost.Outpost, err error) string {
 		return text
 	}
 	_, network := errors.AsType[net.Error](err)
+	bye, hungUp := errors.AsType[*carrier.ByeError](err)
 	switch {
+	case hungUp:
+		return fmt.Sprintf("%s has closed the connection, and says %q. It is tried again by itself.", host, bye.Said)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return host + " does not answer in time: look at the host and the port. It is tried again by itself."
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
