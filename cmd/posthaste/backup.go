@@ -154,30 +154,30 @@ func (b *chosen) scratchFlag(c *cobra.Command) {
 	c.Flags().StringVar(&b.scratch, "scratch", "", "a `folder` with room for the whole store; without it, the one for temporary files")
 }
 
-// open gives the backup that is chosen.
-func (b *chosen) open(ctx context.Context, t *tool, where string) (*backup.Repository, string, backup.Manifest, error) {
+// open opens the backup that is chosen.
+func (b *chosen) open(ctx context.Context, t *tool, where string) (*backup.Repository, *backup.Generation, error) {
 	r, err := t.repository(where)
 	if err != nil {
-		return nil, "", backup.Manifest{}, err
+		return nil, nil, err
 	}
 	if b.identity != "" {
 		f, err := os.Open(b.identity)
 		if err != nil {
-			return nil, "", backup.Manifest{}, err
+			return nil, nil, err
 		}
 		defer f.Close()
 		if r.Identities, err = age.ParseIdentities(f); err != nil {
-			return nil, "", backup.Manifest{}, fmt.Errorf("%s: %w", b.identity, err)
+			return nil, nil, fmt.Errorf("%s: %w", b.identity, err)
 		}
 	}
 	generation := b.generation
 	if b.at != "" {
 		if generation, err = b.moment(ctx, r); err != nil {
-			return nil, "", backup.Manifest{}, err
+			return nil, nil, err
 		}
 	}
-	name, m, err := r.Open(ctx, generation)
-	return r, name, m, err
+	g, err := r.Open(ctx, generation)
+	return r, g, err
 }
 
 // moment gives the generation of the time that was said.
@@ -207,16 +207,18 @@ func parseMoment(s string) (time.Time, error) {
 
 // unpack restores a backup into a scratch folder and opens the store there.
 func (b *chosen) unpack(ctx context.Context, t *tool, where string) (cl *admind.Client, name string, done func() error, err error) {
-	r, name, m, err := b.open(ctx, t, where)
+	r, g, err := b.open(ctx, t, where)
 	if err != nil {
 		return nil, "", nil, err
 	}
+	name = g.Name
 	scratch, err := os.MkdirTemp(b.scratch, "posthaste-backup-")
 	if err != nil {
-		return nil, "", nil, err
+		return nil, "", nil, errors.Join(err, g.Close())
 	}
 	remove := func() error { return os.RemoveAll(scratch) }
-	if err := r.Restore(ctx, m, scratch, showBytes("reading backup "+name)); err != nil {
+	err = r.Restore(ctx, g.Manifest, scratch, showBytes("reading backup "+name))
+	if err = errors.Join(err, g.Close()); err != nil {
 		return nil, "", nil, errors.Join(err, remove())
 	}
 	cfg := config.Default()

@@ -15,6 +15,7 @@ import (
 	"posthaste/internal/agent/backup"
 	"posthaste/internal/agent/carrier"
 	"posthaste/internal/base/mail"
+	"posthaste/internal/server/config"
 	"posthaste/internal/service/admind"
 )
 
@@ -69,10 +70,15 @@ func (t *tool) restoreAll(ctx context.Context, b *chosen, dir string) error {
 	if err != nil {
 		return err
 	}
-	r, name, m, err := b.open(ctx, t, dir)
+	r, g, err := b.open(ctx, t, dir)
 	if err != nil {
 		return err
 	}
+	return errors.Join(restoreInto(ctx, r, g, cfg), g.Close())
+}
+
+// restoreInto restores a backup into the data folder, which must be empty.
+func restoreInto(ctx context.Context, r *backup.Repository, g *backup.Generation, cfg config.Config) error {
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return err
 	}
@@ -83,10 +89,10 @@ func (t *tool) restoreAll(ctx context.Context, b *chosen, dir string) error {
 	if len(entries) > 0 {
 		return fmt.Errorf("%s is not empty: a store is restored into an empty folder only", cfg.Data)
 	}
-	if err := r.Restore(ctx, m, cfg.Data, showBytes("restoring "+name)); err != nil {
+	if err := r.Restore(ctx, g.Manifest, cfg.Data, showBytes("restoring "+g.Name)); err != nil {
 		return err
 	}
-	fmt.Printf("restored backup %s (%s) into %s; now run posthaste check, and start the server\n", name, size(m.Bytes()), cfg.Data)
+	fmt.Printf("restored backup %s (%s) into %s; now run posthaste check, and start the server\n", g.Name, size(g.Manifest.Bytes()), cfg.Data)
 	return nil
 }
 

@@ -150,14 +150,15 @@ func underLoad(t *testing.T, r *backup.Repository) {
 }
 
 func restored(t *testing.T, r *backup.Repository, name, data string, a mail.AccountID, want map[mail.UID]bool) {
-	_, m, err := r.Open(t.Context(), name)
+	g, err := r.Open(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer g.Close()
 	if err := os.Mkdir(data, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Restore(t.Context(), m, data, nil); err != nil {
+	if err := r.Restore(t.Context(), g.Manifest, data, nil); err != nil {
 		t.Fatal(err)
 	}
 	st, h, cl := openHouse(t, data)

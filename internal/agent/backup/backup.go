@@ -6,6 +6,7 @@
 //
 //	FORMAT                "1"
 //	LOCK, locks/          held by who writes or prunes: see Depot.Hold
+//	reading/              held by who reads, in a bucket: see Depot.Reading
 //	data/ab/ab12…         a piece of a file, named by the SHA-256 of its bytes
 //	generations/TIME      what a generation consists of, JSON: see Manifest
 //	generations/TIME.use  the names of its pieces, a line each
@@ -397,7 +398,8 @@ func (r *Repository) At(ctx context.Context, t time.Time) (string, error) {
 	return all[n-1], nil
 }
 
-// Prune forgets all generations but the last keep, and what only they used.
+// Prune forgets all generations but the last keep, and what only they used; what
+// somebody reads at the moment goes with the next Prune.
 func (r *Repository) Prune(ctx context.Context, keep int) (forgotten int, freed int64, err error) {
 	if err := r.ours(ctx); err != nil {
 		return 0, 0, err
@@ -424,10 +426,14 @@ func (r *Repository) Prune(ctx context.Context, keep int) (forgotten int, freed 
 	return forgotten, freed, err
 }
 
-// letGo removes what no generation of all uses.
+// letGo removes what no generation of all uses, and none that is read.
 func (r *Repository) letGo(ctx context.Context, all []string) (freed int64, err error) {
+	read, err := r.read(ctx, all)
+	if err != nil {
+		return 0, fmt.Errorf("nothing is let go: who reads: %w", err)
+	}
 	used := map[string]bool{}
-	for _, g := range all {
+	for _, g := range slices.Concat(all, read) {
 		b, err := r.Depot.Get(ctx, genDir+g+useSuffix, maxManifest)
 		if err != nil {
 			return 0, fmt.Errorf("nothing is let go: %w", err)
@@ -468,4 +474,23 @@ func (r *Repository) letGo(ctx context.Context, all []string) (freed int64, err 
 		return err
 	})
 	return freed, err
+}
+
+// read gives the generations that are none of all any more, and that somebody reads.
+func (r *Repository) read(ctx context.Context, all []string) ([]string, error) {
+	var old []string
+	err := r.Depot.List(ctx, genDir, func(i Item) error {
+		name, ok := strings.CutSuffix(strings.TrimPrefix(i.Name, genDir), useSuffix)
+		if ok && !slices.Contains(all, name) {
+			old = append(old, name)
+		}
+		return nil
+	})
+	if err != nil || len(old) == 0 {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return nil, err
+	}
+	return r.Depot.Readers(ctx, old)
 }

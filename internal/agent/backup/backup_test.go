@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +17,8 @@ import (
 	"time"
 
 	"filippo.io/age"
+
+	"posthaste/test/s3"
 )
 
 func file(t *testing.T, path, text string) File {
@@ -30,12 +34,13 @@ func file(t *testing.T, path, text string) File {
 
 func read(t *testing.T, r *Repository, generation string) (map[string]string, error) {
 	t.Helper()
-	_, m, err := r.Open(t.Context(), generation)
+	g, err := r.Open(t.Context(), generation)
 	if err != nil {
 		return nil, err
 	}
+	defer g.Close()
 	dir := t.TempDir()
-	if err := r.Restore(t.Context(), m, dir, nil); err != nil {
+	if err := r.Restore(t.Context(), g.Manifest, dir, nil); err != nil {
 		return nil, err
 	}
 	out := map[string]string{}
@@ -152,7 +157,7 @@ func TestNotOurs(t *testing.T) {
 	}
 	file(t, dir+"/FORMAT", "1\n")
 	file(t, dir+"/generations/20200101T000000Z", `{"files":[{"path":"../../x"}]}`)
-	if _, _, err := r.Open(t.Context(), ""); !errors.Is(err, ErrDamaged) {
+	if _, err := r.Open(t.Context(), ""); !errors.Is(err, ErrDamaged) {
 		t.Error("a path that leads out was taken:", err)
 	}
 }
@@ -240,4 +245,92 @@ func TestSchedule(t *testing.T) {
 		cancel()
 		synctest.Wait()
 	})
+}
+
+// TestReader: who reads a generation can read it to its end though it is let go
+// meanwhile, and what it used goes the next time.
+func TestReader(t *testing.T) {
+	bucket, _ := newBucket(t)
+	for _, d := range []Depot{Folder(t.TempDir() + "/b"), bucket} {
+		r := &Repository{Depot: d}
+		src := t.TempDir()
+		first, err := r.Create(t.Context(), time.Unix(1e9, 0), "v", []File{file(t, src+"/a", "old")}, Cache{})
+		if err == nil {
+			_, err = r.Create(t.Context(), time.Unix(2e9, 0), "v", []File{file(t, src+"/b", "newer")}, Cache{})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := r.Open(t.Context(), first.Generation)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, freed, err := r.Prune(t.Context(), 1); n != 1 || freed != 0 || err != nil {
+			t.Fatal(n, freed, err)
+		}
+		if err := r.Restore(t.Context(), g.Manifest, t.TempDir(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Open(t.Context(), first.Generation); err == nil {
+			t.Error("what was let go was opened again")
+		}
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
+		if n, freed, err := r.Prune(t.Context(), 1); n != 0 || freed != 3 || err != nil {
+			t.Error(n, freed, err)
+		}
+		if got, err := read(t, r, ""); err != nil || got["b"] != "newer" {
+			t.Error(got, err)
+		}
+		n := 0
+		if err := d.List(t.Context(), "", func(Item) error { n++; return nil }); n != 4 || err != nil {
+			t.Errorf("%d files are left, %v", n, err)
+		}
+	}
+}
+
+// TestReadOnly: whoever may only read can do so.
+func TestReadOnly(t *testing.T) {
+	d, s := newBucket(t)
+	r := &Repository{Depot: d}
+	if _, err := r.Create(t.Context(), time.Unix(1e9, 0), "v", []File{file(t, t.TempDir()+"/a", "text")}, Cache{}); err != nil {
+		t.Fatal(err)
+	}
+	s.Fault = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			return false
+		}
+		s3.Fail(w, http.StatusForbidden, "AccessDenied")
+		return true
+	}
+	if got, err := read(t, r, ""); err != nil || got["a"] != "text" {
+		t.Error(got, err)
+	}
+}
+
+// TestKilledReader: a reader of a bucket that was killed keeps nothing for long.
+func TestKilledReader(t *testing.T) {
+	d, s := newBucket(t)
+	r := &Repository{Depot: d}
+	ahead := time.Duration(0)
+	s.Now = func() time.Time { return time.Now().Add(ahead) }
+	for i := range int64(2) {
+		if _, err := r.Create(t.Context(), time.Unix(1e9+i, 0), "v", []File{file(t, t.TempDir()+"/a", fmt.Sprint("text", i))}, Cache{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := r.Generations(t.Context())
+	if err == nil {
+		err = d.Put(t.Context(), readDir+all[0]+"/x", []byte("somebody"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []int64{0, 0, 5} {
+		if _, freed, err := r.Prune(t.Context(), 1); freed != want || err != nil {
+			t.Errorf("%v later: freed %d, %v", ahead, freed, err)
+		}
+		ahead += staleAfter * 2 / 3
+	}
 }

@@ -26,6 +26,12 @@ type Depot interface {
 	// Hold keeps others from writing until release is called; ErrBusy if somebody
 	// else does. The context that it gives ends when it can no longer.
 	Hold(ctx context.Context) (held context.Context, release func() error, err error)
+	// Reading lets Readers know that somebody reads a generation, until release is
+	// called. Where that cannot be noted because nothing may be written, it does
+	// nothing.
+	Reading(ctx context.Context, generation string) (release func() error, err error)
+	// Readers gives those of the generations that somebody reads.
+	Readers(ctx context.Context, generations []string) ([]string, error)
 }
 
 // An Item is a file in a Depot.

@@ -126,3 +126,29 @@ func (f Folder) Hold(ctx context.Context) (context.Context, func() error, error)
 	}
 	return ctx, lock.Close, nil
 }
+
+// Reading is as of Depot: the lock is on the list of what the generation uses, which
+// goes last. Where the file system knows no locks, there are none.
+func (f Folder) Reading(_ context.Context, generation string) (func() error, error) {
+	lock, err := dir.Share(f.path(genDir + generation + useSuffix))
+	if err != nil {
+		return func() error { return nil }, nil
+	}
+	return lock.Close, nil
+}
+
+// Readers is as of Depot.
+func (f Folder) Readers(_ context.Context, generations []string) (read []string, err error) {
+	for _, g := range generations {
+		lock, err := dir.Hold(f.path(genDir + g + useSuffix))
+		if err != nil {
+			return nil, err
+		}
+		if lock == nil {
+			read = append(read, g)
+		} else if err := lock.Close(); err != nil {
+			return nil, err
+		}
+	}
+	return read, nil
+}

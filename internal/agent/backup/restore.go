@@ -20,38 +20,66 @@ import (
 // maxManifest is what is read of one.
 const maxManifest = 1 << 30
 
-// Open reads the Manifest of a generation; "" is the last.
-func (r *Repository) Open(ctx context.Context, generation string) (name string, m Manifest, err error) {
+// A Generation is one that is open: until Close, all that it uses stays.
+type Generation struct {
+	Name     string
+	Manifest Manifest
+	release  func() error
+}
+
+// Close lets others prune what only the generation uses.
+func (g *Generation) Close() error {
+	if err := g.release(); err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	return nil
+}
+
+// Open opens a generation; "" is the last.
+func (r *Repository) Open(ctx context.Context, generation string) (*Generation, error) {
 	all, err := r.Generations(ctx)
 	if err != nil {
-		return "", m, err
+		return nil, err
 	}
 	if generation == "" {
 		if len(all) == 0 {
-			return "", m, fmt.Errorf("backup: %s: %w", r.Depot, ErrNone)
+			return nil, fmt.Errorf("backup: %s: %w", r.Depot, ErrNone)
 		}
 		generation = all[len(all)-1]
 	}
 	if _, err := Time(generation); err != nil {
-		return "", m, fmt.Errorf("backup: %q is no generation: see posthaste backup list", generation)
+		return nil, fmt.Errorf("backup: %q is no generation: see posthaste backup list", generation)
 	}
+	release, err := r.Depot.Reading(ctx, generation)
+	if err != nil {
+		return nil, fmt.Errorf("backup: generation %s: %w", generation, err)
+	}
+	m, err := r.manifest(ctx, generation)
+	if err != nil {
+		return nil, errors.Join(err, release())
+	}
+	return &Generation{Name: generation, Manifest: m, release: release}, nil
+}
+
+// manifest reads that of a generation.
+func (r *Repository) manifest(ctx context.Context, generation string) (m Manifest, err error) {
 	b, err := r.Depot.Get(ctx, genDir+generation, maxManifest)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", m, fmt.Errorf("backup: there is no generation %s: see posthaste backup list", generation)
+		return m, fmt.Errorf("backup: there is no generation %s: see posthaste backup list", generation)
 	}
 	if err == nil {
 		b, err = r.unseal(b, new(bytes.Buffer))
 	}
 	if err != nil {
-		return "", m, fmt.Errorf("backup: generation %s: %w", generation, err)
+		return m, fmt.Errorf("backup: generation %s: %w", generation, err)
 	}
 	if err := json.Unmarshal(b, &m); err != nil {
-		return "", m, fmt.Errorf("backup: generation %s: %w: %w", generation, ErrDamaged, err)
+		return m, fmt.Errorf("backup: generation %s: %w: %w", generation, ErrDamaged, err)
 	}
 	if err := m.check(); err != nil {
-		return "", m, fmt.Errorf("backup: generation %s: %w", generation, err)
+		return m, fmt.Errorf("backup: generation %s: %w", generation, err)
 	}
-	return generation, m, nil
+	return m, nil
 }
 
 // check says what of a Manifest cannot be ours.

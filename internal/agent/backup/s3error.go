@@ -11,6 +11,9 @@ import (
 	"github.com/minio/minio-go/v7"
 )
 
+// errDenied says that the key is good, but not for that.
+var errDenied = errors.New("the access key may not do that")
+
 // passing are what a server says when it may be otherwise in a moment, though the
 // status says that it is our fault.
 var passing = []string{"RequestTimeout", "SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "BadDigest", "IncompleteBody", "OperationAborted"}
@@ -62,7 +65,7 @@ func (b *bucket) explain(err error) error {
 	case "ExpiredToken", "InvalidToken":
 		return fmt.Errorf("the credentials are no longer good (%s)", says)
 	case "AccessDenied", "AllAccessDisabled", "AccountProblem":
-		return fmt.Errorf("the access key may not do that in the bucket %q: it must be let list, read, write and delete (%s)", b.name, says)
+		return fmt.Errorf("%w in the bucket %q: it must be let list, read, write and delete (%s)", errDenied, b.name, says)
 	case "RequestTimeTooSkewed":
 		return fmt.Errorf("the clock of this machine and that of %s are too far apart: set it right (%s)", b.endpoint, says)
 	case "PermanentRedirect", "AuthorizationHeaderMalformed", "InvalidRegion", "IllegalLocationConstraintException":

@@ -88,6 +88,20 @@ func Hold(path string) (io.Closer, error) {
 	return f, nil
 }
 
+// Share takes the lock on a file that is there, beside others who share it, for as
+// long as it is not closed: meanwhile Hold gives nil. It waits for who holds it, and
+// need not be able to write.
+func Share(path string) (io.Closer, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := flockShared(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
+	}
+	return f, nil
+}
+
 // Path gives the folder, or what stands in it by this name.
 func (d *Dir) Path(elem ...string) string {
 	return filepath.Join(append([]string{d.path}, elem...)...)

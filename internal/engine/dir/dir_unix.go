@@ -23,6 +23,16 @@ func flock(f *os.File) (bool, error) {
 	}
 }
 
+// flockShared takes the lock on f beside others who share it.
+func flockShared(f *os.File) error {
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH)
+		if !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
+}
+
 func owner(st os.FileInfo) (uid int, ok bool) {
 	s, ok := st.Sys().(*syscall.Stat_t)
 	if !ok {
