@@ -46,7 +46,8 @@ if [ ${#packed[@]} -gt 0 ]; then
     dpkg -x "$fresh/${p}"_*.deb "$beside"
     touch "$beside/.$p" # only now is it whole
   done
+  libs=$(echo "$beside"/usr/lib "$beside"/usr/lib/*-linux-gnu "$beside"/lib/*-linux-gnu | tr ' ' :)
   for f in "$beside"/usr/sbin/*; do
-    ! ldd "$f" 2>/dev/null | grep 'not found' || { echo "$f lacks libraries: add their packages to packages.txt"; exit 1; }
+    ! LD_LIBRARY_PATH="$libs" ldd "$f" 2>/dev/null | grep 'not found' || { echo "$f lacks libraries: add their packages to packages.txt"; exit 1; }
   done
 fi

@@ -35,7 +35,7 @@ change the DNS, then import again.
 What cannot be read is told at the end, with the reason; then the command ends
 with 1.`,
 	}
-	c.AddCommand(t.importMaildir(), t.importMbox(), t.importTakeout(), t.importIMAP(), t.importDovecot(), t.importPeople())
+	c.AddCommand(t.importMaildir(), t.importMbox(), t.importTakeout(), t.importIMAP(), t.importDovecot(), t.importCyrus(), t.importPeople())
 	return c
 }
 
@@ -333,7 +333,7 @@ func tellLeft(list []carrier.Problem) {
 		}
 		folders[k] = append(folders[k], p.Folder)
 	}
-	fmt.Fprintln(os.Stderr, "Of who may do what with folders, this did not come:")
+	fmt.Fprintln(os.Stderr, "This did not come along:")
 	for i, k := range order {
 		if i == 20 {
 			fmt.Fprintf(os.Stderr, "  ... and %d more\n", len(order)-i)

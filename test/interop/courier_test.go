@@ -14,21 +14,29 @@ import (
 // courier gives commands that run programs of Courier's, unpacked, on a Maildir.
 func courier(t *testing.T, maildir string) (imap, pop string) {
 	t.Helper()
+	root, libs := unpacked(t, "usr/lib/courier/courier/courierpop3d")
+	run := "cd " + filepath.Dir(maildir) + " && LD_LIBRARY_PATH=" + libs + ` AUTHENTICATED=ada IMAP_KEYWORDS=1 IMAP_CAPABILITY='IMAP4rev1 NAMESPACE CHILDREN UIDPLUS' exec `
+	return run + root + "/usr/bin/imapd " + filepath.Base(maildir) + " 2>/dev/null", run + root + "/usr/lib/courier/courier/courierpop3d " + filepath.Base(maildir) + " 2>/dev/null"
+}
+
+// unpacked gives where programs are that are not installed, and their libraries; the
+// test is skipped where the program is missing.
+func unpacked(t *testing.T, program string) (root, libs string) {
+	t.Helper()
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		t.Skip(err)
 	}
-	root := filepath.Join(cache, "posthaste", "beside")
-	if _, err := os.Stat(filepath.Join(root, "usr/lib/courier/courier/courierpop3d")); err != nil {
-		t.Skip("Courier is not unpacked: run test/packages.sh")
+	root = filepath.Join(cache, "posthaste", "beside")
+	if _, err := os.Stat(filepath.Join(root, program)); err != nil {
+		t.Skipf("%s is not unpacked: run test/packages.sh", program)
 	}
-	libs := []string{filepath.Join(root, "usr/lib")}
+	list := []string{filepath.Join(root, "usr/lib")}
 	for _, pattern := range []string{"usr/lib/*-linux-gnu*", "lib/*-linux-gnu*"} {
 		more, _ := filepath.Glob(filepath.Join(root, pattern))
-		libs = append(libs, more...)
+		list = append(list, more...)
 	}
-	run := "cd " + filepath.Dir(maildir) + " && LD_LIBRARY_PATH=" + strings.Join(libs, ":") + ` AUTHENTICATED=ada IMAP_KEYWORDS=1 IMAP_CAPABILITY='IMAP4rev1 NAMESPACE CHILDREN UIDPLUS' exec `
-	return run + root + "/usr/bin/imapd " + filepath.Base(maildir) + " 2>/dev/null", run + root + "/usr/lib/courier/courier/courierpop3d " + filepath.Base(maildir) + " 2>/dev/null"
+	return root, strings.Join(list, ":")
 }
 
 // say sends lines to a command and gives what it answers.

@@ -52,7 +52,7 @@ func TestMoveSharing(t *testing.T) {
 	d.fill(t, "ada", 4, 20)
 	ada, bob := small.person(t), small.person(t)
 	imapLines(t, d.imap, "ada", "old",
-		`SETACL "INBOX.Folder 2" bert lrs`, `SETACL "INBOX.Folder 2" nobody lr`, `SETACL "INBOX.Folder 2" "-anyone" i`, `SETACL INBOX authenticated l`,
+		`SETACL "INBOX.Folder 2" bert lrs`, `SETACL "INBOX.Folder 2" nobody lr`, `SETACL "INBOX.Folder 2" "-anyone" i`, `SETACL INBOX "-authenticated" i`,
 		`CREATE "INBOX.Folder 2.Own"`, `DELETEACL "INBOX.Folder 2.Own" bert`, `SUBSCRIBE "INBOX.Folder 2"`,
 		`SETMETADATA "INBOX.Folder 2" (/shared/comment "for all" /private/comment "for me")`)
 	people := write(t, filepath.Join(t.TempDir(), "people"), ada.address+"\tada\told\n"+bob.address+"\tbert\told\n")
@@ -74,7 +74,7 @@ func TestMoveSharing(t *testing.T) {
 	}
 	get := []string{`GETACL "Folder 2"`, `GETMETADATA "Folder 2" (/shared/comment /private/comment)`, `GETACL INBOX`, `GETACL "Folder 2/Own"`, `LSUB "" "Folder*"`}
 	ours := strings.Join(read(ada.address, ada.password, small.imapPort(), get...), "\n")
-	contains(t, ours, bob.address+" lrs\n", "-anyone i", "authenticated l", "/shared/comment for all", "/private/comment for me", "LSUB () / Folder 2")
+	contains(t, ours, bob.address+" lrs\n", "-anyone i", "-authenticated i", "/shared/comment for all", "/private/comment for me", "LSUB () / Folder 2")
 	for _, line := range strings.Split(ours, "\n") {
 		if strings.Contains(line, "/Own") && strings.Contains(line, bob.address) {
 			t.Error("a folder that was shared with nobody is: ", line)
@@ -103,7 +103,7 @@ func TestMoveSharing(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	there := strings.Join(read("ada", "old", next.imap, `GETACL "INBOX.Folder 2"`, `GETMETADATA "INBOX.Folder 2" (/shared/comment /private/comment)`, `GETACL INBOX`), "\n")
-	contains(t, there, "bert lrs", "-anyone i", "authenticated l", "for all", "for me")
+	contains(t, there, "bert lrs", "-anyone i", "-authenticated i", "for all", "for me")
 }
 
 // TestMoveDoveadm brings users of a Dovecot that keeps mail in its own formats, through

@@ -243,7 +243,7 @@ func (s *Maildir) Fetch(ctx context.Context, f *Folder, list []Message, take fun
 			return err
 		}
 		m := &list[i]
-		err := s.fetch(filepath.Join(dir, m.name), m, take)
+		err := fetchFile(filepath.Join(dir, m.name), m, take)
 		if _, ours := errors.AsType[errTaken](err); ours {
 			return err
 		}
@@ -251,7 +251,7 @@ func (s *Maildir) Fetch(ctx context.Context, f *Folder, list []Message, take fun
 			if name := renamed(dir, m.ID); name == "" {
 				continue // deleted meanwhile
 			} else {
-				err = s.fetch(filepath.Join(dir, name), m, take)
+				err = fetchFile(filepath.Join(dir, name), m, take)
 			}
 		}
 		if _, ours := errors.AsType[errTaken](err); ours {
@@ -264,7 +264,8 @@ func (s *Maildir) Fetch(ctx context.Context, f *Folder, list []Message, take fun
 	return nil
 }
 
-func (s *Maildir) fetch(path string, m *Message, take func(*Message, io.Reader) error) error {
+// fetchFile gives a message that is a file, with the line ends that mail has.
+func fetchFile(path string, m *Message, take func(*Message, io.Reader) error) error {
 	file, err := os.Open(path)
 	if err != nil {
 		return err
