@@ -28,7 +28,7 @@ func reportOf(t *testing.T) []byte {
 	h.Domain("b.example")
 	var z zone.Zone
 	a := &reporter.Agent{
-		Hostname: h.Hostname, DB: h.DB, DNS: &z, Records: mx.Records{DNS: &z}, Directory: h.Directory, Bodies: h.Bodies, Queue: h.Queue,
+		Hostname: h.Hostname, DB: h.DB, DNS: &z, Records: mx.Records{DNS: &z}, Directory: h.Directory, Bodies: h.Bodies, Queue: h.Queue, Journal: h.Journal,
 		Reports: &reports.Store{DB: h.DB}, Signers: h.Keys.Signers, Log: h.Log,
 	}
 	x := reports.Sight{Published: dmarc.Published{Domain: "a.example", Policy: dmarc.Reject, Subdomains: dmarc.PolicyNone, Testing: true, Discovery: "treewalk"}, Wanted: []string{"mailto:r@a.example"}}

@@ -30,7 +30,8 @@ func NewStamp() string { return "<" + rand.Text() + "@posthaste>" }
 func (v *verifier) OffersAPOP(ctx context.Context) (bool, error) { return v.a.Directory.HasAPOP(ctx) }
 
 // APOP checks a digest of the stamp and a password.
-func (v *verifier) APOP(ctx context.Context, user, stamp string, digest []byte) (sasl.Identity, error) {
+func (v *verifier) APOP(ctx context.Context, user, stamp string, digest []byte) (_ sasl.Identity, err error) {
+	defer func() { v.tried(err) }()
 	acct, err := v.find(ctx, user)
 	if err != nil {
 		return sasl.Identity{}, err

@@ -73,6 +73,9 @@ type Agent struct {
 	Former func(ctx context.Context, who directory.Account, over directory.Protocols, password string) (sasl.Elsewhere, error)
 	// SHA1 makes keys for SCRAM-SHA-1 too of new passwords.
 	SHA1 bool
+	// Tried hears what came of every attempt to log in, and must be quick; nil: nobody
+	// does.
+	Tried func(over directory.Protocols, o Outcome)
 
 	once     sync.Once
 	key      [32]byte // of what is cached; of this process only
@@ -197,7 +200,8 @@ func no(why string, acct account) error {
 }
 
 // Password checks a password.
-func (v *verifier) Password(ctx context.Context, authzid, user, password string) (sasl.Identity, error) {
+func (v *verifier) Password(ctx context.Context, authzid, user, password string) (_ sasl.Identity, err error) {
+	defer func() { v.tried(err) }()
 	acct, err := v.find(ctx, user)
 	if err != nil {
 		return sasl.Identity{}, err
@@ -305,7 +309,12 @@ func (v *verifier) identity(authzid string, acct account, device directory.Devic
 }
 
 // ScramKeys gives the keys of a user, or made-up ones.
-func (v *verifier) ScramKeys(ctx context.Context, user string) (sasl.ScramKeys, error) {
+func (v *verifier) ScramKeys(ctx context.Context, user string) (_ sasl.ScramKeys, err error) {
+	defer func() {
+		if err != nil { // else it has only begun
+			v.tried(err)
+		}
+	}()
 	acct, err := v.find(ctx, user)
 	if err != nil {
 		return sasl.ScramKeys{}, err
@@ -340,7 +349,8 @@ func (v *verifier) ScramKeys(ctx context.Context, user string) (sasl.ScramKeys, 
 }
 
 // ScramProved lets in who has proved to know the password.
-func (v *verifier) ScramProved(ctx context.Context, authzid, user string, k sasl.ScramKeys) (sasl.Identity, error) {
+func (v *verifier) ScramProved(ctx context.Context, authzid, user string, k sasl.ScramKeys) (_ sasl.Identity, err error) {
+	defer func() { v.tried(err) }()
 	acct, err := v.find(ctx, user)
 	if err != nil {
 		return sasl.Identity{}, err
@@ -359,6 +369,7 @@ func (v *verifier) ScramFailed(_ context.Context, user string) {
 		login = mail.Address{Local: trim(user, 200)}
 	}
 	v.failed(pair{v.network, login})
+	v.tried(sasl.ErrFailed)
 }
 
 // failed counts a failure.

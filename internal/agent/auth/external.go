@@ -11,7 +11,8 @@ import (
 )
 
 // External lets in whose certificate the connection has shown.
-func (v *verifier) External(ctx context.Context, authzid string, key []byte) (sasl.Identity, error) {
+func (v *verifier) External(ctx context.Context, authzid string, key []byte) (_ sasl.Identity, err error) {
+	defer func() { v.tried(err) }()
 	p := pair{v.network, mail.Address{Local: "a certificate"}}
 	if err := v.pause(ctx, p); err != nil {
 		return sasl.Identity{}, err

@@ -11,7 +11,8 @@ import (
 
 // Token lets in whom an access token is of. That its time runs out later does not
 // end the session (decision 021).
-func (v *verifier) Token(ctx context.Context, authzid, token string) (sasl.Identity, error) {
+func (v *verifier) Token(ctx context.Context, authzid, token string) (_ sasl.Identity, err error) {
+	defer func() { v.tried(err) }()
 	if v.a.Tokens == nil {
 		return sasl.Identity{}, sasl.ErrMechanism
 	}

@@ -33,6 +33,15 @@ type Schedule struct {
 
 	mu     sync.Mutex
 	failed error // the last try
+	newest time.Time
+}
+
+// Newest gives when the last generation was made, as far as that is known without
+// looking; zero if it is not, or there is none.
+func (s *Schedule) Newest() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.newest
 }
 
 // State is how backups stand.
@@ -93,12 +102,24 @@ func (s *Schedule) last(ctx context.Context) (t time.Time, n int, err error) {
 	if len(all) > 0 {
 		t, _ = Time(all[len(all)-1])
 	}
+	if err == nil {
+		s.note(t)
+	}
 	return t, len(all), err
+}
+
+func (s *Schedule) note(t time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.newest = t
 }
 
 func (s *Schedule) once(ctx context.Context) error {
 	w, err := s.Make(ctx, s.Repository)
 	if err == nil {
+		if t, err := Time(w.Generation); err == nil {
+			s.note(t)
+		}
 		s.Log.Info("backup", "directory", s.Repository.Depot.String(), "generation", w.Generation, "bytes", w.Bytes, "new", w.New)
 		if s.Keep > 0 {
 			_, _, err = s.Repository.Prune(ctx, s.Keep)

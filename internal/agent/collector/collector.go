@@ -80,6 +80,8 @@ type Agent struct {
 	MaxSize int64
 	// AtOnce is how many outposts are visited at a time; 0 is 8.
 	AtOnce int
+	// Visited hears of every visit that has ended; nil: nobody does.
+	Visited func(Visited)
 
 	mu     sync.Mutex
 	here   map[outpost.ID]bool // visited by us
@@ -233,7 +235,7 @@ func (a *Agent) visit(ctx context.Context, c outpost.Claim) {
 	if err == nil || v.count().collected > 0 {
 		v.finish(context.WithoutCancel(ctx), err == nil)
 	}
-	done := v.count()
+	done, stopped := v.count(), false
 	serr := a.Outposts.Settle(context.WithoutCancel(ctx), c, 0, func(s *outpost.State) {
 		v.note(s, done)
 		now := time.Now()
@@ -243,6 +245,7 @@ func (a *Agent) visit(ctx context.Context, c outpost.Claim) {
 			s.Next = now
 		case err != nil:
 			a.failed(s, &c.Outpost, err, now)
+			stopped = s.Stopped
 		default:
 			s.Good, s.Fails, s.Error = now, 0, ""
 			s.Next = now.Add(wait(or(c.Every, DefaultEvery)))
@@ -251,6 +254,7 @@ func (a *Agent) visit(ctx context.Context, c outpost.Claim) {
 			}
 		}
 	})
+	a.tell(done, ctx.Err() != nil || errors.Is(serr, mail.ErrNotFound), stopped, err)
 	switch {
 	case errors.Is(serr, mail.ErrNotFound): // changed, or gone: the next visit goes by that
 	case serr != nil:

@@ -257,6 +257,8 @@ func (a *Agent) do(ctx context.Context, m Mail, p *plan, mode onFull) (full map[
 	for _, e := range d.events {
 		e.Log(a.Log)
 	}
+	a.Journal.Wrote(d.events...)
+	a.Journal.Wrote(d.others...)
 	return d.full, nil
 }
 
@@ -307,7 +309,8 @@ type delivery struct {
 	unreported map[mail.AccountID]bool
 
 	full   map[mail.AccountID]bool // left out
-	events []trace.Event
+	events []trace.Event           // of the message
+	others []trace.Event           // of the reports
 }
 
 // errEarly tells that a report was written of a success that is none.
@@ -338,7 +341,7 @@ func (d *delivery) run(ctx context.Context) error {
 
 // commit does it; it may be called again.
 func (d *delivery) commit(tx kv.Tx) error {
-	d.full, d.events = map[mail.AccountID]bool{}, append(d.events[:0], d.m.Events...)
+	d.full, d.events, d.others = map[mail.AccountID]bool{}, append(d.events[:0], d.m.Events...), d.others[:0]
 	var noRoom []step
 	for _, l := range d.local {
 		stored, err := d.a.store(tx, l, d.m, d.msg)
@@ -373,11 +376,11 @@ func (d *delivery) commit(tx kv.Tx) error {
 		}
 	}
 	for _, r := range d.reports {
-		e, err := PutReport(tx, d.a.Queue, r, d.m.Envelope)
+		e, own, err := PutReport(tx, d.a.Queue, r, d.m.Envelope)
 		if err != nil {
 			return err
 		}
-		d.events = append(d.events, e)
+		d.events, d.others = append(d.events, e), append(d.others, own...)
 	}
 	journal.Write(tx, d.events...)
 	if d.m.Place != nil {

@@ -85,18 +85,20 @@ func (rp *Reporter) Report(ctx context.Context, ab About, now time.Time) (Report
 	return out, nil
 }
 
-// PutReport queues a report on a message and begins its story; it gives the
-// event for the story of the message. The transaction needs the lock ShardOf of
-// the report.
-func PutReport(tx kv.Tx, q *queue.Queue, r Report, about mail.Envelope) (trace.Event, error) {
+// PutReport queues a report on a message and writes how its story begins, which is
+// own; it gives the event for the story of the message, too. The transaction needs the
+// lock ShardOf of the report.
+func PutReport(tx kv.Tx, q *queue.Queue, r Report, about mail.Envelope) (e trace.Event, own []trace.Event, err error) {
 	if _, err := q.Put(tx, r.Item); err != nil {
-		return trace.Event{}, err
+		return trace.Event{}, nil, err
 	}
 	id := r.Envelope.Trace
-	journal.Write(tx,
-		trace.Event{Trace: id, Time: tx.Now(), Kind: trace.Received, Size: r.Size(), Link: about.Trace},
-		trace.Event{Trace: id, Time: tx.Now(), Kind: trace.Queued, Rcpt: about.Sender})
-	return trace.Event{Trace: about.Trace, Time: tx.Now(), Kind: trace.Reported, Rcpt: about.Sender, Text: string(r.Action), Link: id}, nil
+	own = []trace.Event{
+		{Trace: id, Time: tx.Now(), Kind: trace.Received, Size: r.Size(), Link: about.Trace},
+		{Trace: id, Time: tx.Now(), Kind: trace.Queued, Rcpt: about.Sender},
+	}
+	journal.Write(tx, own...)
+	return trace.Event{Trace: about.Trace, Time: tx.Now(), Kind: trace.Reported, Rcpt: about.Sender, Text: string(r.Action), Link: id}, own, nil
 }
 
 func boundary() string {

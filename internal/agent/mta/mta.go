@@ -371,18 +371,18 @@ func (a *Agent) commit(ctx context.Context, c queue.Claim, outcomes []mail.Outco
 	if len(dead) > 0 {
 		locks = append(locks, suppression.Lock)
 	}
-	var all []trace.Event
+	var all, others []trace.Event
 	err := a.DB.Update(ctx, kv.Plan{Locks: locks}, func(tx kv.Tx) error {
 		if err := a.Queue.Settle(tx, c, outcomes, next); err != nil {
 			return err
 		}
-		all = append(all[:0], events...)
+		all, others = append(all[:0], events...), others[:0]
 		for _, r := range reports {
-			e, err := mda.PutReport(tx, a.Queue, r, owed(c.Item))
+			e, own, err := mda.PutReport(tx, a.Queue, r, owed(c.Item))
 			if err != nil {
 				return err
 			}
-			all = append(all, e)
+			all, others = append(all, e), append(others, own...)
 		}
 		for _, o := range dead {
 			if err := a.Suppression.Note(tx, o.Recipient.Address, c.Envelope.Trace, o.Text); err != nil {
@@ -398,5 +398,7 @@ func (a *Agent) commit(ctx context.Context, c queue.Claim, outcomes []mail.Outco
 	for _, e := range all {
 		e.Log(a.Log)
 	}
+	a.Journal.Wrote(all...)
+	a.Journal.Wrote(others...)
 	return nil
 }

@@ -143,12 +143,14 @@ func (a *Agent) change(ctx context.Context, it queue.Item, kind trace.Kind, do f
 		journal.Write(tx, events...)
 		return nil
 	})
-	for _, e := range events {
-		if err == nil {
-			e.Log(a.Log)
-		}
+	if err != nil {
+		return err
 	}
-	return err
+	for _, e := range events {
+		e.Log(a.Log)
+	}
+	a.Journal.Wrote(events...)
+	return nil
 }
 
 // each does something to each item of a group. In a group of several messages,

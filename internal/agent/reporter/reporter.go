@@ -38,6 +38,7 @@ type Agent struct {
 	Directory *directory.Directory
 	Bodies    *body.Store
 	Queue     *queue.Queue
+	Journal   *journal.Journal
 	Reports   *reports.Store
 	Signers   func(ctx context.Context, d mail.Domain) ([]*dkim.Signer, error)
 	// Web sends what goes by https: only to hosts with a certificate of their name.
@@ -182,7 +183,9 @@ func (a *Agent) commit(ctx context.Context, s reports.Sending, from mail.Address
 		s.To = append(s.To, it.Envelope.Recipients[0].Address.String())
 		s.Mail = append(s.Mail, it.Envelope.Trace)
 	}
+	var events []trace.Event
 	err := a.DB.Update(ctx, kv.Plan{Locks: locks}, func(tx kv.Tx) error {
+		events = events[:0]
 		if first, err := reports.MarkSent(tx, s); err != nil || !first {
 			return err
 		}
@@ -191,7 +194,12 @@ func (a *Agent) commit(ctx context.Context, s reports.Sending, from mail.Address
 				return err
 			}
 			id, rcpt := it.Envelope.Trace, it.Envelope.Recipients[0].Address
-			journal.Write(tx, trace.Event{Trace: id, Time: tx.Now(), Kind: trace.Submitted, Sender: from, Size: it.Size()}, trace.Event{Trace: id, Time: tx.Now(), Kind: trace.Queued, Rcpt: rcpt})
+			story := []trace.Event{
+				{Trace: id, Time: tx.Now(), Kind: trace.Submitted, Sender: from, Size: it.Size()},
+				{Trace: id, Time: tx.Now(), Kind: trace.Queued, Rcpt: rcpt},
+			}
+			journal.Write(tx, story...)
+			events = append(events, story...)
 		}
 		if also != nil {
 			also(tx)
@@ -201,5 +209,6 @@ func (a *Agent) commit(ctx context.Context, s reports.Sending, from mail.Address
 	if err != nil {
 		return fmt.Errorf("reporter: %w", err)
 	}
+	a.Journal.Wrote(events...)
 	return nil
 }

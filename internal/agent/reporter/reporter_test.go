@@ -42,7 +42,7 @@ func newSide(t *testing.T, host, domain string) *side {
 	s.Domain(domain)
 	s.reports = &reports.Store{DB: s.DB}
 	s.agent = &reporter.Agent{
-		Hostname: host, DB: s.DB, DNS: &s.zone, Records: mx.Records{DNS: &s.zone}, Directory: s.Directory, Bodies: s.Bodies, Queue: s.Queue, Reports: s.reports,
+		Hostname: host, DB: s.DB, DNS: &s.zone, Records: mx.Records{DNS: &s.zone}, Directory: s.Directory, Bodies: s.Bodies, Queue: s.Queue, Journal: s.Journal, Reports: s.reports,
 		Signers: s.Keys.Signers, Web: &http.Client{Transport: &web{t: t}}, Log: slog.New(slog.DiscardHandler),
 	}
 	s.MX.Delivery = &reporter.Desk{Door: s.Delivery, Directory: s.Directory, Reports: s.reports, Journal: s.Journal}

@@ -45,6 +45,9 @@ func (d *Dir) Reserve(log *slog.Logger) *Reserve {
 // time.
 func (r *Reserve) Full() bool { return r.full.Load() }
 
+// Room gives how many bytes of the disk are free for us, and how many it has.
+func (r *Reserve) Room() (free, all int64, err error) { return r.room() }
+
 // Run watches the disk until ctx ends.
 func (r *Reserve) Run(ctx context.Context) {
 	t := time.NewTicker(reserveEvery)

@@ -42,6 +42,8 @@ type Server struct {
 	Version     string
 	Limits      Limits
 	Log         *slog.Logger
+	// Refused hears of each connection that is one too many; nil: nobody does.
+	Refused func()
 
 	once     sync.Once
 	limits   Limits
@@ -110,6 +112,9 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 
 // refuse turns a connection away that is one too many.
 func (s *Server) refuse(c *serve.Conn, addr netip.AddrPort) {
+	if s.Refused != nil {
+		s.Refused()
+	}
 	s.Log.Info("refused", "remote", addr, "text", "too many connections")
 	if !s.ImplicitTLS {
 		imap.NewEncoder(c).Status("*", imap.BYE, imap.CodeLimit, "too many connections").Flush()

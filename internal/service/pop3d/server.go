@@ -46,6 +46,8 @@ type Server struct {
 	Version     string
 	Limits      Limits
 	Log         *slog.Logger
+	// Refused hears of each connection that is one too many; nil: nobody does.
+	Refused func()
 
 	once   sync.Once
 	limits Limits
@@ -91,10 +93,7 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 	addr := serve.AddrOf(nc)
 	place := limit.PlaceOf(addr, s.Limits.Trusted)
 	if !s.places.Enter(place) {
-		s.Log.Info("refused", "remote", addr, "text", "too many connections")
-		if !s.ImplicitTLS {
-			c.Write(pop3.AppendErr(nil, pop3.Temporary, "too many connections"))
-		}
+		s.refuse(c, addr)
 		return
 	}
 	defer s.places.Leave(place)
@@ -105,6 +104,17 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 		}
 	}
 	s.serve(ctx, newSession(s, c, addr))
+}
+
+// refuse turns a connection away that is one too many.
+func (s *Server) refuse(c *serve.Conn, addr netip.AddrPort) {
+	if s.Refused != nil {
+		s.Refused()
+	}
+	s.Log.Info("refused", "remote", addr, "text", "too many connections")
+	if !s.ImplicitTLS {
+		c.Write(pop3.AppendErr(nil, pop3.Temporary, "too many connections"))
+	}
 }
 
 // serve is the root of a session: a panic ends that session only.

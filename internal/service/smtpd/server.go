@@ -51,6 +51,8 @@ type Server struct {
 	Open   func(ctx context.Context, who mail.Peer, url string) (io.ReadCloser, int64, error)
 	Limits Limits
 	Log    *slog.Logger
+	// Refused hears of each connection that is one too many; nil: nobody does.
+	Refused func()
 
 	once    sync.Once
 	limits  Limits
@@ -128,6 +130,9 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
 	peer := mail.Peer{Addr: serve.AddrOf(conn)}
 	place := limit.PlaceOf(peer.Addr, s.Limits.Trusted)
 	if !s.places.Enter(place) {
+		if s.Refused != nil {
+			s.Refused()
+		}
 		s.Log.Info("refused", "remote", peer.Addr, "status", smtp.ErrBusy.Status, "text", smtp.ErrBusy.Text)
 		if !s.Policy.ImplicitTLS {
 			conn.SetWriteDeadline(time.Now().Add(time.Second))

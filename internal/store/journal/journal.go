@@ -39,6 +39,8 @@ const (
 // have effect.
 type Journal struct {
 	DB kv.Store
+	// Heard hears of every event, once it is true, and must be quick; nil: nobody does.
+	Heard func(trace.Event)
 
 	mu      sync.Mutex
 	waiting []trace.Event
@@ -73,8 +75,20 @@ func Write(tx kv.Tx, events ...trace.Event) {
 	tx.Set(k, v)
 }
 
+// Wrote is to be called when the transaction that Write has written events in is
+// committed.
+func (j *Journal) Wrote(events ...trace.Event) {
+	if j.Heard == nil {
+		return
+	}
+	for _, e := range events {
+		j.Heard(e)
+	}
+}
+
 // Add has an event written soon.
 func (j *Journal) Add(e trace.Event) {
+	j.Wrote(e)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if len(j.waiting) >= maxWaiting {

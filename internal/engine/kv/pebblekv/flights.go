@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -16,6 +17,7 @@ type commit struct {
 	locks []kv.Lock
 	batch *pebble.Batch
 	wakes []uint64
+	begun time.Time     // if somebody wants to know how long it takes
 	done  chan struct{} // closed when err says how it ended
 	err   error
 }
@@ -213,6 +215,9 @@ func (s *Store) land() {
 		}
 		s.flights.leave(c)
 		close(c.done)
+		if s.hears != nil {
+			s.hears(time.Since(c.begun))
+		}
 		s.topics.Wake(c.wakes...)
 		_ = c.batch.Close() // gives its memory back; cannot fail
 	}

@@ -53,6 +53,9 @@ type Options struct {
 	Log       *slog.Logger     // nil: says nothing
 	Now       func() time.Time // the store's clock; nil: time.Now
 	CacheSize int64            // bytes of blocks kept in memory; 0: 64 MB
+	// Landed hears how long each commit took from when it could be seen until it was
+	// safe, and must be quick; nil: nobody does.
+	Landed func(time.Duration)
 }
 
 // format is the version of Pebble's files. It is raised only by a release that
@@ -80,6 +83,7 @@ type Store struct {
 	users   users
 	queue   chan *commit // to land
 	landed  chan struct{}
+	hears   func(time.Duration)
 	stats   stats
 	corrupt atomic.Int64
 }
@@ -107,6 +111,7 @@ func Open(dir string, o Options) (*Store, error) {
 		disk:   newDisk(o.Log),
 		queue:  make(chan *commit, 4096),
 		landed: make(chan struct{}),
+		hears:  o.Landed,
 	}
 	s.flights.by = make(map[kv.Lock][]*commit)
 	if err := makeDir(o.FS, dir); err != nil {

@@ -66,7 +66,8 @@ type Metrics struct {
 	CacheHits, CacheMisses  int64
 	ReadAmp                 int // sorted runs that a read may have to look at
 	Flushes, Compactions    int64
-	Full, Failed            bool // the disk
+	CompactionDebt          uint64 // bytes that compactions have yet to write
+	Full, Failed            bool   // the disk
 }
 
 // Metrics gives the numbers as they are.
@@ -78,22 +79,23 @@ func (s *Store) Metrics() Metrics {
 	m := s.db.Metrics()
 	ill := s.disk.ill()
 	return Metrics{
-		Views:         s.stats.views.Load(),
-		Updates:       s.stats.updates.Load(),
-		Commits:       s.stats.commits.Load(),
-		InFlight:      s.flights.count.Load(),
-		Stalls:        s.stats.stalls.Load(),
-		Corrupt:       s.corrupt.Load(),
-		DiskBytes:     m.DiskSpaceUsage(),
-		LogBytes:      m.WAL.PhysicalSize,
-		MemTableBytes: m.MemTable.Size,
-		CacheBytes:    m.BlockCache.Size,
-		CacheHits:     m.BlockCache.Hits,
-		CacheMisses:   m.BlockCache.Misses,
-		ReadAmp:       m.ReadAmp(),
-		Flushes:       m.Flush.Count,
-		Compactions:   m.Compact.Count,
-		Full:          errors.Is(ill, errFull),
-		Failed:        s.disk.failed() != nil,
+		Views:          s.stats.views.Load(),
+		Updates:        s.stats.updates.Load(),
+		Commits:        s.stats.commits.Load(),
+		InFlight:       s.flights.count.Load(),
+		Stalls:         s.stats.stalls.Load(),
+		Corrupt:        s.corrupt.Load(),
+		DiskBytes:      m.DiskSpaceUsage(),
+		LogBytes:       m.WAL.PhysicalSize,
+		MemTableBytes:  m.MemTable.Size,
+		CacheBytes:     m.BlockCache.Size,
+		CacheHits:      m.BlockCache.Hits,
+		CacheMisses:    m.BlockCache.Misses,
+		ReadAmp:        m.ReadAmp(),
+		Flushes:        m.Flush.Count,
+		Compactions:    m.Compact.Count,
+		CompactionDebt: m.Compact.EstimatedDebt,
+		Full:           errors.Is(ill, errFull),
+		Failed:         s.disk.failed() != nil,
 	}
 }

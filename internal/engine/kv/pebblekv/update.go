@@ -74,6 +74,9 @@ func (s *Store) runLocked(ctx context.Context, p kv.Plan, t *tx, fn func(kv.Tx) 
 // apply makes c visible and puts it on its way. Whatever happens, c.done will
 // be closed or the disk is frozen.
 func (s *Store) apply(c *commit) (err error) {
+	if s.hears != nil {
+		c.begun = time.Now()
+	}
 	s.flights.enter(c)
 	defer func() {
 		// Pebble panics when it meets an error in its log. The disk does not
