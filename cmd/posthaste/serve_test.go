@@ -112,6 +112,9 @@ func TestServeAndReload(t *testing.T) {
 		t.Error("after the reload a port is closed")
 	}
 	must(t, "", "check", "--config", config) // the admin socket reaches the new house
+	if m := must(t, "", "metrics", "--config", config); !strings.Contains(m, "posthaste_auth_logins_total{outcome=\"accepted\",protocol=\"pop3\"} 1\n") {
+		t.Error("the reload has lost what was counted, or it is told of otherwise:", m)
+	}
 
 	write("nonsense = 1\n", first)
 	s.cmd.Process.Signal(syscall.SIGHUP)
@@ -132,6 +135,7 @@ func TestServeAndReload(t *testing.T) {
 	if err := s.cmd.Wait(); err != nil {
 		t.Error("the server ended with", err)
 	}
+	mustFail(t, "no server runs", "", "metrics", "--config", config)
 }
 
 func TestServeSaysWhatIsWrong(t *testing.T) {

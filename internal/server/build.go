@@ -43,10 +43,15 @@ import (
 
 // Build puts the house together. It starts nothing.
 func Build(c config.Config, o Outside) (*House, error) {
-	h := &House{c: c, o: o, drops: o.Drops, stores: open(c, o)}
+	h := &House{c: c, o: o, drops: o.Drops, metrics: o.Metrics, stores: open(c, o)}
 	if h.drops == nil {
 		h.drops = new(pop3d.Maildrops)
 	}
+	if h.metrics == nil {
+		h.metrics = NewMetrics()
+	}
+	h.journal.Heard = h.metrics.heard
+	h.o.Backup = h.metrics.backup(o.Backup)
 	host, err := mail.ParseDomain(c.Hostname)
 	if err != nil {
 		return nil, fmt.Errorf("server: host name %q: %w", c.Hostname, err)
@@ -65,9 +70,10 @@ func Build(c config.Config, o Outside) (*House, error) {
 	}
 	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Bodies: h.bodies, Queue: h.queue, Journal: h.journal, Policies: h.said, Reports: h.reports, Suppression: h.dead, Acquaintances: h.met, Keys: h.keys, Outposts: h.posts, Allowance: h.sent, Log: o.Log, KeepDead: time.Duration(c.Deleted.Keep), MaxDead: int64(c.Deleted.Limit)}
 	h.reporter = &reporter.Agent{Hostname: c.Hostname, DB: o.DB, DNS: o.DNS, Records: mx.Records{DNS: o.DNS}, Web: h.web, Directory: h.directory, Bodies: h.bodies, Queue: h.queue, Journal: h.journal, Reports: h.reports, Signers: h.keys.Signers, Log: o.Log}
-	if h.backups, err = h.scheduled(c, o); err != nil {
+	if h.backups, err = h.scheduled(c, h.o); err != nil {
 		return nil, err
 	}
+	h.state = h.stateMetrics()
 	h.administration(host)
 	return h, nil
 }
@@ -96,7 +102,7 @@ func open(c config.Config, o Outside) stores {
 // people makes what knows who somebody is.
 func (h *House) people() {
 	c, o := h.c, h.o
-	h.auth = &auth.Agent{Directory: h.directory, Trusted: c.Limits.TrustedNetworks, SHA1: c.Auth.ScramSHA1}
+	h.auth = &auth.Agent{Directory: h.directory, Trusted: c.Limits.TrustedNetworks, SHA1: c.Auth.ScramSHA1, Tried: h.metrics.tried}
 	h.former = &former.Agent{Directory: h.directory, Mover: &mover.Agent{Mailboxes: h.mailboxes, Directory: h.directory}, Dial: o.Dial, Roots: o.Roots, Log: o.Log}
 	h.auth.Former = h.former.Login
 	if len(c.Auth.Issuers) > 0 {
@@ -142,7 +148,7 @@ func (h *House) administration(host mail.Domain) {
 		Backup: o.Backup, Backups: h.backups, Depot: h.depot, Full: o.Full, SHA1: c.Auth.ScramSHA1,
 		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: h.keys, Outposts: h.posts, Quota: int64(c.Limits.AccountQuota), Hash: h.hash, AppPassword: h.auth.NewAppPassword, APOPPassword: auth.NewAPOPPassword, KeyOf: auth.KeyOf},
 		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Queue: h.queue, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Reports: h.reports, Delivery: h.deliver, Suppression: h.dead, Forecast: &mx.Forecast{Hostname: c.Hostname, DNS: o.DNS, Mailboxes: h.mailboxes}, Version: o.Version, Log: o.Log,
-		Keys: h.signing, Allowance: h.sent,
+		Keys: h.signing, Allowance: h.sent, Metrics: h.metricsHandler(),
 		Mover: h.former.Mover, Former: h.former, Way: h.ways.named, Collector: h.collector, Envoy: h.envoy,
 		Records: func(ctx context.Context, d mail.Domain, o admind.RecordOptions) ([]admind.Record, error) {
 			return h.records(ctx, h.keys, host, d, o)
@@ -155,7 +161,7 @@ func (h *House) elsewhere(reach func(ctx context.Context, network, addr string) 
 	c, o := h.c, h.o
 	h.collector = &collector.Agent{
 		Outposts: h.posts, Directory: h.directory, Bodies: h.bodies, MX: h.mx, Try: h.deliver.Try, Dial: reach, Log: o.Log, Roots: o.Roots, Web: h.web,
-		AnyClear: c.Collect.Clear, AtOnce: c.Collect.AtOnce, MaxSize: int64(c.Limits.MessageSize),
+		AnyClear: c.Collect.Clear, AtOnce: c.Collect.AtOnce, MaxSize: int64(c.Limits.MessageSize), Visited: h.metrics.visited,
 	}
 	h.envoy = &envoy.Agent{
 		Hostname: c.Hostname, Outposts: h.posts, Directory: h.directory, DNS: o.DNS, Dial: o.Dial, Login: h.collector.Login, Log: o.Log, Roots: o.Roots,

@@ -36,6 +36,7 @@ import (
 	"posthaste/internal/agent/urlauth"
 	"posthaste/internal/base/dns"
 	"posthaste/internal/base/mail"
+	"posthaste/internal/base/metric"
 	"posthaste/internal/engine/blob"
 	"posthaste/internal/engine/kv"
 	"posthaste/internal/proto/sasl"
@@ -86,6 +87,9 @@ type Outside struct {
 	// Listen opens a port.
 	Listen  func(address string) (net.Listener, error)
 	Version string
+	// Metrics are what is counted, for houses that follow one another; nil: the house has
+	// its own.
+	Metrics *Metrics
 	// Drops are the maildrops that are taken, for houses that follow one another;
 	// nil: the house has its own.
 	Drops *pop3d.Maildrops
@@ -116,6 +120,8 @@ type House struct {
 	backups   *backup.Schedule // nil: none
 	drops     *pop3d.Maildrops
 	former    *former.Agent
+	metrics   *Metrics    // of all houses that follow one another
+	state     *metric.Set // of this one
 }
 
 // stores are what the house keeps.
@@ -152,6 +158,7 @@ func (h *House) Run(ctx context.Context, ready func()) error {
 		if len(l.ProxyFrom) > 0 {
 			ln = listen.Proxied(ln, l.ProxyFrom, h.o.Log)
 		}
+		ln = listen.Metered(ln, h.metrics.meter(l.Protocol))
 		defer ln.Close()
 		s, err := h.service(l)
 		if err != nil {
@@ -256,23 +263,26 @@ func (h *House) service(l config.Listener) (service, error) {
 	verify := func(p mail.Peer) sasl.Verifier { return h.auth.For(p.Addr.Addr(), opens) }
 	offer := h.offer()
 	implicit := l.TLS == "implicit"
+	refused := h.metrics.refused.Of(l.Protocol).Inc
 	size := int64(h.c.Limits.MessageSize)
 	switch l.Protocol {
 	case "imap":
 		return &imapd.Server{
-			Mail: h.mailboxes, People: h.directory, Auth: verify, Attend: h.auth.Attend, Offer: offer, Shown: h.former.Any, TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log,
+			Mail: h.mailboxes, People: h.directory, Auth: verify, Attend: h.auth.Attend, Offer: offer, Shown: h.former.Any, TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log, Refused: refused,
 			Limits: imapd.Limits{Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress, Trusted: h.c.Limits.TrustedNetworks, PerAccount: h.c.Limits.SessionsPerAccount, Message: size, Messages: h.c.Limits.IMAPMessagesPerCommand, Saved: h.c.Limits.IMAPMessagesPerSave},
 		}, nil
 	case "https":
 		return &webd.Server{Policy: h.policyFor, TLS: cfg, Log: h.o.Log, Connections: h.c.Limits.Connections}, nil
+	case "metrics":
+		return &webd.Metrics{Handler: h.metricsHandler(), TLS: cfg, Log: h.o.Log}, nil
 	case "pop3":
 		return &pop3d.Server{
-			Mail: h.mailboxes, Rules: h.maildrops, Drops: h.drops, LoginDelay: time.Duration(h.c.POP3.LoginDelay), Auth: verify, Attend: h.auth.Attend, Offer: offer, Shown: h.former.Any, TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log,
+			Mail: h.mailboxes, Rules: h.maildrops, Drops: h.drops, LoginDelay: time.Duration(h.c.POP3.LoginDelay), Auth: verify, Attend: h.auth.Attend, Offer: offer, Shown: h.former.Any, TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log, Refused: refused,
 			Limits: pop3d.Limits{Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress, Trusted: h.c.Limits.TrustedNetworks},
 		}, nil
 	}
 	s := &smtpd.Server{
-		Hostname: h.c.Hostname, Receiver: h.mx, TLS: cfg, Log: h.o.Log, Policy: smtpd.Policy{ImplicitTLS: implicit}, Fronts: l.XClientFrom, Account: h.enabled,
+		Hostname: h.c.Hostname, Receiver: h.mx, TLS: cfg, Log: h.o.Log, Policy: smtpd.Policy{ImplicitTLS: implicit}, Fronts: l.XClientFrom, Account: h.enabled, Refused: refused,
 		Limits: smtpd.Limits{
 			Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress, Trusted: slices.Concat(h.c.Limits.TrustedNetworks, l.XClientFrom),
 			Recipients: h.c.Limits.Recipients, Size: size,

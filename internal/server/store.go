@@ -27,6 +27,7 @@ type Store struct {
 
 	reserve *dir.Reserve
 	backing sync.Mutex // one backup at a time
+	metrics *Metrics
 }
 
 // OpenStore opens the store in the configuration's folder, which is made if it does not exist.
@@ -37,7 +38,8 @@ func OpenStore(c config.Config, log *slog.Logger) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := pebblekv.Open(filepath.Join(path, "index"), pebblekv.Options{Log: log, CacheSize: cacheBytes(c) / 2})
+	metrics := NewMetrics()
+	db, err := pebblekv.Open(filepath.Join(path, "index"), pebblekv.Options{Log: log, CacheSize: cacheBytes(c) / 2, Landed: metrics.landed})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store in %s: %w", path, err), d.Close())
 	}
@@ -45,8 +47,13 @@ func OpenStore(c config.Config, log *slog.Logger) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store in %s: %w", path, err), db.Close(), d.Close())
 	}
-	return &Store{DB: db, Blobs: blobs, dir: d, index: db, packs: blobs, reserve: d.Reserve(log)}, nil
+	s := &Store{DB: db, Blobs: blobs, dir: d, index: db, packs: blobs, reserve: d.Reserve(log), metrics: metrics}
+	metrics.of(s)
+	return s, nil
 }
+
+// Metrics gives what is counted, of the store and of the houses over it, for Outside.
+func (s *Store) Metrics() *Metrics { return s.metrics }
 
 // Guard keeps room on the disk for when it is full, until ctx ends.
 func (s *Store) Guard(ctx context.Context) { s.reserve.Run(ctx) }

@@ -84,7 +84,7 @@ type DNS struct {
 // A Listener is a port that is listened on.
 type Listener struct {
 	Address  string `toml:"address"`  // host:port; ":25" is all addresses
-	Protocol string `toml:"protocol"` // smtp, submission, lmtp, imap, pop3 or https
+	Protocol string `toml:"protocol"` // smtp, submission, lmtp, imap, pop3, https or metrics
 	TLS      string `toml:"tls"`      // starttls, implicit or none
 	// PlaintextLogin allows passwords on connections without TLS.
 	PlaintextLogin bool `toml:"plaintext_login"`
@@ -96,6 +96,8 @@ type Listener struct {
 	// XClientFrom are the fronts that tell by XCLIENT whom they speak for, and whom
 	// they have let log in.
 	XClientFrom []netip.Prefix `toml:"xclient_from"`
+	// MetricsOpen lets metrics, which have no login, be read from other machines.
+	MetricsOpen bool `toml:"metrics_open"`
 }
 
 // Auth says how people log in.
@@ -537,14 +539,17 @@ func (d *DNS) check() error {
 }
 
 func (c *Config) checkListener(l *Listener) error {
+	if l.TLS == "" && l.Protocol == "metrics" {
+		l.TLS = "none"
+	}
 	if l.TLS == "" {
 		l.TLS = "starttls"
 	}
 	if _, _, err := net.SplitHostPort(l.Address); err != nil {
 		return fmt.Errorf("[[listener]] address %q: write host:port, or :port for all addresses", l.Address)
 	}
-	if !oneOf(l.Protocol, "smtp", "submission", "lmtp", "imap", "pop3", "https") {
-		return fmt.Errorf("[[listener]] %s: protocol is smtp, submission, lmtp, imap, pop3 or https, not %q", l.Address, l.Protocol)
+	if !oneOf(l.Protocol, "smtp", "submission", "lmtp", "imap", "pop3", "https", "metrics") {
+		return fmt.Errorf("[[listener]] %s: protocol is smtp, submission, lmtp, imap, pop3, https or metrics, not %q", l.Address, l.Protocol)
 	}
 	if len(l.XClientFrom) > 0 && !oneOf(l.Protocol, "smtp", "submission", "lmtp") {
 		return fmt.Errorf("[[listener]] %s: xclient_from is for smtp, submission and lmtp, not for %s: leave it out", l.Address, l.Protocol)
@@ -557,6 +562,25 @@ func (c *Config) checkListener(l *Listener) error {
 	}
 	if l.ClientCertificates && (l.TLS == "none" || !oneOf(l.Protocol, "submission", "imap", "pop3")) {
 		return fmt.Errorf("[[listener]] %s: client_certificates are for people who log in with TLS: submission, imap or pop3", l.Address)
+	}
+	return l.checkMetrics()
+}
+
+// checkMetrics checks what concerns metrics.
+func (l *Listener) checkMetrics() error {
+	if l.Protocol != "metrics" {
+		if l.MetricsOpen {
+			return fmt.Errorf("[[listener]] %s: metrics_open is for protocol = \"metrics\", not for %s: leave it out", l.Address, l.Protocol)
+		}
+		return nil
+	}
+	if l.TLS == "starttls" {
+		return fmt.Errorf("[[listener]] %s: metrics go over HTTP, so tls is none or implicit", l.Address)
+	}
+	host, port, _ := net.SplitHostPort(l.Address)
+	ip, err := netip.ParseAddr(host)
+	if here := host == "localhost" || err == nil && ip.IsLoopback(); !here && !l.MetricsOpen {
+		return fmt.Errorf("[[listener]] %s: metrics have no login, so that only this machine may read them: write address = \"127.0.0.1:%s\", or metrics_open = true if something else decides who reaches the port", l.Address, port)
 	}
 	return nil
 }

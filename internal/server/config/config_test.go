@@ -112,6 +112,10 @@ func TestRefusals(t *testing.T) {
 		"[[route]]\ndomain = \"*\"\nhost = \"a:1\"\nusername = \"u\"\noauth2 = { token_url = \"https://x.example\" }":                                        "required or implicit",
 		"[[listener]]\naddress = \":25\"\nprotocol = \"smtp\"\nclient_certificates = true":                                                                   "people who log in",
 		"[[listener]]\naddress = \":143\"\nprotocol = \"imap\"\ntls = \"none\"\nclient_certificates = true":                                                  "people who log in",
+		"[[listener]]\naddress = \":9725\"\nprotocol = \"metrics\"":                                                                                          "127.0.0.1:9725",
+		"[[listener]]\naddress = \"192.0.2.1:9725\"\nprotocol = \"metrics\"":                                                                                 "no login",
+		"[[listener]]\naddress = \"127.0.0.1:9725\"\nprotocol = \"metrics\"\ntls = \"starttls\"":                                                             "none or implicit",
+		"[[listener]]\naddress = \":25\"\nprotocol = \"smtp\"\nmetrics_open = true":                                                                          "leave it out",
 		"[[auth.issuer]]\naudience = [\"a\"]":                                                                          "needs a url",
 		"[[auth.issuer]]\nurl = \"http://id.example\"":                                                                 "only https",
 		"[[auth.issuer]]\nurl = \"https://id.example?x\"":                                                              "no query",
@@ -162,6 +166,24 @@ func TestSizes(t *testing.T) {
 		var s Size
 		if err := s.UnmarshalText([]byte(text)); err == nil {
 			t.Errorf("%q is a size: %d", text, s)
+		}
+	}
+}
+
+// TestMetricsListener: it is in clear unless one says else, and for other machines only
+// if one says so.
+func TestMetricsListener(t *testing.T) {
+	for _, more := range []string{
+		"address = \"127.0.0.1:9725\"", "address = \"[::1]:9725\"", "address = \"localhost:9725\"",
+		"address = \":9725\"\nmetrics_open = true", "address = \"127.9.9.9:9725\"\ntls = \"implicit\"",
+	} {
+		c, err := Parse([]byte("[[listener]]\nprotocol = \"metrics\"\n" + more))
+		if err != nil {
+			t.Errorf("%s: %v", more, err)
+			continue
+		}
+		if l := c.Listeners[0]; (l.TLS == "none") == strings.Contains(more, "implicit") {
+			t.Errorf("%s: %+v", more, l)
 		}
 	}
 }

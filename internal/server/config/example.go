@@ -37,7 +37,7 @@ hostname = "mail.example.org"
 # The ports. If there is one [[listener]] here, these defaults no longer apply.
 # [[listener]]
 # address = ":25"                  # host:port; without a host all addresses
-# protocol = "smtp"                # smtp, submission, lmtp, imap, pop3, https
+# protocol = "smtp"                # smtp, submission, lmtp, imap, pop3, https, metrics
 # tls = "starttls"                 # starttls, implicit, none
 # plaintext_login = false          # passwords without TLS
 # client_certificates = false      # ask mail programs for a certificate to log in with (EXTERNAL):
@@ -45,6 +45,8 @@ hostname = "mail.example.org"
 # proxy_from = []                  # load balancers that send a PROXY header: "10.0.0.5/32"
 # xclient_from = []                # fronts that say by XCLIENT whom they speak for, and who has
 #                                  # logged in with them; only for smtp, submission, lmtp
+# metrics_open = false             # only for metrics: they have no login, so that only this
+#                                  # machine may read them, unless this is true
 # [[listener]]
 # address = ":587"
 # protocol = "submission"
@@ -73,6 +75,8 @@ hostname = "mail.example.org"
 # Not among the defaults: a listener on ":443" with protocol "https" serves the
 # policy of [mta_sts], and nothing else. It needs a certificate for "mta-sts."
 # in front of each domain.
+# Nor is one on "127.0.0.1:9725" with protocol "metrics", which Prometheus reads. Its
+# tls is none or implicit.
 
 # Where mail for a domain goes, instead of the hosts in its MX records; "*" is
 # all mail that is not for people here.

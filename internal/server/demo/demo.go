@@ -114,7 +114,7 @@ func New(ctx context.Context, data string, st *server.Store, log *slog.Logger, v
 	c.Limits.UsualRecipientsPerDay = 0 // here nobody has a past
 	c.Queue.FirstRetry, c.Queue.LastRetry, c.Queue.WarnAfter = config.Duration(10*time.Second), config.Duration(5*time.Minute), config.Duration(2*time.Minute)
 	d.House, err = server.Build(c, server.Outside{
-		DB: st.DB, Blobs: st.Blobs, Failed: st.Failed, DNS: world(), Dial: d.outside.dial, Log: log, TLS: cfg, Listen: d.sockets.Listen, Version: version,
+		DB: st.DB, Blobs: st.Blobs, Failed: st.Failed, DNS: world(), Dial: d.outside.dial, Log: log, TLS: cfg, Listen: d.sockets.Listen, Version: version, Metrics: st.Metrics(),
 	})
 	if err != nil {
 		return nil, err

@@ -79,6 +79,8 @@ type Server struct {
 	Former *former.Agent
 	// Records gives what a domain should have in the DNS.
 	Records func(ctx context.Context, d mail.Domain, o RecordOptions) ([]Record, error)
+	// Metrics tells the metrics.
+	Metrics http.Handler
 	// SHA1 tells that SCRAM-SHA-1 is announced.
 	SHA1    bool
 	Version string

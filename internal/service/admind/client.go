@@ -101,6 +101,17 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 	return c.sendBody(ctx, method, path, body)
 }
 
+// Metrics writes the metrics to w, as text.
+func (c *Client) Metrics(ctx context.Context, w io.Writer) error {
+	res, err := c.send(ctx, http.MethodGet, "/v1/metrics", nil)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	_, err = io.Copy(w, res.Body)
+	return err
+}
+
 // stream calls the API with a body of any length.
 func (c *Client) stream(ctx context.Context, path string, in io.Reader, out any) error {
 	res, err := c.sendBody(ctx, http.MethodPost, path, in)

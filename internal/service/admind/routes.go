@@ -127,5 +127,6 @@ func (s *Server) aboutMail() routes {
 		"GET /v1/reports/failures":         s.answer(s.toldFailures),
 		"GET /v1/reports/sent":             s.answer(s.sentReports),
 		"POST /v1/check":                   s.check,
+		"GET /v1/metrics":                  s.Metrics.ServeHTTP,
 	}
 }

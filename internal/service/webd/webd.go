@@ -1,5 +1,5 @@
-// Package webd is the web server for what other mail servers look up at a domain:
-// its MTA-STS policy, and nothing else. RFC 8461 §3.3
+// Package webd has two small web servers: one for what other mail servers look up at a
+// domain, which is its MTA-STS policy (RFC 8461 §3.3), and one for metrics.
 package webd
 
 import (
@@ -23,7 +23,7 @@ const (
 	lastWait  = 2 * time.Second
 )
 
-// A Server answers. All fields must be set.
+// A Server answers with MTA-STS policies. All fields must be set.
 type Server struct {
 	// Policy gives the policy of a domain as text; mail.ErrNotFound if it is none
 	// of ours.
@@ -36,11 +36,14 @@ type Server struct {
 
 // Serve answers until ctx ends.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	cfg := s.TLS.Clone()
-	cfg.NextProtos = []string{"http/1.1"}
+	return serve(ctx, ln, http.HandlerFunc(s.answer), s.TLS, s.Connections, s.Log)
+}
+
+// serve answers with so many connections at a time, until ctx ends; cfg nil is in clear.
+func serve(ctx context.Context, ln net.Listener, answer http.Handler, cfg *tls.Config, connections int, log *slog.Logger) error {
 	h := &http.Server{
-		Handler: http.HandlerFunc(s.answer), ReadTimeout: patience, WriteTimeout: patience, IdleTimeout: patience, MaxHeaderBytes: maxHeader,
-		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
+		Handler: answer, ReadTimeout: patience, WriteTimeout: patience, IdleTimeout: patience, MaxHeaderBytes: maxHeader,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	done := make(chan struct{})
 	defer func() { <-done }()
@@ -56,7 +59,13 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 			h.Close()
 		}
 	}()
-	err := h.Serve(tls.NewListener(&bounded{Listener: ln, room: make(chan struct{}, s.Connections)}, cfg))
+	ln = &bounded{Listener: ln, room: make(chan struct{}, connections)}
+	if cfg != nil {
+		cfg = cfg.Clone()
+		cfg.NextProtos = []string{"http/1.1"}
+		ln = tls.NewListener(ln, cfg)
+	}
+	err := h.Serve(ln)
 	if errors.Is(err, http.ErrServerClosed) || ctx.Err() != nil {
 		return nil
 	}
