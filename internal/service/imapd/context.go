@@ -52,7 +52,7 @@ func (s *session) keep(c *searchContext) {
 
 // rest gives back what memory a search needs only while it runs.
 func (m *search) rest() {
-	m.ids, m.records, m.room, m.note, m.folds, m.scratch = nil, nil, nil, nil, nil, scratch{compare: m.compare}
+	m.ids, m.records, m.desks = nil, nil, nil
 	for i := range m.columns {
 		m.columns[i].values = nil
 	}

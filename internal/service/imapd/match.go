@@ -45,6 +45,7 @@ type candidate struct {
 	err    error  // of reading
 
 	*search
+	*desk // nil before the last step
 }
 
 type matchFunc func(*candidate) verdict

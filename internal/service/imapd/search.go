@@ -3,6 +3,10 @@ package imapd
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -59,7 +63,7 @@ func (s *session) findIn(ctx context.Context, tag string, a *imap.Search, box *s
 	if a.Charset != "" && s.has(utf8Accept|rev2) && a.Charset != "UTF-8" && a.Charset != "US-ASCII" {
 		return nil, mail.UIDSet{}, bad(imap.CodeBadCharset, "you have enabled UTF-8") // RFC 6855 §3
 	}
-	m := &search{s: s, box: box, snap: snap, charset: a.Charset, scratch: scratch{compare: s.compare}, progress: progress{tag: tag, box: box, next: time.Now().Add(progressEvery)}}
+	m := &search{s: s, box: box, snap: snap, charset: a.Charset, compare: s.compare, progress: progress{tag: tag, box: box, next: time.Now().Add(progressEvery)}}
 	f := filters{s: s}
 	key, err := f.expand(ctx, a.Key, 0)
 	if err != nil {
@@ -212,16 +216,29 @@ type search struct {
 	charset string // of the texts to look for; empty is UTF-8
 	match   matchFunc
 	columns []column
+	compare comparator
 	progress
-	scratch
 
-	// Memory that is used again for every page or message.
+	// Memory that is used again for every page.
 	ids     []mail.EmailID
 	records []mailbox.Record
-	room    []byte // for a body
-	note    []byte // for a field of a header
-	folds   []byte // for a folded header
+	desks   []desk
 }
+
+// A desk is the memory of one who reads messages, used again for each.
+type desk struct {
+	scratch
+	room  []byte // for a body
+	note  []byte // for a field of a header
+	folds []byte // for a folded header
+}
+
+const (
+	// maxDesks is how many messages a search reads at a time.
+	maxDesks = 4
+	// worthDesk is how many messages there must be to read for one desk more.
+	worthDesk = 16
+)
 
 // run gives those of the messages that match.
 func (m *search) run(ctx context.Context, snap *mailbox.Snapshot, among mail.UIDSet) (mail.UIDSet, error) {
@@ -269,7 +286,7 @@ func (m *search) page(ctx context.Context, page []*mailbox.Row, match matchFunc,
 	}
 	var unsure []int
 	for i, row := range page {
-		c := candidate{row: row, noted: true, at: i, search: m}
+		c := candidate{row: row, noted: true, at: i, search: m} // has no desk: it reads nothing
 		switch match(&c) {
 		case yes:
 			found.Add(row.UID)
@@ -292,7 +309,7 @@ func (m *search) fill(ctx context.Context) (err error) {
 	return nil
 }
 
-// readAll decides about candidates that have to be read.
+// readAll decides about candidates that have to be read, several at a time.
 func (m *search) readAll(ctx context.Context, page []*mailbox.Row, unsure []int, match matchFunc, found *mail.UIDSet) error {
 	if len(unsure) == 0 {
 		return nil
@@ -309,20 +326,63 @@ func (m *search) readAll(ctx context.Context, page []*mailbox.Row, unsure []int,
 	if err != nil {
 		return err
 	}
-	for i, at := range unsure {
+	verdicts := make([]verdict, len(unsure))
+	err = m.share(len(unsure), func(d *desk, i int) error {
 		if m.records[i].Envelope == nil {
-			continue // gone
+			return nil // gone
 		}
-		c := candidate{row: page[at], noted: true, at: at, search: m}
+		c := candidate{row: page[unsure[i]], noted: true, at: unsure[i], search: m, desk: d}
 		v, err := c.read(ctx, &m.records[i], &messages[i], match)
 		if errors.Is(err, mail.ErrNotFound) {
-			continue
+			return nil
 		}
+		verdicts[i] = v
+		return err
+	})
+	for i, v := range verdicts {
+		if v == yes {
+			found.Add(page[unsure[i]].UID)
+		}
+	}
+	return err
+}
+
+// share has fn called for all numbers below n, at as many desks as are worth it.
+func (m *search) share(n int, fn func(d *desk, i int) error) error {
+	desks := max(1, min(maxDesks, runtime.GOMAXPROCS(0), n/worthDesk))
+	for len(m.desks) < desks {
+		m.desks = append(m.desks, desk{scratch: scratch{compare: m.compare}})
+	}
+	errs := make([]error, desks)
+	panics := make([]any, desks)
+	work := func(k int) {
+		for i := n * k / desks; i < n*(k+1)/desks && errs[k] == nil; i++ {
+			errs[k] = fn(&m.desks[k], i)
+		}
+	}
+	var wg sync.WaitGroup
+	for k := 1; k < desks; k++ {
+		wg.Go(func() {
+			defer func() {
+				if p := recover(); p != nil {
+					panics[k] = fmt.Sprintf("%v\n%s", p, debug.Stack())
+				}
+			}()
+			work(k)
+		})
+	}
+	func() {
+		defer wg.Wait() // also if this one panics
+		work(0)
+	}()
+	for _, p := range panics {
+		if p != nil {
+			panic(p) // where it ends this session only
+		}
+	}
+	for _, err := range errs {
 		if err != nil {
 			return err
-		}
-		if v == yes {
-			found.Add(page[at].UID)
 		}
 	}
 	return nil
