@@ -28,8 +28,9 @@ is written.`,
 	}
 	c.AddCommand(t.exportFiles("maildir", "a Maildir", `The folders are written as Maildir++ has them (".Work.Lists"). The files that
 Dovecot keeps beside them are written too: put the Maildir under a Dovecot, and
-IMAP and POP3 clients go on without fetching anything anew. What is there already
-stays, with its flags brought up to date.`, func(dir string) carrier.Target { return carrier.NewMaildirTarget(dir) }),
+IMAP and POP3 clients go on without fetching anything anew; who may do what with
+folders is in dovecot-acl, by address. Mail that is there already stays, with its flags
+brought up to date.`, func(dir string) carrier.Target { return carrier.NewMaildirTarget(dir) }),
 		t.exportFiles("mbox", "files in mbox", `A file for each folder, "Work/Lists.mbox", in mboxrd; flags and keywords stand in
 the fields Status, X-Status and X-Keywords. Files that are there are written anew.`, func(dir string) carrier.Target { return carrier.NewMboxTarget(dir) }),
 		t.exportIMAP())

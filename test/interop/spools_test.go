@@ -5,6 +5,7 @@ package interop
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -104,6 +105,17 @@ func TestMoveSharing(t *testing.T) {
 	}
 	there := strings.Join(read("ada", "old", next.imap, `GETACL "INBOX.Folder 2"`, `GETMETADATA "INBOX.Folder 2" (/shared/comment /private/comment)`, `GETACL INBOX`), "\n")
 	contains(t, there, "bert lrs", "-anyone i", "-authenticated i", "for all", "for me")
+
+	// The same in files, which a Dovecot then serves.
+	home := filepath.Join(next.dir, "mail", "files")
+	if out, err = small.tool("export", "maildir", filepath.Join(home, "Maildir"), ada.address); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if out, err := exec.Command("chown", "-R", fmt.Sprintf("%d:%d", dovecotUID, dovecotUID), home).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	files := strings.Join(read("files", "old", next.imap, `GETACL "INBOX.Folder 2"`, `GETACL INBOX`), "\n")
+	contains(t, files, bob.address+" lrs", "-anyone i", "-authenticated i")
 }
 
 // TestMoveDoveadm brings users of a Dovecot that keeps mail in its own formats, through

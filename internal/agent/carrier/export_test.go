@@ -100,6 +100,30 @@ func TestMaildirTarget(t *testing.T) {
 	}
 }
 
+// TestMaildirTargetSharing: who may do what is read as it was written, and goes when it
+// has gone here.
+func TestMaildirTargetSharing(t *testing.T) {
+	dir := t.TempDir()
+	target := NewMaildirTarget(dir)
+	if err := target.Folder(t.Context(), OutFolder{Name: "Work"}); err != nil {
+		t.Fatal(err)
+	}
+	in := []Right{{"bob@example.org", "lrskxtecd"}, {"-anyone", "i"}, {`"a b"@example.org`, "l"}, {"authenticated", "lrd"}, {"c d@example.org", "r"}}
+	left, err := target.share(t.Context(), Sharing{Rights: in}, nil)
+	if err != nil || len(left) != 1 {
+		t.Fatal(left, err)
+	}
+	out, _, err := readACL(dir + "/.Work")
+	if got := fmt.Sprint(out.Rights); err != nil || got != "[{bob@example.org lrskxte} {-anyone i} {authenticated lr} {c d@example.org r}]" {
+		t.Error(got, err)
+	}
+	for range 2 {
+		if _, err := target.share(t.Context(), Sharing{}, nil); err != nil || aclFile(dir+"/.Work") != "" {
+			t.Error("rights are left behind", err)
+		}
+	}
+}
+
 func TestMboxTarget(t *testing.T) {
 	dir := t.TempDir()
 	out(t, newAlbum(), NewMboxTarget(dir))

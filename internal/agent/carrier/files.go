@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -223,6 +224,38 @@ func (t *MboxTarget) Folder(_ context.Context, f OutFolder) (err error) {
 		t.w = mbox.NewWriter(t.file)
 	}
 	return err
+}
+
+// share writes dovecot-acl, which counts if the server has its plugin for ACL. People
+// are named by their addresses. What is noted about folders is not written: Dovecot
+// keeps it in no file of the Maildir.
+func (t *MaildirTarget) share(_ context.Context, s Sharing, _ func(string) string) (left []Left, err error) {
+	var b strings.Builder
+	for _, r := range s.Rights {
+		who, takes := strings.CutPrefix(r.Who, "-")
+		if who != "anyone" && who != "authenticated" {
+			who = "user=" + who
+		}
+		if takes {
+			who = "-" + who
+		}
+		if strings.ContainsAny(who, "\"\\\r\n") {
+			left = append(left, Left{"rights of " + r.Who, "dovecot-acl cannot name them"})
+			continue
+		}
+		if strings.ContainsRune(who, ' ') {
+			who = `"` + who + `"`
+		}
+		b.WriteString(who + " " + strings.NewReplacer("c", "", "d", "").Replace(r.Rights) + "\n")
+	}
+	path := filepath.Join(t.path, "dovecot-acl")
+	if b.Len() > 0 {
+		return left, os.WriteFile(path, []byte(b.String()), 0o600)
+	}
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return left, err
+	}
+	return left, nil
 }
 
 // Has is as of Target.

@@ -148,6 +148,7 @@ func (c *session) letters(rights string) string {
 // needs no rights.
 func person(identifier string) (who, why string) {
 	name, takes := strings.CutPrefix(identifier, "-")
+	name = strings.TrimPrefix(name, "#")
 	lower := strings.ToLower(name)
 	switch {
 	case lower == "owner", lower == "administrators", lower == "group=administrators":
@@ -160,8 +161,6 @@ func person(identifier string) (who, why string) {
 		name = lower
 	case strings.HasPrefix(lower, "user="):
 		name = name[len("user="):]
-	case strings.HasPrefix(lower, "#"):
-		name = name[1:]
 	}
 	if name == "" {
 		return "", "it is nobody"

@@ -46,6 +46,23 @@ func TestIMAPSharing(t *testing.T) {
 
 const getMeta = "GETMETADATA (DEPTH infinity)"
 
+// TestPerson: whom servers mean.
+func TestPerson(t *testing.T) {
+	for identifier, want := range map[string]string{
+		"bob": "bob", "user=bob": "bob", "-user=bob": "-bob", "#bob": "bob", "-#bob": "-bob", "Anyone": "anyone", "#authenticated": "authenticated", "bob@x.org": "bob@x.org",
+		"owner": "", "#owner": "", "administrators": "", "group=administrators": "",
+		"anonymous": "!", "$staff": "!", "!$staff": "!", "#$staff": "!", "group=a": "!", "group:a": "!", "": "!", "-": "!", "user=": "!",
+	} {
+		who, why := person(identifier)
+		if why != "" {
+			who += "!"
+		}
+		if who != want {
+			t.Errorf("%q is %q, want %q", identifier, who, want)
+		}
+	}
+}
+
 // TestOldRights: c and d are what they stand for at servers that know no better.
 func TestOldRights(t *testing.T) {
 	old, modern := &session{caps: map[string]bool{"ACL": true}}, &session{caps: map[string]bool{"ACL": true, "RIGHTS=KXTE": true}}
