@@ -334,19 +334,28 @@ func wrapReap(a mail.AccountID, err error) error {
 	return fmt.Errorf("mailbox: reap account %d: %w", a, err)
 }
 
-// liveEmails gives all emails that stand in a mailbox, or in a row 24 that is not
-// doomed.
+// liveEmails gives those emails of doomed rows that stand in a mailbox too, or in a
+// row 24 that is not doomed. It looks through all messages of the account, but
+// remembers only what is doomed: few, as a rule.
 func liveEmails(r kv.Reader, a mail.AccountID, doomed [][]byte) (map[mail.EmailID]bool, error) {
-	live := map[mail.EmailID]bool{}
+	live, err := emailsOf(r, doomed)
+	if err != nil {
+		return nil, err
+	}
+	seen := func(id mail.EmailID) {
+		if _, ok := live[id]; ok {
+			live[id] = true
+		}
+	}
 	for row, err := range r.Scan(kv.Prefix(key(a, kindMessage))) {
 		if err != nil {
 			return nil, err
 		}
-		rw, err := decodeRow(mail.UID(binary.BigEndian.Uint32(row.Key[len(row.Key)-4:])), row.Value)
+		id, err := rowEmail(row.Value)
 		if err != nil {
 			return nil, err
 		}
-		live[rw.Email] = true
+		seen(id)
 	}
 	rest := kv.Prefix(key(a, kindExpunged))
 	if last := doomed[len(doomed)-1]; last[kv.PrefixLen] == kindExpunged { // they are in order
@@ -361,10 +370,29 @@ func liveEmails(r kv.Reader, a mail.AccountID, doomed [][]byte) (map[mail.EmailI
 			return nil, err
 		}
 		for i := range g.rows {
-			live[g.rows[i].Email] = true
+			seen(g.rows[i].Email)
 		}
 	}
 	return live, nil
+}
+
+// emailsOf gives the emails of rows 0a and 24, with false for each.
+func emailsOf(r kv.Reader, keys [][]byte) (map[mail.EmailID]bool, error) {
+	out := map[mail.EmailID]bool{}
+	for _, k := range keys {
+		raw, err := r.Get(k)
+		if err != nil {
+			return nil, err
+		}
+		ids, _, err := deadEmails(k, raw)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range ids {
+			out[id] = false
+		}
+	}
+	return out, nil
 }
 
 // forget removes what is kept of an email.

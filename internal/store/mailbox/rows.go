@@ -270,6 +270,15 @@ func decodeRow(uid mail.UID, raw []byte) (Row, error) {
 	return r, d.Err()
 }
 
+// rowEmail is decodeRow for the email alone.
+func rowEmail(raw []byte) (mail.EmailID, error) {
+	d := kv.Decode(raw)
+	d.Uvarint() // flags
+	d.Uvarint() // modseq
+	id := mail.EmailID(d.Uvarint())
+	return id, d.Err()
+}
+
 // email is row 03.
 type email struct {
 	trace  mail.TraceID
