@@ -68,7 +68,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 	if err := h.sending(); err != nil {
 		return nil, err
 	}
-	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Bodies: h.bodies, Queue: h.queue, Journal: h.journal, Policies: h.said, Reports: h.reports, Suppression: h.dead, Acquaintances: h.met, Keys: h.keys, Outposts: h.posts, Allowance: h.sent, Log: o.Log, KeepDead: time.Duration(c.Deleted.Keep), MaxDead: int64(c.Deleted.Limit)}
+	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Bodies: h.bodies, Queue: h.queue, Journal: h.journal, Policies: h.said, Reports: h.reports, Suppression: h.dead, Acquaintances: h.met, Keys: h.keys, Outposts: h.posts, Allowance: h.sent, Log: o.Log, KeepDead: time.Duration(c.Deleted.Keep), MaxDead: int64(c.Deleted.Limit), Full: o.Full}
 	h.reporter = &reporter.Agent{Hostname: c.Hostname, DB: o.DB, DNS: o.DNS, Records: mx.Records{DNS: o.DNS}, Web: h.web, Directory: h.directory, Bodies: h.bodies, Queue: h.queue, Journal: h.journal, Reports: h.reports, Signers: h.keys.Signers, Log: o.Log}
 	if h.backups, err = h.scheduled(c, h.o); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 // Package postmaster does what must be done from time to time: flags are folded
-// into their rows, mail that POP3 policies have kept for long enough goes, expunged mail is let go when its time is over, bodies that nobody holds give back
-// their space, old stories are forgotten. And it checks the store when asked.
+// into their rows, mail that POP3 policies have kept for long enough goes, expunged mail
+// is let go when its time is over or the disk is full, bodies that nobody holds give
+// back their space, old stories are forgotten. And it checks the store when asked.
 package postmaster
 
 import (
@@ -10,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"posthaste/internal/base/mail"
@@ -56,6 +58,13 @@ type Agent struct {
 	Every, KeepDead, KeepStories time.Duration
 	// MaxDead is how many bytes of expunged mail an account keeps, 0 is no limit.
 	MaxDead int64
+	// Full tells that the disk is full: then expunged mail goes early. nil: never.
+	Full func() bool
+	// Early is how many bytes of it go so at a time; 0 is 256 MB.
+	Early int64
+
+	mu     sync.Mutex // guards what follows
+	relief Relief
 }
 
 // keepReports is how long reports on mail between servers are kept.
@@ -72,10 +81,21 @@ func or(d, def time.Duration) time.Duration {
 func (a *Agent) Run(ctx context.Context) error {
 	t := time.NewTicker(or(a.Every, time.Hour))
 	defer t.Stop()
+	var full <-chan time.Time
+	if a.Full != nil {
+		f := time.NewTicker(relieveEvery)
+		defer f.Stop()
+		full = f.C
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-full:
+			if err := a.relieve(ctx); err != nil && ctx.Err() == nil {
+				a.Log.Error("make room on a full disk", "error", err)
+			}
+			continue
 		case <-t.C:
 		}
 		if err := a.Round(ctx); err != nil && ctx.Err() == nil {

@@ -1,6 +1,7 @@
 package postmaster_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -63,5 +64,69 @@ func TestRounds(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// TestRelieve: on a full disk deleted mail goes early, of all accounts what was deleted
+// first first, no more than is needed, nothing that is not deleted, and nothing of the
+// last day.
+func TestRelieve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := house.New(t, "mx.example.org")
+		people := h.Account(0, "ada@example.org", "bob@example.org")
+		room := 1 << 20 // deleted messages that there is room for
+		deleted := func() (n int) {
+			for _, a := range people {
+				list, err := h.Mailboxes.Expunged(t.Context(), a, 100, func(*mailbox.Expunged) bool { return true })
+				if err != nil {
+					t.Error(err)
+				}
+				n += len(list)
+			}
+			return n
+		}
+		a := &postmaster.Agent{Directory: h.Directory, Mailboxes: h.Mailboxes, Maildrops: &maildrop.Store{DB: h.DB, Mail: h.Mailboxes}, Bodies: h.Bodies, Queue: h.Queue, Journal: h.Journal, Policies: &policies.Store{DB: h.DB}, Reports: &reports.Store{DB: h.DB}, Log: h.Log, Early: 1, Full: func() bool { return deleted() > room }}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go a.Run(ctx)
+		uid := mail.UID(0)
+		for range 6 { // each day one of each
+			uid++
+			for _, who := range people {
+				for range 2 {
+					p, err := h.Mailboxes.PrepareMessage(ctx, mail.NewTraceID(time.Now()), strings.NewReader("Subject: x\r\n\r\ntext"))
+					if err == nil {
+						_, err = h.Mailboxes.AppendMessages(ctx, who, mailbox.Inbox, mailbox.Incoming{Prepared: p})
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+				if _, _, err := h.Mailboxes.Expunge(ctx, who, mailbox.Inbox, mail.UIDs(2*uid), mailbox.ExpungeAll); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(12 * time.Hour)
+			}
+		}
+		if r := a.Relief(); deleted() != 12 || r.Messages != 0 {
+			t.Fatal(deleted(), r)
+		}
+		for _, want := range []int{9, 5, 1} { // one went within the last day
+			room = want
+			if want == 1 {
+				room = 0
+			}
+			time.Sleep(5 * time.Minute)
+			if n := deleted(); n != want || a.Relief().Messages != 12-want {
+				t.Errorf("%d deleted messages are left, not %d; %+v", n, want, a.Relief())
+			}
+		}
+		for _, who := range people {
+			if u, err := h.Mailboxes.Usage(ctx, who); err != nil || u.Messages != 6 {
+				t.Error("mail that nobody deleted:", u, err)
+			}
+		}
+		cancel()
+		synctest.Wait()
 	})
 }

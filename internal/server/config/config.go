@@ -211,7 +211,8 @@ type Queue struct {
 	SuppressAfter int `toml:"suppress_after"`
 }
 
-// Deleted says how long deleted mail can be restored. It counts as nobody's use.
+// Deleted says how long deleted mail can be restored. It counts as nobody's use. When the
+// disk is full, what was deleted more than a day ago goes early, the oldest first.
 type Deleted struct {
 	Keep  Duration `toml:"keep"`
 	Limit Size     `toml:"limit"` // of an account; what went first goes for good; 0 is none

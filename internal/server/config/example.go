@@ -229,7 +229,7 @@ hostname = "mail.example.org"
 # dmarc = true                     # false: nothing is counted and told of mail
 
 [deleted]                          # mail that was deleted for good can be restored
-# keep = "30d"                     # for so long,
+# keep = "30d"                     # for so long (for a day, if the disk is full),
 # limit = "5GB"                    # but no more than that of an account; 0 is no limit
 
 [collect]                          # mail of accounts elsewhere: see "posthaste collect --help"

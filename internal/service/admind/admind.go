@@ -416,6 +416,9 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request) {
 		if s.Full != nil && s.Full() {
 			enc.Encode(Finding{Note: fullNote})
 		}
+		if early := s.Postmaster.Relief(); early.Messages > 0 {
+			enc.Encode(Finding{Note: earlyNote(early)})
+		}
 		err = s.strange(r.Context(), func(note string) { enc.Encode(Finding{Note: note}) })
 	}
 	end := Finding{End: true}

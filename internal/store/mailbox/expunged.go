@@ -197,6 +197,45 @@ func (s *Store) Expunged(ctx context.Context, a mail.AccountID, most int, want f
 	return out, nil
 }
 
+// Buried says how much was expunged at a time.
+type Buried struct {
+	At    time.Time
+	Bytes int64
+}
+
+// Buried tells of mail that was expunged before a time and is still kept, what went
+// first first, until it is so many bytes.
+func (s *Store) Buried(ctx context.Context, a mail.AccountID, before time.Time, bytes int64) (list []Buried, err error) {
+	rg := kv.Range{Low: key(a, kindExpunged), High: key64(a, kindExpunged, uint64(max(before.Unix(), 0)))}
+	err = s.DB.View(ctx, func(r kv.Reader) error {
+		list = list[:0]
+		left := bytes
+		for row, err := range r.Scan(rg) {
+			if err != nil {
+				return err
+			}
+			g, err := decodeGrave(row.Value)
+			if err != nil {
+				return err
+			}
+			b := Buried{}
+			b.At, _ = graveOf(row.Key)
+			for i := range g.rows {
+				b.Bytes += g.rows[i].Size
+			}
+			list = append(list, b)
+			if left -= b.Bytes; left <= 0 {
+				return nil
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("mailbox: what is expunged: %w", err)
+	}
+	return list, nil
+}
+
 func (g *grave) expunged(i int, at time.Time, box mail.MailboxID) Expunged {
 	r := &g.rows[i]
 	return Expunged{
