@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -13,6 +14,9 @@ import (
 // commitTimeout is how long keeping a message may take once it is here whole: a
 // client that hangs up then must not catch us half way.
 const commitTimeout = time.Minute
+
+// little is the size of a message that one need not be quick to refuse.
+const little = 64 << 10
 
 // maxAppends is how many messages one APPEND may bring: they are kept all or
 // none, in one commit.
@@ -32,14 +36,9 @@ func (s *session) append(ctx context.Context, c *imap.Command) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
-	box, err := s.target(ctx, a.Mailbox) // it may have gone meanwhile
+	box, done, err := s.save(ctx, a.Mailbox, to, in)
 	if err != nil {
 		return err
-	}
-	box.strip(in)
-	done, err := s.srv.Mail.AppendMessages(ctx, box.owner, box.ID, in...)
-	if err != nil {
-		return tryCreate(err)
 	}
 	var uids mail.UIDSet
 	for i := range done {
@@ -48,6 +47,24 @@ func (s *session) append(ctx context.Context, c *imap.Command) error {
 	s.made(box.box(), uids, done[0].ModSeq)
 	s.code = imap.CodeAppendUID(done[0].UIDValidity, uids)
 	return nil
+}
+
+// save keeps the messages in the place that was found before they came. What has become
+// of it meanwhile is looked at once more: of one's own, only if it is gone.
+func (s *session) save(ctx context.Context, name string, to place, in []mailbox.Incoming) (place, []mailbox.Appended, error) {
+	if to.prefix == "" {
+		done, err := s.srv.Mail.AppendMessages(ctx, to.owner, to.ID, in...)
+		if !errors.Is(err, mail.ErrNotFound) {
+			return to, done, tryCreate(err)
+		}
+	}
+	to, err := s.target(ctx, name)
+	if err != nil {
+		return to, nil, err
+	}
+	to.strip(in)
+	done, err := s.srv.Mail.AppendMessages(ctx, to.owner, to.ID, in...)
+	return to, done, tryCreate(err)
 }
 
 // target gives the mailbox that messages are to go to.
@@ -133,6 +150,9 @@ func (s *session) refuseEarly(ctx context.Context, owner mail.AccountID, m *imap
 			return no(imap.CodeTooBig, "the message is too large")
 		}
 		bytes += body.Size
+	}
+	if m.Body != nil && !m.Body.Waiting() && m.Body.Size <= little {
+		return nil // it is here already, and will be refused when it is to be kept
 	}
 	u, err := s.srv.Mail.Usage(ctx, owner)
 	if err != nil {
