@@ -23,8 +23,7 @@ listeners, and read http://127.0.0.1:9725/metrics:
   address = "127.0.0.1:9725"
   protocol = "metrics"`,
 		Example: `  posthaste metrics
-  posthaste metrics | grep posthaste_queue
-  posthaste metrics > /var/lib/node_exporter/posthaste.prom`,
+  posthaste metrics | grep posthaste_queue`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := t.read()
 			if err != nil {

@@ -44,7 +44,7 @@ var (
 	protocols = metric.Label{Name: "protocol", Values: []string{"smtp", "submission", "lmtp", "imap", "pop3", "https", "metrics"}}
 	places    = metric.Label{Name: "to", Values: []string{"mailbox", "host"}}
 	ends      = metric.Label{Name: "outcome", Values: []string{"delivered", "deferred", "failed"}}
-	levels    = metric.Label{Name: "tls", Values: []string{"verified", "unverified", "none", "unreached"}}
+	levels    = metric.Label{Name: "tls", Values: []string{"verified", "encrypted", "none", "unreached"}}
 	classes   = metric.Label{Name: "class", Values: []string{"2", "4", "5", "none"}}
 )
 
@@ -78,7 +78,7 @@ func NewMetrics() *Metrics {
 	m := &Metrics{set: s}
 	m.events = s.Counter("posthaste_trace_events_total", "Events in the lives of messages, by kind and by the class of their status code.", kinds(), classes)
 	m.delivery = s.Histogram("posthaste_trace_delivery_seconds", "Time from MAIL FROM, or from when a message was made or collected, until it is in a mailbox or another host has taken it.", deliveryTimes, places)
-	m.recipients = s.Counter("posthaste_mta_recipients_total", "Recipients that mail was carried to another host for, by what came of it and by how the connection was protected.", ends, levels)
+	m.recipients = s.Counter("posthaste_mta_recipients_total", "What came of attempts for recipients of mail in the queue, and how the connection to the other host was protected.", ends, levels)
 	m.logins = s.Counter("posthaste_auth_logins_total", "Attempts to log in, by protocol and by what came of them.", metric.Label{Name: "protocol", Values: []string{"submission", "imap", "pop3"}}, words("outcome", auth.Outcomes()))
 	m.open = s.Gauge("posthaste_listen_open_connections", "Connections that are open, by the protocol of their listener.", protocols)
 	m.accepted = s.Counter("posthaste_listen_accepted_connections_total", "Connections that came in.", protocols)
@@ -133,7 +133,7 @@ func level(e trace.Event) string {
 	case strings.Contains(e.TLS, "verified by "):
 		return "verified"
 	}
-	return "unverified"
+	return "encrypted"
 }
 
 func (m *Metrics) tried(over directory.Protocols, o auth.Outcome) {

@@ -230,11 +230,14 @@ func TestSchedule(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		go s.Run(ctx)
 		time.Sleep(time.Hour)
-		if st := s.State(t.Context(), time.Now()); st.Failed != "no room" || !st.Late {
+		if st := s.State(t.Context(), time.Now()); st.Failed != "no room" || !st.Late || !s.Newest().IsZero() {
 			t.Errorf("%+v", st)
 		}
 		works.Store(true)
 		time.Sleep(time.Hour)
+		if n := s.Newest(); n.IsZero() || time.Since(n) > time.Hour {
+			t.Errorf("the last is of %v", n)
+		}
 		if st := s.State(t.Context(), time.Now()); st.Failed != "" || st.Late || st.Kept != 1 || made.Load() != 1 {
 			t.Errorf("%+v", st)
 		}

@@ -279,8 +279,13 @@ func TestLogin(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, c.far)
+				ends := map[collector.Outcome]int{}
+				w.a.Visited = func(v collector.Visited) { ends[v.Outcome]++ } // a visit at a time
 				o := w.add(func(o *outpost.Outpost) { o.Secret = c.secret })
 				w.runs(31 * time.Minute)
+				if ends[collector.Good] > 0 != (c.words == "") || (ends[collector.Stopped] == 1) != c.stopped || ends[collector.Failed] > 0 != (c.words != "" && c.sessions > 1) {
+					t.Errorf("the visits ended as %v", ends)
+				}
 				s := w.state(o)
 				if c.far.sessions > c.sessions || c.far.sessions < min(c.sessions, 3) || s.Stopped != c.stopped || !strings.Contains(s.Error, c.words) || (c.words == "") != (s.Error == "") {
 					t.Errorf("%d sessions, %+v", c.far.sessions, s)

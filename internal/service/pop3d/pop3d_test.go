@@ -555,10 +555,12 @@ func TestStop(t *testing.T) {
 func TestLimits(t *testing.T) {
 	srv := newServer(t)
 	srv.Limits.Connections = 1
+	refused := 0
+	srv.Refused = func() { refused++ }
 	newClient(t, srv)
 	conn, _ := dial(t, srv)
-	if l, err := bufio.NewReader(conn).ReadString('\n'); l != "-ERR [SYS/TEMP] too many connections\r\n" {
-		t.Errorf("%q, %v", l, err)
+	if l, err := bufio.NewReader(conn).ReadString('\n'); l != "-ERR [SYS/TEMP] too many connections\r\n" || refused != 1 {
+		t.Errorf("%q, %v; %d are known of", l, err, refused)
 	}
 }
 

@@ -438,6 +438,8 @@ func TestStop(t *testing.T) {
 func TestConnections(t *testing.T) {
 	s, _, _ := newServer("mx")
 	s.Limits.PerAddress = 2
+	refused := 0
+	s.Refused = func() { refused++ }
 	var stops []func()
 	for range 2 {
 		conn, stop := start(t, s)
@@ -453,8 +455,8 @@ func TestConnections(t *testing.T) {
 	for _, f := range append(stops, stop) {
 		f()
 	}
-	if s.places.Len() != 0 {
-		t.Error("places are still taken")
+	if s.places.Len() != 0 || refused != 1 {
+		t.Errorf("%d places are still taken, %d connections were refused", s.places.Len(), refused)
 	}
 }
 

@@ -247,3 +247,24 @@ func TestEach(t *testing.T) {
 		}
 	})
 }
+
+// TestHeard: every event is heard, whether it is added, or was written by another; also
+// those that come too fast to be kept.
+func TestHeard(t *testing.T) {
+	j := newJournal()
+	id := mail.NewTraceID(time.Now())
+	j.Add(event(id, "nobody listens"))
+	var heard []string
+	j.Heard = func(e trace.Event) { heard = append(heard, e.Text) }
+	j.Add(event(id, "added"))
+	j.Wrote(event(id, "written"), event(id, "with it"))
+	if got := strings.Join(heard, ", "); got != "added, written, with it" {
+		t.Errorf("heard %s", got)
+	}
+	for range maxWaiting {
+		j.Add(event(id, "x"))
+	}
+	if len(heard) != 3+maxWaiting {
+		t.Errorf("heard %d", len(heard))
+	}
+}

@@ -26,8 +26,8 @@ const (
 	oldPage = 1000
 )
 
-// Count counts what is in the queue, and takes about a second for a million items. It
-// reads the schedule only: an item is not looked into, but for the oldest.
+// Count counts what is in the queue, and takes about a fifth of a second for a million
+// items: it reads the schedule only, and looks into items to find the oldest.
 func (q *Queue) Count(ctx context.Context) (c Counts, err error) {
 	now, err := q.now(ctx)
 	if err != nil {

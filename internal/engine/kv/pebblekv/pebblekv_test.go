@@ -1,6 +1,7 @@
 package pebblekv
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -139,5 +140,32 @@ func TestSole(t *testing.T) {
 		if want, _ := kv.LockOf(c.low); ok && l != want {
 			t.Errorf("%s: %v", c.name, l)
 		}
+	}
+}
+
+// TestLanded: each commit is told of once, and what writes nothing is none.
+func TestLanded(t *testing.T) {
+	var mu sync.Mutex
+	var took []time.Duration
+	s := openMem(t, Options{Landed: func(d time.Duration) {
+		mu.Lock()
+		defer mu.Unlock()
+		took = append(took, d)
+	}})
+	for i := range byte(3) {
+		if err := s.Update(t.Context(), kv.Plan{}, func(tx kv.Tx) error {
+			if i > 0 {
+				tx.Set([]byte{kv.Free, i}, []byte("x"))
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil { // after that all are told
+		t.Fatal(err)
+	}
+	if len(took) != 2 || min(took[0], took[1]) < 0 || max(took[0], took[1]) > time.Hour {
+		t.Errorf("told of %v", took)
 	}
 }
