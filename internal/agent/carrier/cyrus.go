@@ -76,7 +76,6 @@ func (s *Cyrus) below(dir, name string) error {
 	for _, e := range entries {
 		_, isMessage := messageFile(e.Name())
 		switch {
-		case e.IsDir() && e.Name()[0] == '#': // calendars and the like
 		case e.IsDir():
 			below = append(below, e.Name())
 		case isMessage || e.Name() == "cyrus.header":
@@ -90,6 +89,8 @@ func (s *Cyrus) below(dir, name string) error {
 		sub := cyrusLevel(level)
 		if name != imap.Inbox {
 			sub = name + "/" + sub
+		} else if !new(cyrus.Header).IsMail(level) {
+			continue
 		}
 		if err := s.below(filepath.Join(dir, level), sub); err != nil {
 			return err
@@ -120,9 +121,6 @@ func (s *Cyrus) byID(dir, user string) error {
 			s.odd = append(s.odd, fmt.Errorf("whose folder this is cannot be read: %w", err))
 			continue
 		}
-		if strings.Contains(h.Name, ".#") {
-			continue // calendars and the like
-		}
 		for _, n := range names {
 			rest, ok := strings.CutPrefix(h.Name, n)
 			switch {
@@ -130,6 +128,9 @@ func (s *Cyrus) byID(dir, user string) error {
 				s.dirs[imap.Inbox] = filepath.Dir(p)
 			case ok && rest[0] == '.':
 				levels := strings.Split(rest[1:], ".")
+				if !h.IsMail(levels[0]) {
+					continue
+				}
 				for i := range levels {
 					levels[i] = cyrusLevel(levels[i])
 				}

@@ -48,6 +48,7 @@ func TestCyrus(t *testing.T) {
 	file(t, dir+"/Old/cyrus.header", cyrusHead+"\tid\n\n\n")
 	file(t, dir+"/Old/cyrus.index", cyrusIndex(10, [3]uint32{1, 16, 0}))
 	file(t, dir+"/Old/1.", "Subject: old\r\n\r\n")
+	file(t, dir+"/#calendars/Default/cyrus.header", cyrusHead+"\tid\n\n\n")
 	src, err := NewCyrus(dir, "", "")
 	if err != nil {
 		t.Fatal(err)

@@ -188,9 +188,13 @@ func (a *Agent) bring(ctx context.Context, who directory.Account, how Flip, p *P
 		return err
 	}
 	defer src.Close()
+	names, err := a.names(ctx, who)
+	if err != nil {
+		return err
+	}
 	im := carrier.Import{
 		Source: src, Store: &store{a.Mover, who.ID, src.Name()}, FollowFlags: true, FollowDeletions: true, FollowRights: true,
-		Who: carrier.InDomain(string(who.Address.Domain)),
+		Who: names,
 		Progress: func(r carrier.Report) {
 			a.mu.Lock()
 			defer a.mu.Unlock()
@@ -202,8 +206,36 @@ func (a *Agent) bring(ctx context.Context, who directory.Account, how Flip, p *P
 	a.mu.Lock()
 	p.Report = rep
 	a.mu.Unlock()
+	for _, l := range rep.Left[:min(len(rep.Left), maxTold)] {
+		a.Log.Warn("former server: rights or notes of a folder did not come", "account", who.Address.String(), "folder", l.Folder, "what", l.ID, "why", l.Why)
+	}
 	if n := int64(len(rep.Problems)) + rep.MoreProblems; err == nil && n > 0 && !how.Force {
 		err = fmt.Errorf("%w: %d, such as: %s", ErrUnread, n, rep.Problems[0])
 	}
 	return err
+}
+
+// maxTold is how much of what did not come is written to the log.
+const maxTold = 20
+
+// names tells who people are here whom the former server of an account names: those who
+// move from there, too; of others it is taken that they keep their names.
+func (a *Agent) names(ctx context.Context, who directory.Account) (func(there string) string, error) {
+	list, err := a.Directory.Accounts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	moving := map[string]string{}
+	for i := range list {
+		if f := list[i].Former; f != nil && f.IMAP.Address == who.Former.IMAP.Address {
+			moving[f.User] = list[i].Address.String()
+		}
+	}
+	usual := carrier.InDomain(string(who.Address.Domain))
+	return func(there string) string {
+		if here := moving[there]; here != "" {
+			return here
+		}
+		return usual(there)
+	}, nil
 }

@@ -21,6 +21,7 @@ import (
 	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/sasl"
 	"posthaste/internal/store/directory"
+	"posthaste/internal/store/mailbox"
 	"posthaste/test/house"
 )
 
@@ -29,6 +30,7 @@ import (
 type old struct {
 	logins atomic.Int32
 	cut    atomic.Bool // its line breaks when somebody reads mail
+	acl    string      // of INBOX, if it has such
 }
 
 func (o *old) dial(context.Context, string, string) (net.Conn, error) {
@@ -51,7 +53,13 @@ func (o *old) serve(c net.Conn) {
 		tag, args := w[0], strings.Join(w[2:], "")
 		switch strings.ToUpper(w[1]) {
 		case "CAPABILITY":
-			say("* CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN STARTTLS OLD")
+			more := ""
+			if o.acl != "" {
+				more = " ACL RIGHTS=texk"
+			}
+			say("* CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN STARTTLS OLD%s", more)
+		case "GETACL":
+			say("* ACL INBOX %s", o.acl)
 		case "AUTHENTICATE":
 			o.logins.Add(1)
 			b, _ := base64.StdEncoding.DecodeString(strings.TrimPrefix(args, "PLAIN "))
@@ -253,6 +261,30 @@ func TestFlip(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.in("old", "former").Close()
+	})
+}
+
+// TestFlipRights: whom the former server gives rights is known here by the name that
+// they have there, if they move, too; what was given by that does not go.
+func TestFlipRights(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t, directory.Former{})
+		bob := s.Account(0, "robert@example.org")[0]
+		who, err := s.Directory.Account(t.Context(), bob)
+		if err == nil {
+			err = s.a.Begin(t.Context(), who, directory.Former{IMAP: directory.FormerHost{Address: "old.example:143", Security: "none"}, User: "bert"})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.old.acl = "ada lrswipkxtea bert lrs"
+		if _, err := s.a.Flip(t.Context(), s.account(), former.Flip{Password: "old"}); err != nil {
+			t.Fatal(err)
+		}
+		m, err := s.Mailboxes.Mailbox(t.Context(), s.id, mailbox.Inbox)
+		if err != nil || len(m.ACL) != 1 || m.ACL[0].To != mailbox.GranteeOf(bob) || m.ACL[0].Rights.String() != "lrs" {
+			t.Error(m.ACL, err)
+		}
 	})
 }
 

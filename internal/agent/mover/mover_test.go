@@ -157,6 +157,10 @@ func TestShare(t *testing.T) {
 		t.Error(left, err)
 	}
 	want("{[{-anyone r}] [{/private/comment mine} {/shared/comment ours} {/shared/vendor/posthaste/seen common}]}")
+	if _, err := a.Share(ctx, ada, "s", "Work", mover.Sharing{Rights: []mover.Right{{"bob@example.org", "lr"}, {"eve@example.org", "l"}}}, true); err != nil {
+		t.Error(err)
+	}
+	want("{[{-anyone r} {bob@example.org lr}] [{/private/comment mine} {/shared/comment ours} {/shared/vendor/posthaste/seen common}]}")
 	if _, err := a.Share(ctx, ada, "s", "Work", mover.Sharing{Rights: []mover.Right{{"bob@example.org", "l"}}}, true); err != nil {
 		t.Error(err)
 	}

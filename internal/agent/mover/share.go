@@ -35,8 +35,9 @@ type Sharing struct {
 type Left struct{ What, Why string }
 
 // Share brings the sharing of a folder that Open knows, once: what is changed here
-// later stays. With again, it takes the place of the rights that are here. What
-// cannot come is left out and told.
+// later stays. With again, it takes the place of the rights that are here, if all who
+// have some there are known here: else theirs, which came under another name, would be
+// lost. What cannot come is left out and told.
 func (a *Agent) Share(ctx context.Context, acct mail.AccountID, source, folder string, s Sharing, again bool) ([]Left, error) {
 	m, err := a.Mailboxes.FindMove(ctx, acct, source, folder)
 	if err != nil || m.Shared && !again {
@@ -52,6 +53,7 @@ func (a *Agent) Share(ctx context.Context, acct mail.AccountID, source, folder s
 		}
 	}
 	var grants []mailbox.Grant
+	only := again && s.Rights != nil
 	for _, r := range s.Rights {
 		g, why, err := a.grant(ctx, r)
 		switch {
@@ -59,6 +61,7 @@ func (a *Agent) Share(ctx context.Context, acct mail.AccountID, source, folder s
 			return left, err
 		case why != "":
 			left = append(left, Left{"rights of " + r.Who, why})
+			only = false
 		case g.To == mailbox.GranteeOf(acct) || g.Rights == 0: // owners may do all
 		case len(grants) == mailbox.MaxGrants:
 			left = append(left, Left{"rights of " + r.Who, fmt.Sprintf("a mailbox is shared with %d at most", mailbox.MaxGrants)})
@@ -66,7 +69,7 @@ func (a *Agent) Share(ctx context.Context, acct mail.AccountID, source, folder s
 			grants = append(grants, g)
 		}
 	}
-	err = a.Mailboxes.ShareMove(ctx, acct, source, folder, grants, again && s.Rights != nil)
+	err = a.Mailboxes.ShareMove(ctx, acct, source, folder, grants, only)
 	if errors.Is(err, mail.ErrLimit) {
 		return append(left, Left{"rights", err.Error()}), nil
 	}

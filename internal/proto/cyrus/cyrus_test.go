@@ -13,10 +13,10 @@ const saying = "\"The best thing about this system was that it had lots of goals
 
 func TestParseHeader(t *testing.T) {
 	for text, want := range map[string]string{
-		"%(T e N \"user.ada.Sub \\\"one^x\" I u60z A %(ada lrswipkxtecdan bob lrs) U (work NIL $Label1))\n": `{user.ada.Sub "one^x [work  $Label1] [{ada lrswipkxtecdan} {bob lrs}]}`,
-		"%(N user.ada)\n": "{user.ada [] []}",
-		"user.ada\t3f2a\nwork  $Label1 \nada\tlrswipcda\t-bob\tr\t\n": "{ [work  $Label1] [{ada lrswipcda} {-bob r}]}",
-		"\tid\n\n\n": "{ [] []}",
+		"%(T e N \"user.ada.Sub \\\"one^x\" I u60z A %(ada lrswipkxtecdan bob lrs) U (work NIL $Label1))\n": `{user.ada.Sub "one^x e [work  $Label1] [{ada lrswipkxtecdan} {bob lrs}]}`,
+		"%(N user.ada)\n": "{user.ada  [] []}",
+		"user.ada\t3f2a\nwork  $Label1 \nada\tlrswipcda\t-bob\tr\t\n": "{  [work  $Label1] [{ada lrswipcda} {-bob r}]}",
+		"\tid\n\n\n": "{  [] []}",
 	} {
 		h, err := ParseHeader([]byte(magic + saying + text))
 		if got := fmt.Sprint(h); err != nil || got != want {
@@ -26,6 +26,18 @@ func TestParseHeader(t *testing.T) {
 	for _, text := range []string{"", magic, magic + saying, magic + saying + "x\n", magic + saying + "%(N", magic + saying + "%(N \"x)", magic + saying + "%(N (a (b)))", magic + saying + "%())", "x" + magic} {
 		if h, err := ParseHeader([]byte(text)); !errors.Is(err, ErrHeader) && len(h.ACL)+len(h.Keywords) > 0 {
 			t.Errorf("%q is %v", text, h)
+		}
+	}
+}
+
+func TestIsMail(t *testing.T) {
+	for _, c := range []struct {
+		kind, level string
+		want        bool
+	}{{"e", "", true}, {"", "Work", true}, {"", "#1", true}, {"", "#calendars", false}, {"c", "Work", false}, {"e", "#sieve", false}} {
+		h := Header{Type: c.kind}
+		if h.IsMail(c.level) != c.want {
+			t.Error(c)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 // A Header is what cyrus.header says.
 type Header struct {
 	Name     string   // "user.ada.Work", in the form of the server; "" before Cyrus 3.6
+	Type     string   // "e" is mail; "" before Cyrus 3.6
 	Keywords []string // by the bits of the index; "" for those that are no more
 	ACL      []Entry
 }
@@ -20,6 +21,16 @@ type Entry struct{ Who, Rights string }
 
 // ErrHeader says that a file is no cyrus.header.
 var ErrHeader = errors.New("cyrus: this is no cyrus.header")
+
+// IsMail tells whether a mailbox has mail in it, by its header and by the first level of
+// its name below the user's INBOX: calendars and the like are mailboxes, too.
+func (h *Header) IsMail(level string) bool {
+	switch level {
+	case "#calendars", "#addressbooks", "#drive", "#notifications", "#jmap", "#jmapsubmission", "#jmapnotification", "#jmappushsubscription", "#sieve":
+		return false
+	}
+	return h.Type == "" || strings.Contains(h.Type, "e")
+}
 
 // magic begins the file; two lines of a saying follow.
 const magic = "\241\002\213\015Cyrus mailbox header\n"
@@ -79,6 +90,8 @@ func parsePairs(line string) (h Header, err error) {
 		switch key {
 		case "N":
 			h.Name = strings.Join(value, "")
+		case "T":
+			h.Type = strings.Join(value, "")
 		case "U":
 			h.Keywords = value
 		case "A":
