@@ -35,6 +35,7 @@ var siblings = map[string][]string{
 	"store/mailbox":        {"store/body"},
 	"store/allowance":      {"store/mailbox"},
 	"store/maildrop":       {"store/mailbox"},
+	"store/opinion":        {"store/mailbox"},
 	"store/outpost":        {"store/mailbox"},
 	"store/queue":          {"store/body"},
 	"agent/carrier":        {"agent/mover"},

@@ -34,6 +34,7 @@ import (
 	"posthaste/internal/store/keyring"
 	"posthaste/internal/store/mailbox"
 	"posthaste/internal/store/maildrop"
+	"posthaste/internal/store/opinion"
 	"posthaste/internal/store/outpost"
 	"posthaste/internal/store/policies"
 	"posthaste/internal/store/queue"
@@ -69,6 +70,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 		return nil, err
 	}
 	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Bodies: h.bodies, Queue: h.queue, Journal: h.journal, Policies: h.said, Reports: h.reports, Suppression: h.dead, Acquaintances: h.met, Keys: h.keys, Outposts: h.posts, Allowance: h.sent, Log: o.Log, KeepDead: time.Duration(c.Deleted.Keep), MaxDead: int64(c.Deleted.Limit), Full: o.Full}
+	h.post.Opinions = h.thought
 	h.reporter = &reporter.Agent{Hostname: c.Hostname, DB: o.DB, DNS: o.DNS, Records: mx.Records{DNS: o.DNS}, Web: h.web, Directory: h.directory, Bodies: h.bodies, Queue: h.queue, Journal: h.journal, Reports: h.reports, Signers: h.keys.Signers, Log: o.Log}
 	if h.backups, err = h.scheduled(c, h.o); err != nil {
 		return nil, err
@@ -81,7 +83,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 // open makes the stores over the engines.
 func open(c config.Config, o Outside) stores {
 	bodies := &body.Store{DB: o.DB, Blobs: o.Blobs, Full: o.Full}
-	mailboxes := &mailbox.Store{DB: o.DB, Bodies: bodies, RecordBytes: int(cacheBytes(c) / 4)}
+	mailboxes := &mailbox.Store{DB: o.DB, Bodies: bodies, RecordBytes: int(cacheBytes(c) / 4), Sorted: mx.Learn}
 	return stores{
 		bodies:    bodies,
 		directory: &directory.Directory{DB: o.DB},
@@ -93,6 +95,7 @@ func open(c config.Config, o Outside) stores {
 		queue:     &queue.Queue{DB: o.DB},
 		keys:      &keyring.Keyring{DB: o.DB},
 		dead:      &suppression.List{DB: o.DB, After: c.Queue.SuppressAfter},
+		thought:   &opinion.Store{DB: o.DB},
 		posts:     &outpost.Store{DB: o.DB},
 		said:      &policies.Store{DB: o.DB},
 		sent:      &allowance.Store{DB: o.DB, Cap: c.Limits.RecipientsPerDay, Floor: c.Limits.UsualRecipientsPerDay},
@@ -119,6 +122,7 @@ func (h *House) receiving(host mail.Domain) {
 	if c.Reports.Send && c.Reports.DMARC {
 		h.mx.Saw = desk.Saw
 	}
+	h.mx.Opinions = h.thought
 	h.mx.Counts = mx.NewCounts(h.mx.Policy)
 	h.mx.Filters, h.mx.Hooks = filters(c.Milters, false), h.hooks(c.Hooks)
 }

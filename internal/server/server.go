@@ -56,6 +56,7 @@ import (
 	"posthaste/internal/store/keyring"
 	"posthaste/internal/store/mailbox"
 	"posthaste/internal/store/maildrop"
+	"posthaste/internal/store/opinion"
 	"posthaste/internal/store/outpost"
 	"posthaste/internal/store/policies"
 	"posthaste/internal/store/queue"
@@ -137,6 +138,7 @@ type stores struct {
 	keys      *keyring.Keyring
 	dead      *suppression.List
 	posts     *outpost.Store
+	thought   *opinion.Store
 	said      *policies.Store
 	sent      *allowance.Store
 }

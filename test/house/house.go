@@ -27,6 +27,7 @@ import (
 	"posthaste/internal/store/journal"
 	"posthaste/internal/store/keyring"
 	"posthaste/internal/store/mailbox"
+	"posthaste/internal/store/opinion"
 	"posthaste/internal/store/queue"
 )
 
@@ -39,6 +40,7 @@ type House struct {
 	Bodies    *body.Store
 	Directory *directory.Directory
 	Mailboxes *mailbox.Store
+	Opinions  *opinion.Store
 	Queue     *queue.Queue
 	Journal   *journal.Journal
 	Keys      *keyring.Keyring
@@ -61,7 +63,8 @@ func Over(t testing.TB, hostname string, db kv.Store, blobs blob.Store) *House {
 	h := &House{T: t, Hostname: hostname, DB: db, Blobs: blobs, Log: slog.New(slog.DiscardHandler)}
 	h.Bodies = &body.Store{DB: db, Blobs: blobs}
 	h.Directory = &directory.Directory{DB: db}
-	h.Mailboxes = &mailbox.Store{DB: db, Bodies: h.Bodies}
+	h.Mailboxes = &mailbox.Store{DB: db, Bodies: h.Bodies, Sorted: mx.Learn}
+	h.Opinions = &opinion.Store{DB: db}
 	h.Queue = &queue.Queue{DB: db}
 	h.Journal = &journal.Journal{DB: db}
 	h.Keys = &keyring.Keyring{DB: db}
@@ -69,7 +72,7 @@ func Over(t testing.TB, hostname string, db kv.Store, blobs blob.Store) *House {
 	h.Delivery = &mda.Agent{
 		Hostname: mail.Domain(hostname), DB: db, Bodies: h.Bodies, Directory: h.Directory, Mailboxes: h.Mailboxes, Queue: h.Queue, Journal: h.Journal, Log: h.Log, Returns: h.Keys.Returns,
 	}
-	h.MX = &mx.Agent{Hostname: hostname, Delivery: h.Delivery, Bodies: h.Bodies, Journal: h.Journal, Log: h.Log, Postmaster: mail.Domain(hostname)}
+	h.MX = &mx.Agent{Hostname: hostname, Delivery: h.Delivery, Bodies: h.Bodies, Journal: h.Journal, Log: h.Log, Postmaster: mail.Domain(hostname), Opinions: h.Opinions}
 	h.MSA = &msa.Agent{Hostname: hostname, Delivery: h.Delivery, Directory: h.Directory, Bodies: h.Bodies, Journal: h.Journal, Log: h.Log}
 	return h
 }
@@ -214,7 +217,9 @@ func (h *House) Check() {
 		if err != nil {
 			h.T.Errorf("%s: account %s: %v", h.Hostname, ac.Address, err)
 		}
-		for _, w := range wrong {
+		thought, err := h.Opinions.Check(ctx, ac.ID)
+		h.must(err)
+		for _, w := range append(wrong, thought...) {
 			h.T.Errorf("%s: %s", h.Hostname, w)
 		}
 	}

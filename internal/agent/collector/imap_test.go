@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"posthaste/internal/agent/filter"
+	"posthaste/internal/base/dns/zone"
 	"posthaste/internal/base/mail"
+	"posthaste/internal/store/mailbox"
 	"posthaste/internal/store/outpost"
 	"posthaste/test/house"
 )
@@ -337,5 +339,32 @@ func TestSlow(t *testing.T) {
 		far.change(func() { far.pace, far.twist = 0, nil })
 		w.runs(5 * time.Hour)
 		w.has("INBOX", "1")
+	})
+}
+
+// TestSorted: what its owner thinks of a sender counts for collected mail, too.
+func TestSorted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		far := &imapServer{posts: posts(1, 1)}
+		w, _ := atIMAP(t, far, nil)
+		w.MX.DNS = new(zone.Zone)
+		w.runs(time.Second)
+		w.has("INBOX", "1")
+		junk, err := w.Mailboxes.Lookup(t.Context(), w.ada, "Junk")
+		if err == nil {
+			_, err = w.Mailboxes.Move(t.Context(), w.ada, mailbox.Inbox, junk.ID, mail.UIDs(1))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		far.change(func() { far.posts = posts(1, 2) })
+		w.runs(10 * time.Minute)
+		w.has("Junk", "1", "2")
+		if _, err := w.Mailboxes.Move(t.Context(), w.ada, junk.ID, mailbox.Inbox, mail.UIDSpan(1, 2)); err != nil {
+			t.Fatal(err)
+		}
+		far.change(func() { far.posts = posts(1, 3) })
+		w.runs(10 * time.Minute)
+		w.has("INBOX", "1", "2", "3")
 	})
 }

@@ -45,6 +45,9 @@ type Mail struct {
 	Trace    []byte        // the fields that go in front of it: Received and the like
 	Events   []trace.Event // what its story has so far; written with the delivery
 	Mailbox  mailbox.Role  // where it goes in each account; NoRole is the inbox
+	// Sort says where it goes in an account whose owner has a mind of its own, and why;
+	// nil: in each as Mailbox says.
+	Sort func(ctx context.Context, a mail.AccountID) (mailbox.Role, string, error)
 	// Sign gives fields that go in front of what leaves for elsewhere; nil: none.
 	Sign func(ctx context.Context) ([]byte, error)
 	// Seal gives fields that go in front of what is sent on for somebody of a domain
@@ -347,7 +350,7 @@ func (d *delivery) commit(tx kv.Tx) error {
 		stored, err := d.a.store(tx, l, d.m, d.msg)
 		switch {
 		case err == nil:
-			d.note(tx, trace.Event{Kind: trace.Stored, Rcpt: l.rcpt.Address, Mailbox: stored})
+			d.note(tx, trace.Event{Kind: trace.Stored, Rcpt: l.rcpt.Address, Mailbox: stored, Text: l.why})
 		case !errors.Is(err, mail.ErrOverQuota), d.m.Place.of(l.account):
 			return err // who has a place for it also has it still
 		case d.reported[l.account]:
@@ -430,14 +433,14 @@ func (a *Agent) store(tx kv.Tx, l step, m Mail, msg *mailbox.Prepared) (string, 
 		return "", err
 	}
 	in := mailbox.Incoming{Prepared: msg}
-	role := m.Mailbox
+	role := l.role
 	if role == mailbox.NoRole {
 		role = mailbox.InboxRole
 	}
 	var box mail.MailboxID
 	if m.Place.of(l.account) {
 		in.Flags, in.Keywords, in.Date = m.Place.Flags, m.Place.Keywords, m.Place.Date
-		if m.Mailbox == mailbox.NoRole && m.Place.Mailbox != "" {
+		if l.role == mailbox.NoRole && m.Place.Mailbox != "" {
 			box, err = e.Named(m.Place.Mailbox)
 		}
 	}

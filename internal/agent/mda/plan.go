@@ -28,6 +28,10 @@ type step struct {
 	// sentOn is the account's address if its mail has been sent on as well: who
 	// tries it again must not do that again.
 	sentOn mail.Address
+	// role is that of the mailbox that gets it, NoRole the inbox; why says so if the
+	// owner had a say in it.
+	role mailbox.Role
+	why  string
 }
 
 // An away is a recipient elsewhere.
@@ -88,7 +92,21 @@ func (a *Agent) plan(ctx context.Context, m *Mail) (*plan, error) {
 			p.refused = append(p.refused, r)
 		}
 	}
-	return p, nil
+	return p, p.sort(ctx)
+}
+
+// sort says which mailbox of each account gets the message.
+func (p *plan) sort(ctx context.Context) (err error) {
+	for i := range p.local {
+		l := &p.local[i]
+		if l.role = p.m.Mailbox; p.m.Sort == nil {
+			continue
+		}
+		if l.role, l.why, err = p.m.Sort(ctx, l.account); err != nil {
+			return fmt.Errorf("mda: plan: %w", err)
+		}
+	}
+	return nil
 }
 
 // begin finds out where the mail for a recipient of the envelope goes.

@@ -10,6 +10,7 @@ import (
 	"posthaste/internal/proto/dmarc"
 	"posthaste/internal/proto/spf"
 	"posthaste/internal/store/mailbox"
+	"posthaste/internal/store/opinion"
 )
 
 // Evidence is all that is known about a message when it is judged.
@@ -33,6 +34,8 @@ type Evidence struct {
 	Client Client
 	// Past is what is known from before; nil: it does not matter, or cannot be told.
 	Past *Past
+	// Opinion is what the person whom it is for thinks of the sender; zero: nothing.
+	Opinion opinion.Opinion
 }
 
 // SPF is what the sender's domain says of the peer. RFC 7208
@@ -73,6 +76,7 @@ func Judge(p Policy, ev Evidence) Verdict {
 			v = Verdict{Refusal: no, Again: true}
 		}
 	}
+	v = ev.sway(v)
 	v.Quiet = ev.Judged && (ev.SPF.Result == spf.Fail || ev.SPF.Result == spf.SoftFail || ev.DMARC.Result == dmarc.Fail)
 	return v
 }

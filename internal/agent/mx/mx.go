@@ -26,6 +26,7 @@ import (
 	"posthaste/internal/store/acquaintance"
 	"posthaste/internal/store/body"
 	"posthaste/internal/store/journal"
+	"posthaste/internal/store/opinion"
 	"posthaste/internal/store/reports"
 )
 
@@ -38,7 +39,7 @@ type Delivery interface {
 }
 
 // An Agent receives. All fields but DNS, Trusted, Signers, Policy, Counts, Filters,
-// Hooks, Saw and Acquaintances must be set.
+// Hooks, Saw, Acquaintances and Opinions must be set.
 type Agent struct {
 	Hostname string
 	Delivery Delivery
@@ -68,6 +69,8 @@ type Agent struct {
 	Saw func(ctx context.Context, env mail.Envelope, s reports.Sight)
 	// Acquaintances remembers who has written here; nil: nobody is known.
 	Acquaintances *acquaintance.Store
+	// Opinions are what people think of who writes to them; nil: nobody thinks anything.
+	Opinions *opinion.Store
 }
 
 // Begin opens a mail transaction.

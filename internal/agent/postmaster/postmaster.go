@@ -23,6 +23,7 @@ import (
 	"posthaste/internal/store/keyring"
 	"posthaste/internal/store/mailbox"
 	"posthaste/internal/store/maildrop"
+	"posthaste/internal/store/opinion"
 	"posthaste/internal/store/outpost"
 	"posthaste/internal/store/policies"
 	"posthaste/internal/store/queue"
@@ -48,6 +49,8 @@ type Agent struct {
 	Outposts *outpost.Store
 	// Allowance is checked, if it is set.
 	Allowance *allowance.Store
+	// Opinions are checked, if they are set.
+	Opinions *opinion.Store
 	// Keys are checked, if they are set.
 	Keys *keyring.Keyring
 	Log  *slog.Logger
@@ -165,6 +168,13 @@ func (a *Agent) Check(ctx context.Context, say func(string), progress func(done,
 				return fmt.Errorf("check: %w", err)
 			}
 			more = append(more, sent...)
+		}
+		if a.Opinions != nil {
+			bad, err := a.Opinions.Check(ctx, ac.ID)
+			if err != nil {
+				return fmt.Errorf("check: %w", err)
+			}
+			more = append(more, bad...)
 		}
 		for _, w := range append(wrong, more...) {
 			say(w)

@@ -59,7 +59,7 @@ type Event struct {
 	Sender  mail.Address // Received, Submitted, Refused
 	Rcpt    mail.Address // whom it is about; zero for all
 	Status  mail.Status
-	Text    string       // the answer, ours or the remote host's, one line; Reported: the action, as RFC 3464 names it
+	Text    string       // the answer, ours or the remote host's, one line; Stored: why there, if its owner had a say in it; Reported: the action, as RFC 3464 names it
 	Remote  string       // the other side: "host [address]"
 	TLS     string       // "TLS1.3 …"; empty in clear
 	From    string       // our side, if we have several: "host [address]"

@@ -97,6 +97,9 @@ func (e Event) sentence() string {
 		}
 		return fmt.Sprintf("It waits in the queue to be sent to %s.", who)
 	case Stored:
+		if e.Text != "" {
+			return fmt.Sprintf("It was put into the mailbox %q of %s: %s.", e.Mailbox, who, clause(e.Text))
+		}
 		return fmt.Sprintf("It was put into the mailbox %q of %s.", e.Mailbox, who)
 	case Attempted:
 		return fmt.Sprintf("We tried to send it and got no further: %s.", clause(e.Text))

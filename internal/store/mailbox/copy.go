@@ -188,7 +188,7 @@ func (e *Edit) copyRows(t *selection, to mail.MailboxID, keep Flags, who mail.Ac
 	c.To = mail.UIDSpan(first, dst.UIDNext-1)
 	dst.ModSeq, dst.dirty = e.root.modseq, true
 	e.note(op{kind: opAppend, box: dst.ID, uids: c.To})
-	return c, nil
+	return c, e.sorted(t, dst, who)
 }
 
 // A keywordMap gives the bits that keywords of one mailbox have in another.

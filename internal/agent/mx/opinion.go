@@ -1,0 +1,179 @@
+package mx
+
+import (
+	"cmp"
+	"context"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"posthaste/internal/base/mail"
+	"posthaste/internal/engine/kv"
+	"posthaste/internal/proto/authres"
+	"posthaste/internal/proto/dkim"
+	"posthaste/internal/proto/dmarc"
+	"posthaste/internal/proto/message"
+	"posthaste/internal/proto/spf"
+	"posthaste/internal/store/mailbox"
+	"posthaste/internal/store/opinion"
+)
+
+// againstDomain is how often somebody must have taken mail of a sender out of Junk until
+// that outweighs what the author's domain asks for.
+const againstDomain = 2
+
+// sway has the person whom the message is for decide between the inbox and Junk, if he
+// has shown what he thinks of the sender.
+func (ev Evidence) sway(v Verdict) Verdict {
+	o := ev.Opinion
+	if o.At.IsZero() || v.Refusal != nil {
+		return v
+	}
+	day := o.At.UTC().Format("2 January 2006")
+	switch {
+	case o.Junk && v.Mailbox == mailbox.NoRole:
+		v.Mailbox = mailbox.JunkRole
+		v.Reason = "junk, since mail of " + ev.Author.String() + " was moved to Junk there on " + day
+	case !o.Junk && v.Mailbox == mailbox.JunkRole && (ev.DMARC.Result != dmarc.Fail || o.Times >= againstDomain):
+		v.Mailbox = mailbox.NoRole
+		v.Reason = "not junk, since mail of " + ev.Author.String() + " was taken out of Junk there on " + day + "; else it would be " + v.Reason
+	}
+	return v
+}
+
+// sorter gives what says where a message goes in an account, by what its owner thinks of
+// the sender; nil: as the verdict says.
+func (a *Agent) sorter(ev Evidence, v Verdict, now time.Time) func(context.Context, mail.AccountID) (mailbox.Role, string, error) {
+	if a.Opinions == nil || !ev.Judged {
+		return nil
+	}
+	who := sentBy(ev.Author, ev.Results())
+	names := who.names()
+	if len(names) == 0 {
+		return nil
+	}
+	return func(ctx context.Context, acct mail.AccountID) (mailbox.Role, string, error) {
+		o, err := a.Opinions.Latest(ctx, now, acct, names...)
+		if err != nil {
+			return v.Mailbox, "", err
+		}
+		mine := ev
+		mine.Opinion = o
+		swayed := mine.sway(v)
+		if swayed.Mailbox == v.Mailbox {
+			return v.Mailbox, "", nil
+		}
+		return swayed.Mailbox, swayed.Reason, nil
+	}
+}
+
+// A by is who has sent a message, as far as opinions go. Who is not proven is known by
+// what he claims and, where that is to be believed, by what has brought it as well.
+type by struct {
+	proven  string   // "": nobody is
+	claimed string   // who he says that he is
+	through []string // the claim, with each domain or network that stands for the way
+}
+
+// sentBy finds that out from what was found when the message came.
+func sentBy(author mail.Address, results []authres.Result) by {
+	if author.IsZero() {
+		return by{}
+	}
+	addr := strings.ToLower(author.Local) + "@" + string(author.Domain)
+	out := by{claimed: "claimed " + addr}
+	if proves(author.Domain, results) {
+		out.proven = "author " + addr
+		return out
+	}
+	for _, r := range results {
+		via := ""
+		switch {
+		case r.Method == "spf" && r.Result == string(spf.Pass):
+			via = domainName(sender(r))
+		case r.Method == "dkim" && r.Result == string(dkim.Pass):
+			via = domainName(mail.Domain(r.Prop("header.d")))
+		case r.Method == "iprev" && r.Result == string(IprevPass):
+			via, _ = hostsName(r.Prop("policy.iprev"))
+		case r.Method == "iprev":
+			if ip, err := netip.ParseAddr(r.Prop("policy.iprev")); err == nil {
+				via = networkName(ip)
+			}
+		}
+		if via != "" && len(out.through) < askedNames && !slices.Contains(out.through, via) {
+			out.through = append(out.through, via)
+		}
+	}
+	for i, via := range out.through {
+		out.through[i] = out.claimed + " by " + via
+	}
+	return out
+}
+
+// sender gives the domain that an SPF result is about.
+func sender(r authres.Result) mail.Domain {
+	who := cmp.Or(r.Prop("smtp.mailfrom"), r.Prop("smtp.helo"))
+	return mail.Domain(who[strings.LastIndexByte(who, '@')+1:])
+}
+
+// proves is Evidence.Proven for what stands in an Authentication-Results field.
+func proves(author mail.Domain, results []authres.Result) bool {
+	own := false
+	for _, r := range results {
+		switch {
+		case r.Method == "dmarc" && r.Result == string(dmarc.Pass):
+			return true
+		case r.Method == "dmarc" && (r.Result == string(dmarc.Fail) || r.Result == string(dmarc.TempError)):
+			return false
+		case r.Method == "spf" && r.Result == string(spf.Pass):
+			own = own || sender(r) == author
+		case r.Method == "dkim" && r.Result == string(dkim.Pass):
+			own = own || mail.Domain(r.Prop("header.d")) == author
+		}
+	}
+	return own
+}
+
+// names gives the names by which what is thought of him is looked up.
+func (b by) names() []string {
+	switch {
+	case b.claimed == "":
+		return nil
+	case b.proven != "":
+		return []string{b.proven}
+	}
+	return append(b.through[:len(b.through):len(b.through)], b.claimed)
+}
+
+// Learn writes down what somebody thinks of who has sent a message that he sorts; it is
+// mailbox.Store.Sorted. That his mail is junk counts against all who claim to be him, that
+// it is wanted only for who comes as he did.
+func Learn(tx kv.Tx, m mailbox.Sorted) error {
+	_, authors := message.Authors(append(m.From[:len(m.From):len(m.From)], "\r\n"...))
+	f, found := message.Find(append(m.Prefix[:len(m.Prefix):len(m.Prefix)], "\r\n"...), "authentication-results")
+	if !found { // nobody has judged it
+		return nil
+	}
+	_, results, err := authres.Parse(f.Text())
+	if err != nil {
+		results = nil // it is not ours after all: then only the claim counts
+	}
+	who := sentBy(soleAuthor(authors), results)
+	if who.claimed == "" {
+		return nil
+	}
+	names := who.through
+	if who.proven != "" {
+		names = []string{who.proven}
+	}
+	for _, n := range names {
+		if err := opinion.Note(tx, m.Account, n, m.Junk); err != nil {
+			return err
+		}
+	}
+	if m.Junk {
+		return opinion.Note(tx, m.Account, who.claimed, true)
+	}
+	return opinion.Forget(tx, m.Account, who.claimed)
+}
