@@ -160,13 +160,12 @@ func (h *House) Run(ctx context.Context, ready func()) error {
 		if len(l.ProxyFrom) > 0 {
 			ln = listen.Proxied(ln, l.ProxyFrom, h.o.Log)
 		}
-		ln = listen.Metered(ln, h.metrics.meter(l.Protocol))
 		defer ln.Close()
-		s, err := h.service(l)
+		services, err := h.services(l, ln)
 		if err != nil {
 			return err
 		}
-		serve = append(serve, func(ctx context.Context) error { return s.Serve(ctx, ln) })
+		serve = append(serve, services...)
 	}
 	serve = append(serve, h.auth.Run, h.former.Run, h.transfer.Run, h.post.Run, h.watch, h.sts.Run, h.signing.Run)
 	if h.c.Reports.Send {
@@ -247,10 +246,46 @@ type service interface {
 	Serve(ctx context.Context, ln net.Listener) error
 }
 
-func (h *House) service(l config.Listener) (service, error) {
+// alpn are the names of protocols in ALPN. That of SMTP is not registered, but is what
+// programs ask for. RFC 7301 §6
+var alpn = map[string]string{"imap": "imap", "pop3": "pop3", "submission": "smtp"}
+
+// services gives what serves a port: one service, or several that share it by ALPN.
+func (h *House) services(l config.Listener, ln net.Listener) (out []func(context.Context) error, err error) {
+	add := func(l config.Listener, ln net.Listener, name string) {
+		ln = listen.Metered(ln, h.metrics.meter(l.Protocol))
+		s, bad := h.service(l, name)
+		err = errors.Join(err, bad)
+		out = append(out, func(ctx context.Context) error { return s.Serve(ctx, ln) })
+	}
+	if len(l.ALPN) == 0 {
+		add(l, ln, "")
+		return out, err
+	}
+	var names []string
+	for _, p := range l.ALPN {
+		names = append(names, alpn[p])
+	}
+	parts := listen.Split(ln, names...)
+	for i, p := range l.ALPN {
+		mail := l
+		mail.Protocol = p
+		add(mail, parts[i], names[i])
+	}
+	add(l, parts[len(names)], "")
+	return out, err
+}
+
+// service makes what serves a listener; name is its protocol's in ALPN, "" that it does
+// not matter.
+func (h *House) service(l config.Listener, name string) (service, error) {
 	var cfg *tls.Config
 	if l.TLS != "none" {
 		cfg = h.o.TLS
+	}
+	if name != "" && cfg != nil {
+		cfg = cfg.Clone()
+		cfg.NextProtos = []string{name}
 	}
 	if l.ClientCertificates && cfg != nil {
 		// Whose key it is says the directory, not who has signed the certificate. The

@@ -98,6 +98,9 @@ type Listener struct {
 	XClientFrom []netip.Prefix `toml:"xclient_from"`
 	// MetricsOpen lets metrics, which have no login, be read from other machines.
 	MetricsOpen bool `toml:"metrics_open"`
+	// ALPN are protocols that the port serves beside https, for those that ask for them
+	// by ALPN: imap, pop3, submission.
+	ALPN []string `toml:"alpn"`
 }
 
 // Auth says how people log in.
@@ -560,6 +563,14 @@ func (c *Config) checkListener(l *Listener) error {
 	}
 	if !oneOf(l.TLS, "starttls", "implicit", "none") {
 		return fmt.Errorf("[[listener]] %s: tls is starttls, implicit or none, not %q", l.Address, l.TLS)
+	}
+	if len(l.ALPN) > 0 && l.Protocol != "https" {
+		return fmt.Errorf("[[listener]] %s: alpn is for a port that serves https as well, not for %s: leave it out", l.Address, l.Protocol)
+	}
+	for i, p := range l.ALPN {
+		if !oneOf(p, "imap", "pop3", "submission") || oneOf(p, l.ALPN[:i]...) {
+			return fmt.Errorf("[[listener]] %s: alpn may have imap, pop3 and submission, each once, not %q", l.Address, p)
+		}
 	}
 	if l.ClientCertificates && (l.TLS == "none" || !oneOf(l.Protocol, "submission", "imap", "pop3")) {
 		return fmt.Errorf("[[listener]] %s: client_certificates are for people who log in with TLS: submission, imap or pop3", l.Address)

@@ -41,6 +41,10 @@ protocol = "pop3"
 tls = "none"
 plaintext_login = true
 proxy_from = ["10.0.0.5/32"]
+[[listener]]
+address = ":443"
+protocol = "https"
+alpn = ["imap", "submission"]
 [[route]]
 domain = "Bücher.example"
 host = "127.0.0.1:25"
@@ -71,7 +75,7 @@ give_up = "2d"
 		"data":     c.Data == filepath.Join(dir, "store"),
 		"tls":      c.TLS[0].Certificate == filepath.Join(dir, "c.pem") && c.TLS[0].Key == "/abs/k.pem",
 		"dns":      c.DNS.Servers[0] == "127.0.0.1:53" && c.DNS.Servers[1] == "[::1]:5353",
-		"listener": len(c.Listeners) == 2 && c.Listeners[0].TLS == "starttls" && c.Listeners[1].PlaintextLogin && c.Listeners[1].ProxyFrom[0].String() == "10.0.0.5/32",
+		"listener": len(c.Listeners) == 3 && len(c.Listeners[2].ALPN) == 2 && c.Listeners[0].TLS == "starttls" && c.Listeners[1].PlaintextLogin && c.Listeners[1].ProxyFrom[0].String() == "10.0.0.5/32",
 		"route":    c.Routes[0].Domain == "xn--bcher-kva.example" && c.Routes[0].TLS == "opportunistic" && c.Routes[1].PasswordFile == filepath.Join(dir, "pw"),
 		"shape":    len(c.Destinations) == 1 && c.Destinations[0] == Destination{Match: "google", MessagesPerMinute: 30},
 		"limits":   c.Limits.MessageSize == 10<<20 && len(c.Limits.TrustedNetworks) == 2 && c.Limits.Recipients == 100,
@@ -85,26 +89,29 @@ give_up = "2d"
 
 func TestRefusals(t *testing.T) {
 	for text, want := range map[string]string{
-		`hostnam = "x"`:                                             "do not exist",
-		`hostname = `:                                               "",
-		`hostname = "a b"`:                                          "no domain name",
-		"[[destination]]\nconnections = 3":                          "names a domain",
-		`cache = "1MB"`:                                             "at least 16MB",
-		`data = ""`:                                                 "must name a folder",
-		"[log]\nlevel = \"loud\"":                                   "log.level",
-		"[[tls]]\ncertificate = \"c\"":                              "a certificate and a key",
-		"[[listener]]\naddress = \"25\"":                            "host:port",
-		"[[listener]]\naddress = \":25\"":                           "protocol is",
-		"[dns]\nservers = [\"ns.example\"]":                         "no IP address",
-		"[dns]\ndnssec = \"perhaps\"":                               "always or never",
-		"[dns]\nrecursive = true\nservers = [\"127.0.0.1\"]":        "leave out",
-		"[dns]\nrecursive = true\nroot_servers = [\"127.0.0.1\"]":   "trust_anchors",
-		"[dns]\nroot_servers = [\"127.0.0.1\"]\ndnssec = \"never\"": "recursive = true",
-		"[limits]\nmessage_size = \"big\"":                          "no size",
-		"[limits]\nmessage_size = \"1KB\"":                          "at least 64KB",
-		"[queue]\nfirst_retry = \"soon\"":                           "no time span",
-		"[queue]\nfirst_retry = \"9h\"":                             "no longer than",
-		"[[route]]\ndomain = \"x y\"":                               "no domain name",
+		`hostnam = "x"`:                    "do not exist",
+		`hostname = `:                      "",
+		`hostname = "a b"`:                 "no domain name",
+		"[[destination]]\nconnections = 3": "names a domain",
+		`cache = "1MB"`:                    "at least 16MB",
+		`data = ""`:                        "must name a folder",
+		"[log]\nlevel = \"loud\"":          "log.level",
+		"[[tls]]\ncertificate = \"c\"":     "a certificate and a key",
+		"[[listener]]\naddress = \"25\"":   "host:port",
+		"[[listener]]\naddress = \":25\"":  "protocol is",
+		"[[listener]]\naddress = \":993\"\nprotocol = \"imap\"\nalpn = [\"pop3\"]":            "alpn is for a port that serves https",
+		"[[listener]]\naddress = \":443\"\nprotocol = \"https\"\nalpn = [\"imap\", \"imap\"]": "each once",
+		"[[listener]]\naddress = \":443\"\nprotocol = \"https\"\nalpn = [\"smtp\"]":           "alpn may have",
+		"[dns]\nservers = [\"ns.example\"]":                                                   "no IP address",
+		"[dns]\ndnssec = \"perhaps\"":                                                         "always or never",
+		"[dns]\nrecursive = true\nservers = [\"127.0.0.1\"]":                                  "leave out",
+		"[dns]\nrecursive = true\nroot_servers = [\"127.0.0.1\"]":                             "trust_anchors",
+		"[dns]\nroot_servers = [\"127.0.0.1\"]\ndnssec = \"never\"":                           "recursive = true",
+		"[limits]\nmessage_size = \"big\"":                                                    "no size",
+		"[limits]\nmessage_size = \"1KB\"":                                                    "at least 64KB",
+		"[queue]\nfirst_retry = \"soon\"":                                                     "no time span",
+		"[queue]\nfirst_retry = \"9h\"":                                                       "no longer than",
+		"[[route]]\ndomain = \"x y\"":                                                         "no domain name",
 		"[[route]]\ndomain = \"*\"\nhost = \"a:1\"\ntls = \"required\"\nusername = \"u\"\noauth2 = { token_url = \"http://x.example\" }":                     "only https",
 		"[[route]]\ndomain = \"*\"\nhost = \"a:1\"\ntls = \"required\"\nusername = \"u\"\noauth2 = { token_url = \"https://x.example\" }":                    "client_id is",
 		"[[route]]\ndomain = \"*\"\nhost = \"a:1\"\ntls = \"required\"\nusername = \"u\"\noauth2 = { token_url = \"https://x.example\", client_id = \"c\" }": "refresh_token_file",

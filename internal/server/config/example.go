@@ -74,7 +74,9 @@ hostname = "mail.example.org"
 
 # Not among the defaults: a listener on ":443" with protocol "https" serves the
 # policy of [mta_sts], and nothing else. It needs a certificate for "mta-sts."
-# in front of each domain.
+# in front of each domain. Its setting alpn, a list of "imap", "pop3" and "submission",
+# has it serve these as well, for programs that ask for them as TLS begins (by ALPN "imap",
+# "pop3" and "smtp"), as Delta Chat does where a network lets only port 443 through.
 # Nor is one on "127.0.0.1:9725" with protocol "metrics", which Prometheus reads. Its
 # tls is none or implicit.
 

@@ -1,0 +1,54 @@
+//go:build interop
+
+package interop
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestOnePort: openssl gets mail and the web from one port, by ALPN, and curl the web.
+func TestOnePort(t *testing.T) {
+	dir := t.TempDir()
+	key, cert := filepath.Join(dir, "key.pem"), filepath.Join(dir, "cert.pem")
+	job{name: "openssl", args: []string{"req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", cert}}.ok(t)
+	at := freePort(t)
+	conf := write(t, filepath.Join(dir, "posthaste.toml"), fmt.Sprintf("hostname = \"mail.example\"\ndata = %q\n[[tls]]\ncertificate = %q\nkey = %q\n[[listener]]\naddress = %q\nprotocol = \"https\"\nalpn = [\"imap\", \"pop3\", \"submission\"]\n", filepath.Join(dir, "data"), cert, key, at))
+	run, err := start(filepath.Join(dir, "log"), nil, os.Stderr, "serve", "--config", conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run.Data = filepath.Join(dir, "data")
+	defer func() {
+		if err := run.end(); err != nil {
+			t.Error(err)
+		}
+	}()
+	eventually(t, func() error {
+		c, err := net.Dial("tcp", at)
+		if err == nil {
+			c.Close()
+		}
+		return err
+	})
+	for alpn, c := range map[string]struct{ say, want string }{
+		"imap":     {"a LOGOUT\r\n", "* BYE"},
+		"pop3":     {"QUIT\r\n", "+OK"},
+		"smtp":     {"QUIT\r\n", "221 2.0.0"},
+		"http/1.1": {"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", "404 Not Found"},
+		"xmpp":     {"", "no application protocol"},
+	} {
+		out, _ := job{name: "sh", in: c.say, args: []string{"-c", `(sleep 1; cat; sleep 1) | exec openssl s_client "$@"`, "sh", "-quiet", "-CAfile", cert, "-verify_return_error", "-servername", "localhost", "-alpn", alpn, "-connect", at}}.run(t)
+		if !strings.Contains(out, c.want) {
+			t.Errorf("%s: %s", alpn, out)
+		}
+	}
+	out, code := job{name: "curl", args: []string{"-s", "--cacert", cert, "-o", "/dev/null", "-w", "%{http_code}", "https://localhost:" + port(at) + "/"}}.run(t)
+	if code != 0 || out != "404" {
+		t.Errorf("curl: %s, %d", out, code)
+	}
+}
