@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -86,7 +87,9 @@ type Agent struct {
 	mu     sync.Mutex
 	here   map[outpost.ID]bool // visited by us
 	active int
-	idle   int // visits that only listen
+	busy   map[mail.AccountID]int // the same, of each account
+	idle   int                    // visits that only listen
+	freed  chan struct{}          // hears when there may be room again
 	tokens map[tokenKey]*tokens
 	breaks breaks
 }
@@ -120,7 +123,10 @@ func or[T comparable](v, def T) T {
 func (a *Agent) Run(ctx context.Context) error {
 	knock, stop := a.Outposts.Subscribe()
 	defer stop()
-	ended := make(chan struct{}, 1)
+	a.mu.Lock()
+	freed := make(chan struct{}, 1)
+	a.freed = freed
+	a.mu.Unlock()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for ctx.Err() == nil {
@@ -137,7 +143,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		}
 		for _, c := range claims {
 			wg.Go(func() {
-				defer a.left(c.ID, ended)
+				defer a.left(&c.Outpost)
 				a.visit(ctx, c)
 			})
 		}
@@ -148,7 +154,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case <-knock:
-		case <-ended:
+		case <-freed:
 		case <-t.C:
 		}
 		t.Stop()
@@ -170,29 +176,45 @@ func (a *Agent) mayIdle() bool {
 }
 
 // rest tells that a visit only listens, or does no longer.
-func (a *Agent) rest(begins bool) {
+func (a *Agent) rest(begins bool, of mail.AccountID) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	n := -1
 	if begins {
 		n = 1
 	}
-	a.idle, a.active = a.idle+n, a.active-n
+	a.idle += n
+	a.count(-n, of)
 }
 
-// claim claims as many outposts as there is room for.
+// count counts n visits more; a.mu is held.
+func (a *Agent) count(n int, of mail.AccountID) {
+	if a.busy == nil {
+		a.busy = map[mail.AccountID]int{}
+	}
+	a.active += n
+	if a.busy[of] += n; a.busy[of] == 0 {
+		delete(a.busy, of)
+	}
+	if n < 0 {
+		select {
+		case a.freed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// claim claims as many outposts as there is room for. One account has half of it at most:
+// servers that do not answer must not keep others waiting.
 func (a *Agent) claim(ctx context.Context) ([]outpost.Claim, time.Time, error) {
-	room := a.room()
-	if room <= 0 {
+	a.mu.Lock()
+	here, places := maps.Clone(a.here), or(a.AtOnce, 8)
+	room := outpost.Room{Most: places - a.active, PerAccount: max(places/2, 1), Busy: maps.Clone(a.busy), Skip: func(id outpost.ID) bool { return here[id] }}
+	a.mu.Unlock()
+	if room.Most <= 0 {
 		return nil, time.Time{}, nil
 	}
-	a.mu.Lock()
-	here := make(map[outpost.ID]bool, len(a.here))
-	for id := range a.here {
-		here[id] = true
-	}
-	a.mu.Unlock()
-	claims, next, err := a.Outposts.Claim(ctx, hold, room, func(id outpost.ID) bool { return here[id] })
+	claims, next, err := a.Outposts.Claim(ctx, hold, room)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.here == nil {
@@ -200,20 +222,16 @@ func (a *Agent) claim(ctx context.Context) ([]outpost.Claim, time.Time, error) {
 	}
 	for _, c := range claims {
 		a.here[c.ID] = true
+		a.count(1, c.Account)
 	}
-	a.active += len(claims)
 	return claims, next, err
 }
 
-func (a *Agent) left(id outpost.ID, ended chan<- struct{}) {
+func (a *Agent) left(o *outpost.Outpost) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.here, id)
-	a.active--
-	select {
-	case ended <- struct{}{}:
-	default:
-	}
+	delete(a.here, o.ID)
+	a.count(-1, o.Account)
 }
 
 // errChanged ends a visit whose outpost was changed or removed meanwhile.

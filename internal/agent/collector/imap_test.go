@@ -368,3 +368,63 @@ func TestSorted(t *testing.T) {
 		w.has("INBOX", "1", "2", "3")
 	})
 }
+
+// TestPlaces: outposts that only listen leave their places to others at once, and one
+// account does not take all places.
+func TestPlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		far := &imapServer{caps: "IDLE", pace: 10 * time.Millisecond}
+		w, _ := atIMAP(t, far, nil)
+		w.a.AtOnce = 2
+		for n := range 4 {
+			w.add(func(o *outpost.Outpost) { o.Name, o.Protocol = fmt.Sprint(n), outpost.IMAP })
+		}
+		w.runs(time.Minute)
+		if far.said("IDLE") != 5 {
+			t.Errorf("%d listen", far.said("IDLE"))
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		far := &imapServer{posts: posts(1, 1)}
+		w, _ := atIMAP(t, far, nil)
+		w.a.AtOnce = 4
+		for n := range 6 {
+			w.add(func(o *outpost.Outpost) { o.Name, o.Protocol = fmt.Sprint(n), outpost.IMAP })
+		}
+		bob := w.Account(0, "bob@a.example")[0]
+		w.add(func(o *outpost.Outpost) { o.Account, o.Protocol = bob, outpost.IMAP })
+		far.twist = func(c, a string) string {
+			if strings.HasPrefix(c, "LOGIN") {
+				time.Sleep(time.Hour) // and does not answer
+			}
+			return a
+		}
+		w.runs(time.Second)
+		if far.said("LOGIN") != 3 {
+			t.Errorf("%d visits, want two of ada's and bob's", far.said("LOGIN"))
+		}
+		far.change(func() { far.twist = nil })
+		w.runs(time.Hour)
+		w.has("INBOX", "1", "1", "1", "1", "1", "1", "1")
+	})
+}
+
+// TestTurns: a visit that takes long ends, with what it has, and the next goes on.
+func TestTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		far := &imapServer{caps: "UIDPLUS", posts: posts(1, 300)}
+		for i := range far.posts {
+			far.posts[i].text += strings.Repeat("x", 1000)
+		}
+		far.pace = 10 * time.Millisecond
+		w, _ := atIMAP(t, far, deletes)
+		w.runs(50 * time.Minute)
+		if n := len(w.Inbox("ada@a.example")); n < 200 || n == 300 || far.sessions != 2 || len(far.left()) != 100 {
+			t.Errorf("%d have come, %d are left, in %d sessions", n, len(far.left()), far.sessions)
+		}
+		w.runs(3 * time.Hour)
+		if n := len(w.Inbox("ada@a.example")); n != 300 || len(far.left()) != 0 {
+			t.Errorf("%d have come, %d are left", n, len(far.left()))
+		}
+	})
+}

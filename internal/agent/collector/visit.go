@@ -168,8 +168,8 @@ func (v *visit) well(ctx context.Context) error {
 // listen waits for new mail, or until it is time to look again; false: the connection
 // is lost, as they are from time to time.
 func (v *visit) listen(ctx context.Context, s session) bool {
-	v.a.rest(true)
-	defer v.a.rest(false)
+	v.a.rest(true, v.o.Account)
+	defer v.a.rest(false, v.o.Account)
 	begun := time.Now()
 	until := begun.Add(or(v.o.Every, DefaultEvery))
 	for ctx.Err() == nil {

@@ -392,10 +392,20 @@ type Claim struct {
 // Subscribe hears when an outpost may have become due.
 func (s *Store) Subscribe() (<-chan struct{}, func()) { return s.DB.Subscribe(topic) }
 
-// Claim takes up to most outposts that are due and nobody visits, those that have
-// waited longest first, and none that skip tells to leave. next is when there may be
-// more; zero: not before something is changed.
-func (s *Store) Claim(ctx context.Context, hold time.Duration, most int, skip func(ID) bool) (claims []Claim, next time.Time, err error) {
+// Room is for how many visits there is room.
+type Room struct {
+	// Most is how many in all, PerAccount how many of one account, Busy those of each that
+	// are under way.
+	Most, PerAccount int
+	Busy             map[mail.AccountID]int
+	// Skip tells which outposts are to be left alone.
+	Skip func(ID) bool
+}
+
+// Claim takes outposts that are due and nobody visits, as many as there is room for, those
+// that have waited longest first. next is when there may be more; zero: not before
+// something is changed, or there is room again.
+func (s *Store) Claim(ctx context.Context, hold time.Duration, room Room) (claims []Claim, next time.Time, err error) {
 	var token [8]byte
 	rand.Read(token[:])
 	t := binary.BigEndian.Uint64(token[:]) | 1
@@ -405,19 +415,21 @@ func (s *Store) Claim(ctx context.Context, hold time.Duration, most int, skip fu
 		if err != nil {
 			return err
 		}
-		now := tx.Now()
+		now, mine := tx.Now(), map[mail.AccountID]int{}
 		for _, e := range due(list) {
 			at := e.Next
 			if e.Active(now) && e.until.After(at) {
 				at = e.until
 			}
 			switch {
-			case skip(e.ID):
-			case at.After(now) || len(claims) == most:
+			case room.Skip(e.ID):
+			case at.After(now) || len(claims) == room.Most:
 				if next.IsZero() || at.Before(next) {
 					next = at
 				}
+			case room.Busy[e.Account]+mine[e.Account] >= room.PerAccount:
 			default:
+				mine[e.Account]++
 				e.token, e.until, e.Begun = t, now.Add(hold), now
 				tx.Set(idKey(kindState, e.ID), e.State.append(nil))
 				claims = append(claims, Claim{Entry: e, token: t})

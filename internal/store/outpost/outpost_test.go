@@ -63,11 +63,11 @@ func TestClaim(t *testing.T) {
 	if _, err := s.Add(ctx, Outpost{Account: 1, Name: "A", Protocol: POP3, Security: TLS}, false); !errors.Is(err, mail.ErrExists) {
 		t.Error(err)
 	}
-	one, next, err := s.Claim(ctx, time.Hour, 1, none)
+	one, next, err := s.Claim(ctx, time.Hour, room(1, none))
 	if err != nil || len(one) != 1 || one[0].ID != a.ID || next.IsZero() {
 		t.Fatal(one, next, err)
 	}
-	two, next, err := s.Claim(ctx, time.Hour, 9, none)
+	two, next, err := s.Claim(ctx, time.Hour, room(9, none))
 	if err != nil || len(two) != 1 || two[0].ID != b.ID || time.Until(next) < 59*time.Minute {
 		t.Fatal(two, next, err)
 	}
@@ -84,10 +84,10 @@ func TestClaim(t *testing.T) {
 	if held, err := s.Held(ctx, two[0]); held || err != nil {
 		t.Error(held, err)
 	}
-	if got, _, err := s.Claim(ctx, 0, 9, func(id ID) bool { return id == a.ID }); err != nil || len(got) != 1 {
+	if got, _, err := s.Claim(ctx, 0, room(9, func(id ID) bool { return id == a.ID })); err != nil || len(got) != 1 {
 		t.Error(got, err)
 	}
-	if got, _, err := s.Claim(ctx, time.Hour, 9, none); err != nil || len(got) != 1 { // its lease was over at once
+	if got, _, err := s.Claim(ctx, time.Hour, room(9, none)); err != nil || len(got) != 1 { // its lease was over at once
 		t.Error(got, err)
 	}
 	if err := s.Remove(ctx, 2, b.ID); !errors.Is(err, mail.ErrNotFound) {
@@ -232,3 +232,5 @@ func TestSendAs(t *testing.T) {
 		t.Error(wrong, err)
 	}
 }
+
+func room(most int, skip func(ID) bool) Room { return Room{Most: most, PerAccount: most, Skip: skip} }
