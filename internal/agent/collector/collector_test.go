@@ -2,6 +2,8 @@ package collector_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -14,6 +16,7 @@ import (
 	"posthaste/internal/base/mail"
 	"posthaste/internal/store/outpost"
 	"posthaste/test/house"
+	"posthaste/test/network"
 )
 
 // A world is a house, and a server elsewhere.
@@ -420,4 +423,45 @@ func TestChange(t *testing.T) {
 		w.runs(time.Second)
 		w.has("INBOX", "1", "2", "1", "2") // its ledger went with it
 	})
+}
+
+// TestSTLS: nothing that matters is said before TLS, what came in clear behind STLS does not
+// count, and whose certificate is not good hears no password.
+func TestSTLS(t *testing.T) {
+	good, roots := network.Certificate("pop.far.example")
+	leaf, err := x509.ParseCertificate(good.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, _ := network.Certificate("pop.far.example")
+	for name, c := range map[string]struct {
+		far   *popServer
+		words string // of what is wrong; "": nothing
+	}{
+		"good":           {&popServer{tls: &tls.Config{Certificates: []tls.Certificate{good}}}, ""},
+		"without":        {&popServer{}, "does not know STLS"},
+		"another's":      {&popServer{tls: &tls.Config{Certificates: []tls.Certificate{other}}}, "certificate of pop.far.example is not good"},
+		"early answers":  {&popServer{tls: &tls.Config{Certificates: []tls.Certificate{good}}, early: "\r\n+OK\r\n.\r\n+OK"}, "something came between STLS and TLS"},
+		"TLS of the old": {&popServer{tls: &tls.Config{Certificates: []tls.Certificate{good}, MaxVersion: tls.VersionTLS11}}, "protocol version"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(time.Until(leaf.NotBefore) + time.Hour) // in the bubble it is not valid yet
+				c.far.caps, c.far.letters = fullCaps, numbered(1, 2)
+				w := newWorld(t, c.far)
+				w.a.Roots = roots
+				o := w.add(func(o *outpost.Outpost) { o.Security = outpost.StartTLS })
+				w.runs(time.Second)
+				s := w.state(o)
+				if (s.Error == "") != (c.words == "") || !strings.Contains(s.Error, c.words) {
+					t.Errorf("%+v", s)
+				}
+				if c.words == "" {
+					w.has("INBOX", "1", "2")
+				} else if c.far.said("PASS")+c.far.said("USER") > 0 {
+					t.Errorf("%q", c.far.log)
+				}
+			})
+		})
+	}
 }

@@ -3,6 +3,7 @@ package collector_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
@@ -25,9 +26,11 @@ type popServer struct {
 	caps           string // lines of CAPA; "": it does not know CAPA
 	noUIDL         bool
 	stamp          string
-	refuse         string // what it answers to whoever logs in
-	cut            int    // bytes after which it hangs up, of each session; 0: never
-	hangsAt        string // a verb at which it hangs up
+	refuse         string      // what it answers to whoever logs in
+	cut            int         // bytes after which it hangs up, of each session; 0: never
+	hangsAt        string      // a verb at which it hangs up
+	tls            *tls.Config // for STLS; nil: it does not know it
+	early          string      // what it says right behind its answer to STLS, in clear
 
 	mu       sync.Mutex
 	letters  []letter
@@ -125,6 +128,15 @@ func (s *popServer) serve(conn net.Conn) {
 				continue
 			}
 			say("+OK\r\n%s\r\n.", s.caps)
+		case "STLS":
+			if s.tls == nil {
+				say("-ERR what?")
+				continue
+			}
+			say("+OK begin%s", s.early)
+			w.Flush()
+			conn = tls.Server(conn, s.tls)
+			in, w = bufio.NewReader(conn), bufio.NewWriter(conn)
 		case "USER":
 			say("+OK")
 		case "PASS", "APOP", "AUTH":

@@ -105,11 +105,11 @@ func tlsWords(o *outpost.Outpost, err error) string {
 		return fmt.Sprintf("%s does not begin with TLS at port %s (%v): try starttls, or another port.", o.Host, o.Port, record)
 	}
 	if bad, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		why := bad.Err.Error()
+		why, do := bad.Err.Error(), "its owner has to put that right, unless the name of the host is wrong"
 		if name, ok := errors.AsType[x509.HostnameError](err); ok {
-			why = name.Error()
+			why, do = name.Error(), "look at the name of the host"
 		}
-		return fmt.Sprintf("The certificate of %s is not good (%s): look at the name of the host. Nothing goes over a connection that others could read.", o.Host, why)
+		return fmt.Sprintf("The certificate of %s is not good (%s): %s. Nothing goes over a connection that others could read.", o.Host, why, do)
 	}
 	return ""
 }
