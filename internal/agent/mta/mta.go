@@ -301,6 +301,7 @@ func (a *Agent) settle(ctx context.Context, c queue.Claim, outcomes []mail.Outco
 	var ta tally
 	for i := range outcomes {
 		o := &outcomes[i]
+		o.Status = remedy.Refine(remedy.Answer{Status: o.Status, Text: o.Text, Remote: o.Remote})
 		e := trace.Event{Trace: c.Envelope.Trace, Time: now, Rcpt: o.Recipient.Address, Status: o.Status, Text: o.Text, Remote: o.Remote, TLS: o.TLS, From: o.From}
 		switch {
 		case o.Status.Class == 2:

@@ -30,7 +30,7 @@ func (w *world) plainHost(domain, name, ip string) {
 			case line == "DATA":
 				in, answer = true, "354 go"
 			case strings.HasPrefix(line, "RCPT TO:<never@"):
-				answer = "550 5.1.1 no such user"
+				answer = "550 no such user"
 			case strings.HasPrefix(line, "RCPT TO:<later@"):
 				answer = "450 4.2.1 later"
 			case strings.HasPrefix(line, "RCPT") && !strings.HasSuffix(line, ">"), strings.HasPrefix(line, "MAIL") && !strings.HasSuffix(line, ">"):

@@ -279,3 +279,28 @@ func Words(a Answer) string {
 	}
 	return r.What + " " + r.Do
 }
+
+// sure are rules that leave no doubt about the status of RFC 3463 that fits what they
+// match.
+var sure = map[string][2]uint16{
+	"no-user":   {1, 1},
+	"inactive":  {2, 1},
+	"full":      {2, 2},
+	"too-large": {3, 4},
+}
+
+// Refine gives the status of an answer that came without one, such as "550 unknown
+// user", where it is sure what the answer means; else the one that it has. What a
+// server says itself stands.
+func Refine(a Answer) mail.Status {
+	st := a.Status
+	_, text := Tried(a.Text)
+	if a.Remote == "" || st.Class != 4 && st.Class != 5 || st.Subject != 0 || st.Detail != 0 || strings.Contains(text, st.String()) {
+		return st
+	}
+	r, _ := Of(a)
+	if s, ok := sure[r.Name]; ok {
+		st.Subject, st.Detail = s[0], s[1]
+	}
+	return st
+}

@@ -169,3 +169,33 @@ func TestTried(t *testing.T) {
 		}
 	}
 }
+
+// TestRefine: a bare answer gets the status that it means, where that is sure, and is
+// understood as before; one with a status keeps it.
+func TestRefine(t *testing.T) {
+	bare := mail.Status{Class: 5}
+	for text, want := range map[string]string{
+		"550 unknown user": "5.1.1", "550 mailbox is full": "5.2.2", "552 message too large": "5.3.4", "550 account disabled": "5.2.1",
+		"550 mailbox unavailable": "5.0.0", "550 xyzzy": "5.0.0", "550 5.0.0 unknown user": "5.0.0", "550 listed in dnsbl": "5.0.0",
+		"tried for 5 days; the last answer was: 550 unknown user": "5.1.1",
+	} {
+		if st := Refine(Answer{Status: bare, Text: text, Remote: "mx.example.net"}); st.String() != want {
+			t.Errorf("%q: %v, not %s", text, st, want)
+		}
+		if st := Refine(Answer{Status: bare, Text: text}); st != bare {
+			t.Errorf("%q, which nobody said: %v", text, st)
+		}
+	}
+	for _, a := range known(t) {
+		was := a.Answer.Status
+		if st := Refine(a.Answer); st != was && (was.Subject != 0 || was.Detail != 0) {
+			t.Errorf("%s: %v became %v", a.Text, was, st)
+		}
+		a.Answer.Status = mail.Status{Class: was.Class}
+		before, ok := Of(a.Answer)
+		a.Answer.Status = Refine(a.Answer)
+		if after, ok2 := Of(a.Answer); ok != ok2 || before.Name != after.Name {
+			t.Errorf("%s: with its status it is %s, not %s", a.Text, after.Name, before.Name)
+		}
+	}
+}
