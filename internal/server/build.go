@@ -98,7 +98,7 @@ func open(c config.Config, o Outside) stores {
 		thought:   &opinion.Store{DB: o.DB},
 		posts:     &outpost.Store{DB: o.DB},
 		said:      &policies.Store{DB: o.DB},
-		sent:      &allowance.Store{DB: o.DB, Cap: c.Limits.RecipientsPerDay, Floor: c.Limits.UsualRecipientsPerDay},
+		sent:      &allowance.Store{DB: o.DB, Cap: c.Limits.RecipientsPerDay, Floor: c.Limits.UsualRecipientsPerDay, Log: o.Log},
 	}
 }
 

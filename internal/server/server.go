@@ -149,6 +149,9 @@ func (h *House) Run(ctx context.Context, ready func()) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if err := h.former.Load(ctx); err != nil {
+		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+			return nil // it was stopped before it began
+		}
 		return err
 	}
 	var serve []func(context.Context) error

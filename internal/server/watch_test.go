@@ -59,3 +59,18 @@ func TestDiskFails(t *testing.T) {
 		}
 	})
 }
+
+// TestStoppedEarly: to be stopped before one has begun is no failure.
+func TestStoppedEarly(t *testing.T) {
+	c := config.Default()
+	c.Hostname, c.Listeners = "mx.example.org", nil
+	h, err := Build(c, Outside{DB: memkv.New(), Blobs: memblob.New(), DNS: new(zone.Zone), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := h.Run(ctx, func() {}); err != nil {
+		t.Error(err)
+	}
+}

@@ -20,6 +20,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"posthaste/internal/base/mail"
@@ -55,6 +56,9 @@ type Store struct {
 	// Floor is how many are never strange; 0: nothing is learned, and the Cap alone
 	// counts.
 	Floor int
+	// Log is told of rows that are damaged: then nothing is known of the account. nil:
+	// nobody is.
+	Log *slog.Logger
 }
 
 // An Answer is what Take says.
@@ -106,7 +110,7 @@ func (s *Store) Take(ctx context.Context, a mail.AccountID, n int) (out Answer, 
 	err = s.DB.Update(ctx, plan, func(tx kv.Tx) error {
 		out = Answer{}
 		now := tx.Now()
-		hours, total, u, err := read(tx, a, now)
+		hours, total, u, err := s.known(tx, a, now)
 		if err != nil {
 			return err
 		}
@@ -116,6 +120,7 @@ func (s *Store) Take(ctx context.Context, a mail.AccountID, n int) (out Answer, 
 			out.Room = frees(hours, total, uint64(n), uint64(out.Limit))
 			out.New = now.Unix()-u.stopped >= 3600
 			u.stopped, u.wanted = now.Unix(), uint64(out.Sum)
+			tx.Set(key(a, kindSent), row(nil, hours))
 			tx.Set(key(a, kindUsual), u.row())
 			return nil
 		}
@@ -155,7 +160,7 @@ func (u usual) busiest(now time.Time) (n uint64) {
 func (s *Store) Of(ctx context.Context, a mail.AccountID) (out State, err error) {
 	err = s.DB.View(ctx, func(r kv.Reader) error {
 		now := time.Now()
-		_, total, u, err := read(r, a, now)
+		_, total, u, err := s.known(r, a, now)
 		if err != nil {
 			return err
 		}
@@ -179,11 +184,12 @@ func (s *Store) Of(ctx context.Context, a mail.AccountID) (out State, err error)
 func (s *Store) Release(ctx context.Context, a mail.AccountID) error {
 	plan := kv.Plan{Locks: []kv.Lock{mailbox.Lock(a)}}
 	err := s.DB.Update(ctx, plan, func(tx kv.Tx) error {
-		_, _, u, err := read(tx, a, tx.Now())
+		hours, _, u, err := s.known(tx, a, tx.Now())
 		if err != nil {
 			return err
 		}
 		u.released, u.stopped, u.wanted = tx.Now().Add(releasedFor).Unix(), 0, 0
+		tx.Set(key(a, kindSent), row(nil, hours))
 		tx.Set(key(a, kindUsual), u.row())
 		return nil
 	})
@@ -209,6 +215,19 @@ func (s *Store) Check(ctx context.Context, a mail.AccountID) (wrong []string, er
 }
 
 var errRow = errors.New("a row is damaged")
+
+// known is read, but damaged rows are as none: that an account may send must not hang
+// on what it has sent. Whoever writes then has them whole again.
+func (s *Store) known(r kv.Reader, a mail.AccountID, now time.Time) (hours []count, total uint64, u usual, err error) {
+	hours, total, u, err = read(r, a, now)
+	if !errors.Is(err, errRow) {
+		return hours, total, u, err
+	}
+	if s.Log != nil {
+		s.Log.Error("what an account has sent of late cannot be read; it is taken to have sent nothing", "account", a, "error", err)
+	}
+	return nil, 0, usual{}, nil
+}
 
 // read gives the hours that count, their sum, and what is known of the days.
 func read(r kv.Reader, a mail.AccountID, now time.Time) (hours []count, total uint64, u usual, err error) {

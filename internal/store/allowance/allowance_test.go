@@ -171,7 +171,7 @@ func TestNone(t *testing.T) {
 	})
 }
 
-// FuzzRead: whatever stands in the rows, reading them ends, and says so.
+// FuzzRead: whatever stands in the rows, reading them ends, and stops nobody.
 func FuzzRead(f *testing.F) {
 	f.Add([]byte{1, 2, 3}, []byte{0, 0, 0, 1, 9, 5, 5})
 	f.Add([]byte{}, []byte{0xff, 0xff, 0xff})
@@ -187,9 +187,40 @@ func FuzzRead(f *testing.F) {
 			t.Fatal(err)
 		}
 		s := &Store{DB: db, Cap: 1000, Floor: 10}
-		wrong, err := s.Check(t.Context(), 1)
-		if _, of := s.Of(t.Context(), 1); err != nil || (of != nil) != (len(wrong) > 0) {
-			t.Error(wrong, err, of)
+		_, err = s.Check(t.Context(), 1)
+		if _, of := s.Of(t.Context(), 1); err != nil || of != nil {
+			t.Error(err, of)
 		}
 	})
+}
+
+// TestDamaged: a row that cannot be read is told by Check, and stops nobody; the next
+// Take makes it whole.
+func TestDamaged(t *testing.T) {
+	for _, kind := range []byte{kindSent, kindUsual} {
+		in(t, 100, 10, func(t *testing.T, s *Store) {
+			take(t, s, 1, 4, true)
+			err := s.DB.Update(t.Context(), kv.Plan{Locks: []kv.Lock{mailbox.Lock(1)}}, func(tx kv.Tx) error {
+				tx.Set(key(1, kind), []byte{0xff})
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if wrong, err := s.Check(t.Context(), 1); len(wrong) != 1 || err != nil {
+				t.Fatal(wrong, err)
+			}
+			if st := of(t, s, 1); st.Sent != 0 || st.Limit != 10 {
+				t.Errorf("%+v", st)
+			}
+			take(t, s, 1, 11, false)
+			take(t, s, 1, 10, true)
+			if wrong, err := s.Check(t.Context(), 1); wrong != nil || err != nil {
+				t.Error(wrong, err)
+			}
+			if st := of(t, s, 1); st.Sent != 10 {
+				t.Errorf("%+v", st)
+			}
+		})
+	}
 }
