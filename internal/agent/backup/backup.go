@@ -306,6 +306,7 @@ func (r *Repository) seal(b []byte, buf *bytes.Buffer) ([]byte, error) {
 		return b, nil
 	}
 	buf.Reset()
+	buf.Grow(len(b) + sealRoom) // or it would double as it grows
 	w, err := age.Encrypt(buf, r.Recipients...)
 	if err != nil {
 		return nil, err

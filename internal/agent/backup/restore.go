@@ -121,6 +121,7 @@ func (r *Repository) unseal(b []byte, buf *bytes.Buffer) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	buf.Reset()
+	buf.Grow(len(b) + bytes.MinRead) // or it would double as it grows
 	if _, err := buf.ReadFrom(io.LimitReader(d, maxManifest)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
