@@ -59,13 +59,13 @@ func serve(ctx context.Context, ln net.Listener, answer http.Handler, cfg *tls.C
 			h.Close()
 		}
 	}()
-	ln = &bounded{Listener: ln, room: make(chan struct{}, connections)}
+	var in net.Listener = &bounded{Listener: ln, room: make(chan struct{}, connections)}
 	if cfg != nil {
 		cfg = cfg.Clone()
 		cfg.NextProtos = []string{"http/1.1"}
-		ln = tls.NewListener(ln, cfg)
+		in = tls.NewListener(in, cfg)
 	}
-	err := h.Serve(ln)
+	err := h.Serve(in)
 	if errors.Is(err, http.ErrServerClosed) || ctx.Err() != nil {
 		return nil
 	}
