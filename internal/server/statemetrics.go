@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"math"
 	"net/http"
 	"sync"
 	"time"
@@ -86,11 +85,11 @@ func (h *House) stateMetrics() *metric.Set {
 	}
 	type sched = metric.Field[*backup.Schedule]
 	metric.Read(s, func() (*backup.Schedule, bool) { return h.backups, true },
-		sched{Name: "posthaste_backup_last_success_timestamp_seconds", Help: "When the last backup of the schedule was made, since 1970; missing until that is known.", Value: func(b *backup.Schedule) float64 {
+		sched{Name: "posthaste_backup_last_success_timestamp_seconds", Help: "When the last backup of the schedule was made, since 1970; 0 if none is known.", Value: func(b *backup.Schedule) float64 {
 			if t := b.Newest(); !t.IsZero() {
 				return float64(t.Unix())
 			}
-			return math.NaN()
+			return 0 // not nothing: an alert on how long ago it was must find it
 		}},
 		sched{Name: "posthaste_backup_interval_seconds", Help: "How often the schedule asks for one.", Value: func(b *backup.Schedule) float64 { return b.Every.Seconds() }})
 	return s
