@@ -130,21 +130,12 @@ func (a *Agent) Sharing(ctx context.Context, acct mail.AccountID, box mail.Mailb
 		return s, err
 	}
 	for _, g := range m.ACL {
-		who := "anyone"
-		if id, one := g.To.Account(); one {
-			person, err := a.Directory.Account(ctx, id)
-			if errors.Is(err, mail.ErrNotFound) {
-				continue // being removed
-			}
-			if err != nil {
-				return s, err
-			}
-			who = person.Address.String()
-		} else if g.To == mailbox.Authenticated {
-			who = "authenticated"
+		who, err := g.Identifier(func(id mail.AccountID) (mail.Address, error) { return a.Directory.AddressOf(ctx, id) })
+		if err != nil {
+			return s, err
 		}
-		if g.Takes {
-			who = "-" + who
+		if who == "" {
+			continue
 		}
 		s.Rights = append(s.Rights, Right{who, g.Rights.String()})
 	}

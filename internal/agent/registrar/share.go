@@ -161,21 +161,12 @@ func (r *Registrar) Rights(ctx context.Context, folder mail.Address) ([]Rights, 
 	}
 	var out []Rights
 	for _, g := range m.ACL {
-		who := "anyone"
-		if id, one := g.To.Account(); one {
-			person, err := r.Directory.Account(ctx, id)
-			if errors.Is(err, mail.ErrNotFound) {
-				continue // being removed
-			}
-			if err != nil {
-				return nil, err
-			}
-			who = person.Address.String()
-		} else if g.To == mailbox.Authenticated {
-			who = "authenticated"
+		who, err := g.Identifier(func(id mail.AccountID) (mail.Address, error) { return r.Directory.AddressOf(ctx, id) })
+		if err != nil {
+			return nil, err
 		}
-		if g.Takes {
-			who = "-" + who
+		if who == "" {
+			continue
 		}
 		out = append(out, Rights{who, g.Rights.String()})
 	}

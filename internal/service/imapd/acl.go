@@ -43,31 +43,6 @@ func (s *session) holder(ctx context.Context, p *place, identifier string) (hold
 	return holder{mailbox.GranteeOf(a.ID), takes, a.ID == p.owner}, err
 }
 
-// identifier gives what a grant stands for in answers; empty for one whose
-// account is being removed.
-func (s *session) identifier(ctx context.Context, g *mailbox.Grant) (string, error) {
-	name := ""
-	switch id, one := g.To.Account(); {
-	case one:
-		a, err := s.srv.People.Account(ctx, id)
-		if errors.Is(err, mail.ErrNotFound) {
-			return "", nil
-		}
-		if err != nil {
-			return "", err
-		}
-		name = a.Address.String()
-	case g.To == mailbox.Anyone:
-		name = "anyone"
-	default:
-		name = "authenticated"
-	}
-	if g.Takes {
-		name = "-" + name
-	}
-	return name, nil
-}
-
 // governed finds a mailbox whose rights the person may look at and change.
 func (s *session) governed(ctx context.Context, name string) (place, error) {
 	p, err := s.lookup(ctx, name, mailbox.RightAdmin)
@@ -134,9 +109,13 @@ func (s *session) getACL(ctx context.Context, c *imap.Command) error {
 	}
 	all := append(mailbox.ACL{{To: mailbox.GranteeOf(p.owner), Rights: mailbox.AllRights}}, p.ACL...)
 	names := make([]string, len(all))
+	address := func(id mail.AccountID) (mail.Address, error) {
+		a, err := s.srv.People.Account(ctx, id)
+		return a.Address, err
+	}
 	if s.srv.People != nil {
 		for i := range all {
-			if names[i], err = s.identifier(ctx, &all[i]); err != nil {
+			if names[i], err = all[i].Identifier(address); err != nil {
 				return err
 			}
 		}

@@ -176,6 +176,12 @@ func (d *Directory) Account(ctx context.Context, id mail.AccountID) (a Account, 
 	return a, err
 }
 
+// AddressOf gives the login address of an account; mail.ErrNotFound if there is none.
+func (d *Directory) AddressOf(ctx context.Context, id mail.AccountID) (mail.Address, error) {
+	a, err := d.Account(ctx, id)
+	return a.Address, err
+}
+
 // AccountOf gives the account whose login address is a, without details or
 // aliases; mail.ErrNotFound if there is none.
 func (d *Directory) AccountOf(ctx context.Context, a mail.Address) (acct Account, err error) {

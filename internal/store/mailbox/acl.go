@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -117,6 +118,31 @@ type Grant struct {
 	To     Grantee
 	Takes  bool // negative rights
 	Rights Rights
+}
+
+// Identifier gives what the grant is called where rights are told: the login address
+// of an account, for which address is asked, anyone, or authenticated; with "-" before
+// it if rights are taken away. "" if address says mail.ErrNotFound: the account is
+// being removed. RFC 4314 §2
+func (g *Grant) Identifier(address func(mail.AccountID) (mail.Address, error)) (string, error) {
+	name := "authenticated"
+	switch id, one := g.To.Account(); {
+	case one:
+		a, err := address(id)
+		if errors.Is(err, mail.ErrNotFound) {
+			return "", nil
+		}
+		if err != nil {
+			return "", err
+		}
+		name = a.String()
+	case g.To == Anyone:
+		name = "anyone"
+	}
+	if g.Takes {
+		name = "-" + name
+	}
+	return name, nil
 }
 
 // An ACL is who may do what with a mailbox, beside its owner, who may do all.
