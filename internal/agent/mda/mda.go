@@ -375,7 +375,11 @@ func (d *delivery) commit(tx kv.Tx) error {
 			return err
 		}
 		for _, r := range it.Envelope.Recipients {
-			d.note(tx, trace.Event{Kind: trace.Queued, Rcpt: r.Address, Text: r.Original.String()})
+			e := trace.Event{Kind: trace.Queued, Rcpt: r.Address, Text: r.Original.String()}
+			if it.Errand.Is() {
+				e.From = it.Errand.As.String()
+			}
+			d.note(tx, e)
 		}
 	}
 	for _, r := range d.reports {

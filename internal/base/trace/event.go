@@ -62,7 +62,7 @@ type Event struct {
 	Text    string       // the answer, ours or the remote host's, one line; Stored: why there, if its owner had a say in it; Reported: the action, as RFC 3464 names it
 	Remote  string       // the other side: "host [address]"
 	TLS     string       // "TLS1.3 …"; empty in clear
-	From    string       // our side, if we have several: "host [address]"
+	From    string       // our side, if we have several: "host [address]"; Queued: the address of the account elsewhere that it goes by
 	Mailbox string       // Stored: its name
 	Size    int64        // Received, Submitted
 	Next    time.Time    // Deferred

@@ -92,6 +92,9 @@ func (e Event) sentence() string {
 	case Submitted:
 		return fmt.Sprintf("%s handed us the message to send.", sender)
 	case Queued:
+		if e.From != "" {
+			return fmt.Sprintf("It waits in the queue to be sent to %s by the account elsewhere with the address %s.", who, e.From)
+		}
 		if e.Text != "" {
 			return fmt.Sprintf("It waits in the queue to be sent on to %s, where mail for %s goes.", who, e.Text)
 		}

@@ -32,6 +32,7 @@ func life() []Event {
 	st := func(a, b, c uint16) mail.Status { return mail.Status{Class: a, Subject: b, Detail: c} }
 	return []Event{
 		at(0, Event{Kind: Refused, Sender: ada, Rcpt: bob, Status: st(5, 1, 1), Text: "there is nobody called bob here", Remote: "mx.example.org [192.0.2.1]"}),
+		at(1, Event{Kind: Queued, Rcpt: ada, From: "ada@elsewhere.example"}),
 		at(1, Event{Kind: Refused, Sender: ada, Status: st(5, 6, 0), Text: "two From fields."}),
 		at(2, Event{Kind: Received, Sender: ada, Remote: "mx.example.org [192.0.2.1]", TLS: "TLS1.3 TLS_AES_128_GCM_SHA256", Size: 1234}),
 		at(3, Event{Kind: Received, Size: 99, Link: mail.TraceID{9}}),

@@ -223,6 +223,8 @@ type Deleted struct {
 
 // Collect says how the mail of accounts that people have elsewhere is collected.
 type Collect struct {
+	// Enabled has mail fetched. Mail that goes out by such accounts goes also if it is
+	// false: "posthaste collect pause" holds both back for one account.
 	Enabled bool `toml:"enabled"`
 	// Clear allows connections without TLS to other machines.
 	Clear  bool `toml:"clear"`

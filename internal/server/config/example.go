@@ -235,7 +235,7 @@ hostname = "mail.example.org"
 # limit = "5GB"                    # but no more than that of an account; 0 is no limit
 
 [collect]                          # mail of accounts elsewhere: see "posthaste collect --help"
-# enabled = true
+# enabled = true                   # false: none is fetched; what is sent by them still goes
 # clear = false                    # also without TLS from other machines than this one
 # at_once = 8                      # accounts at a time
 
