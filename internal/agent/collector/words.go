@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"strings"
 
@@ -63,6 +64,9 @@ func Words(o *outpost.Outpost, err error) string {
 	}
 	if no, ok := errors.AsType[*token.Error](err); ok {
 		return "No access token: " + no.Error() + "."
+	}
+	if web, ok := errors.AsType[*url.Error](err); ok { // only tokens are asked for over HTTP
+		return fmt.Sprintf("No access token: %s cannot be reached (%v). It is tried again by itself.", web.URL, web.Err)
 	}
 	if want, ok := errors.AsType[*WantError](err); ok {
 		return want.Text
