@@ -3,6 +3,7 @@ package postmaster_test
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,7 +75,8 @@ func TestRelieve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := house.New(t, "mx.example.org")
 		people := h.Account(0, "ada@example.org", "bob@example.org")
-		room := 1 << 20 // deleted messages that there is room for
+		var room atomic.Int64 // deleted messages that there is room for
+		room.Store(1 << 20)
 		deleted := func() (n int) {
 			for _, a := range people {
 				list, err := h.Mailboxes.Expunged(t.Context(), a, 100, func(*mailbox.Expunged) bool { return true })
@@ -85,7 +87,7 @@ func TestRelieve(t *testing.T) {
 			}
 			return n
 		}
-		a := &postmaster.Agent{Directory: h.Directory, Mailboxes: h.Mailboxes, Maildrops: &maildrop.Store{DB: h.DB, Mail: h.Mailboxes}, Bodies: h.Bodies, Queue: h.Queue, Journal: h.Journal, Policies: &policies.Store{DB: h.DB}, Reports: &reports.Store{DB: h.DB}, Log: h.Log, Early: 1, Full: func() bool { return deleted() > room }}
+		a := &postmaster.Agent{Directory: h.Directory, Mailboxes: h.Mailboxes, Maildrops: &maildrop.Store{DB: h.DB, Mail: h.Mailboxes}, Bodies: h.Bodies, Queue: h.Queue, Journal: h.Journal, Policies: &policies.Store{DB: h.DB}, Reports: &reports.Store{DB: h.DB}, Log: h.Log, Early: 1, Full: func() bool { return deleted() > int(room.Load()) }}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		go a.Run(ctx)
@@ -112,9 +114,9 @@ func TestRelieve(t *testing.T) {
 			t.Fatal(deleted(), r)
 		}
 		for _, want := range []int{9, 5, 1} { // one went within the last day
-			room = want
+			room.Store(int64(want))
 			if want == 1 {
-				room = 0
+				room.Store(0)
 			}
 			time.Sleep(5 * time.Minute)
 			if n := deleted(); n != want || a.Relief().Messages != 12-want {
