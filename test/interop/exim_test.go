@@ -16,7 +16,7 @@ func TestExim(t *testing.T) {
 	t.Parallel()
 	s := newStreet(t, kind{
 		name: "Exim", start: (*street).exim, tls: "esmtps ", login: "esmtpsa ",
-		ways: []string{routed, wrapped, clear}, utf8: true, no: "Status: 5.0.0", told: "Status: 5.0.0",
+		ways: []string{routed, wrapped, clear}, utf8: true, no: "Status: 5.1.1", told: "Status: 5.0.0",
 	})
 	s.exchange(t)
 	log, err := os.ReadFile(filepath.Join(filepath.Dir(s.boxes), "mainlog"))
