@@ -134,6 +134,7 @@ func workloads() []workload {
 	all = append(all,
 		workload{name: "smtp-relay 4 KB, 16 connections", run: relay},
 		workload{name: "imap-append 4 KB, 8 connections", run: appendMail},
+		workload{name: fmt.Sprintf("mixed imap, %d clients", mixedConns), run: mixed},
 		workload{name: fmt.Sprintf("imap %d: fill", *big), run: fill, once: true},
 	)
 	for _, c := range imapCommands() {
@@ -166,6 +167,7 @@ var goals = []goal{
 	{"smtp-in 50 KB", "visible msg/s", 5, 10},
 	{"smtp-relay", "msg/s", 5, 10},
 	{"imap-append", "msg/s", 2.5, 4},
+	{"mixed imap", "op/s", 3, 6},
 	{"ENVELOPE BODYSTRUCTURE", "ms", 5, 10},
 	{"FETCH FLAGS", "ms", 3, 5},
 	{"SELECT", "ms", 1, 1},

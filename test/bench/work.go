@@ -250,6 +250,63 @@ func (w *wire) append(msg []byte) error {
 	}
 }
 
+// mixed is what many people's programs do at once: mailboxes are opened, listed, read,
+// searched and flagged, and a message is kept now and then.
+func mixed(s *server, n *notes) error {
+	const mailboxHas = 20
+	all := letters(4 << 10)
+	bufs := make([][]byte, mixedConns)
+	open := func(i int) (*wire, error) {
+		w, err := dialIMAP(s.imap, user(i))
+		for k := 0; err == nil && k < mailboxHas; k++ {
+			bufs[i] = all[k].stamped(bufs[i])
+			err = w.append(bufs[i])
+		}
+		if err == nil {
+			_, err = w.do("SELECT INBOX")
+		}
+		return w, err
+	}
+	var st stretch
+	var began time.Time
+	took, err := crowd(mixedConns, func(i int) (*wire, error) {
+		w, err := open(i)
+		if err == nil && i == mixedConns-1 { // from now on it counts
+			st, err = begin(s)
+			began = time.Now()
+		}
+		return w, err
+	}, func(w *wire, i, k int) (err error) {
+		at := 1 + (i*7+k)%mailboxHas
+		switch k % 10 {
+		case 0:
+			bufs[i] = all[k%len(all)].stamped(bufs[i])
+			return w.append(bufs[i])
+		case 1:
+			_, err = w.do("SELECT INBOX")
+		case 2, 3:
+			_, err = w.do(fmt.Sprintf("FETCH 1:%d (UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE)", mailboxHas))
+		case 4, 5, 6, 7:
+			_, err = w.do(fmt.Sprintf("FETCH %d (BODY.PEEK[])", at))
+		case 8:
+			_, err = w.do(fmt.Sprintf("STORE %d %cFLAGS.SILENT (\\Seen)", at, "+-"[k/10%2]))
+		default:
+			_, err = w.do("SEARCH UNSEEN SUBJECT zzzz")
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	n.add("op/s", float64(len(took))/time.Since(began).Seconds())
+	n.add("p50 ms", percentile(took, 0.5))
+	n.add("p99 ms", percentile(took, 0.99))
+	return st.end(n, len(took), "op")
+}
+
+// mixedConns is how many clients there are in the mixed load.
+const mixedConns = users - 2
+
 // reader is the user whose mailbox is large, drainer the one who fetches by POP3.
 var reader, drainer = user(users - 2), user(users - 1)
 
