@@ -57,7 +57,7 @@ var (
 // kinds are the events of a message's life.
 func kinds() metric.Label {
 	l := metric.Label{Name: "kind"}
-	for k := trace.Refused; k.String() != trace.Kind(0).String(); k++ {
+	for _, k := range trace.Kinds() {
 		l.Values = append(l.Values, k.String())
 	}
 	return l

@@ -23,7 +23,7 @@ const (
 	Submitted                 // as Received, from one of our users
 	Queued                    // a recipient waits to be reached
 	Stored                    // it is in a mailbox
-	Attempted                 // a host was tried; Status and Text are its answer to all
+	_                         // was never written
 	Delivered                 // a remote host took it for a recipient
 	Deferred                  // not now; Next says when again
 	Failed                    // never
@@ -37,9 +37,19 @@ const (
 )
 
 var words = [...]string{
-	Refused: "refused", Received: "received", Submitted: "submitted", Queued: "queued", Stored: "stored", Attempted: "attempted",
+	Refused: "refused", Received: "received", Submitted: "submitted", Queued: "queued", Stored: "stored",
 	Delivered: "delivered", Deferred: "deferred", Failed: "failed", Reported: "reported", Dropped: "dropped", Broken: "broken", Judged: "judged",
 	Held: "held", Released: "released", Rerouted: "rerouted",
+}
+
+// Kinds gives all kinds.
+func Kinds() (out []Kind) {
+	for k, w := range words {
+		if w != "" {
+			out = append(out, Kind(k))
+		}
+	}
+	return out
 }
 
 // String gives the word that the log uses.

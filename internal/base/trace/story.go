@@ -104,8 +104,6 @@ func (e Event) sentence() string {
 			return fmt.Sprintf("It was put into the mailbox %q of %s: %s.", e.Mailbox, who, clause(e.Text))
 		}
 		return fmt.Sprintf("It was put into the mailbox %q of %s.", e.Mailbox, who)
-	case Attempted:
-		return fmt.Sprintf("We tried to send it and got no further: %s.", clause(e.Text))
 	case Delivered:
 		s := fmt.Sprintf("%s took it for %s%s", host(e.Remote), who, protected(e.TLS))
 		if e.From != "" {

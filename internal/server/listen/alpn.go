@@ -4,22 +4,26 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
+
+	"posthaste/internal/base/limit"
 )
 
 // Bounds on who has connected and not yet said what for.
 const (
 	helloTime    = 10 * time.Second
 	helloWaiting = 1000
+	helloEach    = 100 // of one address, or /64
 )
 
 // Split gives the connections of ln by what their TLS asks for with ALPN: a listener for
 // each of the protocols, and one, the last, for those that ask for none of them. TLS is
 // theirs to speak, from its first byte. When ln is closed all are. RFC 7301
 func Split(ln net.Listener, protocols ...string) []net.Listener {
-	s := &split{ln: ln, protocols: protocols, ended: make(chan struct{}), waiting: make(chan struct{}, helloWaiting)}
+	s := &split{ln: ln, protocols: protocols, ended: make(chan struct{}), waiting: make(chan struct{}, helloWaiting), each: limit.AtOnce[netip.Prefix]{PerKey: helloEach, Total: helloWaiting + 1}}
 	out := make([]net.Listener, len(protocols)+1)
 	for i := range out {
 		p := &portion{split: s, got: make(chan accepted), closed: make(chan struct{})}
@@ -35,6 +39,7 @@ type split struct {
 	protocols []string
 	portions  []*portion
 	waiting   chan struct{} // a place for each who has not yet said what for
+	each      limit.AtOnce[netip.Prefix]
 	ended     chan struct{}
 }
 
@@ -89,14 +94,22 @@ func (s *split) accept() {
 			s.portions[len(s.portions)-1].hand(accepted{err: err})
 			continue
 		}
+		from := limit.Network(addressOf(c))
+		if !s.each.Enter(from) { // or one could keep all others out
+			c.Close()
+			continue
+		}
 		s.waiting <- struct{}{} // deadlines end what is held, so there will be room
-		go s.sort(c)
+		go s.sort(c, from)
 	}
 }
 
 // sort hands a connection to whom it is for.
-func (s *split) sort(c net.Conn) {
-	defer func() { <-s.waiting }()
+func (s *split) sort(c net.Conn, from netip.Prefix) {
+	defer func() {
+		s.each.Leave(from)
+		<-s.waiting
+	}()
 	c.SetDeadline(time.Now().Add(helloTime))
 	offered, first, ok := hello(c)
 	if !ok {
@@ -109,6 +122,12 @@ func (s *split) sort(c net.Conn) {
 		at = len(s.protocols)
 	}
 	s.portions[at].hand(accepted{c: &behind{Conn: c, from: c.RemoteAddr(), to: c.LocalAddr(), first: first}})
+}
+
+// addressOf gives who has connected; the zero one if that is no host.
+func addressOf(c net.Conn) netip.Addr {
+	a, _ := netip.ParseAddrPort(c.RemoteAddr().String())
+	return a.Addr()
 }
 
 // errHeard ends a handshake once the client has said what it has to say.

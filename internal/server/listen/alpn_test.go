@@ -5,7 +5,11 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"posthaste/test/network"
 )
@@ -75,4 +79,54 @@ func TestSplit(t *testing.T) {
 	if _, err := parts[1].Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Error(err)
 	}
+}
+
+// TestSplitEach: who connects over and over and says nothing keeps only itself out.
+func TestSplitEach(t *testing.T) {
+	cert, _ := network.Certificate("mail.example.org")
+	synctest.Test(t, func(t *testing.T) {
+		var world network.Network
+		port := netip.MustParseAddrPort("192.0.2.1:443")
+		ln := world.Listener(port)
+		part := Split(ln, "imap")[1]
+		dial := func(from string) net.Conn {
+			c, err := world.From(netip.MustParseAddr(from))(t.Context(), "tcp", port.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c
+		}
+		var out atomic.Int32
+		for range helloEach + 5 {
+			c := dial("198.51.100.1")
+			go func() {
+				c.Read(make([]byte, 1))
+				out.Add(1)
+				c.Close()
+			}()
+		}
+		synctest.Wait()
+		if n := out.Load(); n != 5 {
+			t.Errorf("%d of %d were turned away", n, helloEach+5)
+		}
+		go func() {
+			if c, err := part.Accept(); err == nil {
+				c = tls.Server(c, &tls.Config{Certificates: []tls.Certificate{cert}})
+				io.WriteString(c, "hello")
+				c.Close()
+			}
+		}()
+		other := dial("198.51.100.2")
+		if b, err := io.ReadAll(tls.Client(other, &tls.Config{InsecureSkipVerify: true})); string(b) != "hello" {
+			t.Errorf("another: %q %v", b, err)
+		}
+		other.Close()
+		time.Sleep(helloTime)
+		synctest.Wait()
+		if n := out.Load(); n != helloEach+5 {
+			t.Errorf("%d have been let go", n)
+		}
+		ln.Close()
+		world.Wait()
+	})
 }

@@ -108,9 +108,10 @@ var german = language{
 		"too much is noted already":                                 "es sind schon zu viele Einträge",
 
 		// Messages.
-		"an empty message":                                                  "eine leere Nachricht",
-		"the message is too large":                                          "die Nachricht ist zu groß",
-		"the literal is too large":                                          "das Literal ist zu groß",
+		"an empty message":         "eine leere Nachricht",
+		"the message is too large": "die Nachricht ist zu groß",
+		"the literal is too large": "das Literal ist zu groß",
+
 		"a message must not have NUL in it; send it as a literal8":          "in einer Nachricht darf kein NUL sein; senden Sie sie als literal8",
 		"too many messages at once":                                         "zu viele Nachrichten auf einmal",
 		"too many messages, try fewer":                                      "zu viele Nachrichten, versuchen Sie es mit weniger",
