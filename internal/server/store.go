@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 
@@ -37,6 +38,10 @@ func OpenStore(c config.Config, log *slog.Logger) (*Store, error) {
 	d, err := dir.Open(path)
 	if err != nil {
 		return nil, err
+	}
+	// Links of a backup that was killed would hold the room of what is deleted.
+	if err := os.RemoveAll(d.Path(stagingName)); err != nil {
+		log.Warn("what a backup has left cannot be removed; the next one tries again", "error", err)
 	}
 	metrics := NewMetrics()
 	db, err := pebblekv.Open(filepath.Join(path, "index"), pebblekv.Options{Log: log, CacheSize: cacheBytes(c) / 2, Landed: metrics.landed})
