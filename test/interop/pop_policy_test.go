@@ -3,6 +3,7 @@
 package interop
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"log/slog"
@@ -51,19 +52,19 @@ func (d dated) Now() time.Time { return d.c.now() }
 
 // A postOffice is a POP3 server in this process, with ada and her devices.
 type postOffice struct {
-	t         *testing.T
-	clock     *calendar
-	mail      *mailbox.Store
-	rules     *maildrop.Store
-	registrar *registrar.Registrar
-	ada       mail.AccountID
-	port      string
-	sent      int
+	t          *testing.T
+	clock      *calendar
+	mail       *mailbox.Store
+	rules      *maildrop.Store
+	registrar  *registrar.Registrar
+	ada        mail.AccountID
+	host, port string
+	sent       int
 }
 
 var adaAddress = mail.Address{Local: "ada", Domain: "hill.example"}
 
-func newPostOffice(t *testing.T) *postOffice {
+func newPostOffice(t *testing.T, host string) *postOffice {
 	t.Helper()
 	clock := &calendar{Store: kv.Strict(memkv.New())}
 	st := &mailbox.Store{DB: clock, Bodies: &body.Store{DB: clock, Blobs: memblob.New()}}
@@ -84,11 +85,11 @@ func newPostOffice(t *testing.T) *postOffice {
 		Mail: st, Rules: o.rules, Drops: new(pop3d.Maildrops), ClearAuth: true, Log: slog.New(slog.DiscardHandler),
 		Auth: func(p mail.Peer) sasl.Verifier { return agent.For(p.Addr.Addr(), directory.POP3) },
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", host+":0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.port = port(ln.Addr().String())
+	o.host, o.port = host, port(ln.Addr().String())
 	serve, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(serve, ln) }()
@@ -151,6 +152,25 @@ func (o *postOffice) nextDay() {
 	if _, err := o.rules.Keep(o.t.Context(), o.ada, o.clock.now()); err != nil {
 		o.t.Fatal(err)
 	}
+}
+
+// come logs in, and gives the connection.
+func (o *postOffice) come(password string) net.Conn {
+	o.t.Helper()
+	conn, err := net.Dial("tcp", o.host+":"+o.port)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	o.t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(patience))
+	fmt.Fprintf(conn, "USER ada@hill.example\r\nPASS %s\r\n", password)
+	r := bufio.NewReader(conn)
+	for range 3 {
+		if line, err := r.ReadString('\n'); err != nil || line[0] != '+' {
+			o.t.Fatal(line, err)
+		}
+	}
+	return conn
 }
 
 // A popper is a real client that fetches what it has not got, and leaves it on
@@ -224,53 +244,64 @@ func theDrop(t *testing.T, home string) drop {
 	return newDrop(t, home)
 }
 
-// TestPOPPolicies lets each client leave its mail on the server, and the server do
-// what the policy of its password says, over some days. A message comes each day;
-// what is left is told by UIDs, after the client has been there.
+// What a policy leaves on the server, told by UIDs, each day after the client has
+// been there, and at last, days after it was there for the last time. A message
+// comes each day.
+type remains struct {
+	name   string
+	policy maildrop.Policy
+	left   []string
+	last   string
+}
+
+// The client leaves its mail on the server, and the server does what the policy of
+// its password says.
+var policies = []remains{
+	{"keep", maildrop.Policy{}, []string{"1", "1:2", "1:3", "1:4"}, "1:4"},
+	{"delete", maildrop.Policy{After: maildrop.DeleteAtOnce}, []string{"", "", "", ""}, ""},
+	{"keep two days", maildrop.Policy{After: maildrop.KeepDays, Days: 2}, []string{"1", "1:2", "2:3", "3:4"}, ""},
+}
+
+// days lets some days pass, on each of which the client fetches, and tells how many
+// messages it has.
+func (o *postOffice) days(c remains, fetch func() int) {
+	t := o.t
+	t.Helper()
+	for day, want := range c.left {
+		o.deliver()
+		if n := fetch(); n != day+1 {
+			t.Fatalf("on day %d it has %d messages", day, n)
+		}
+		eventually(t, func() error { // the ledger is written when the client has left
+			visits, err := o.rules.Visits(t.Context(), o.ada, 100)
+			if err == nil && len(visits) != day+1 {
+				err = fmt.Errorf("the ledger has %d visits on day %d", len(visits), day)
+			}
+			return err
+		})
+		if left := o.left(); left != want {
+			t.Errorf("on day %d the server has %q, want %q", day, left, want)
+		}
+		o.nextDay()
+	}
+	for range 3 { // nobody comes any more
+		o.nextDay()
+	}
+	if left := o.left(); left != c.last {
+		t.Errorf("at last the server has %q, want %q", left, c.last)
+	}
+}
+
+// TestPOPPolicies has each client fetch over some days.
 func TestPOPPolicies(t *testing.T) {
 	t.Parallel()
 	for name, fetch := range poppers {
-		for _, c := range []struct {
-			name   string
-			policy maildrop.Policy
-			left   []string
-		}{
-			{"keep", maildrop.Policy{}, []string{"1", "1:2", "1:3", "1:4"}},
-			{"delete", maildrop.Policy{After: maildrop.DeleteAtOnce}, []string{"", "", "", ""}},
-			{"keep two days", maildrop.Policy{After: maildrop.KeepDays, Days: 2}, []string{"1", "1:2", "2:3", "3:4"}},
-		} {
+		for _, c := range policies {
 			t.Run(name+", "+c.name, func(t *testing.T) {
 				t.Parallel()
-				o := newPostOffice(t)
-				home := t.TempDir()
-				password := o.device("laptop", c.policy)
-				for day, want := range c.left {
-					o.deliver()
-					if n := fetch(t, home, o.port, password); n != day+1 {
-						t.Fatalf("on day %d it has %d messages", day, n)
-					}
-					eventually(t, func() error { // the ledger is written when the client has left
-						visits, err := o.rules.Visits(t.Context(), o.ada, 100)
-						if err == nil && len(visits) != day+1 {
-							err = fmt.Errorf("the ledger has %d visits on day %d", len(visits), day)
-						}
-						return err
-					})
-					if left := o.left(); left != want {
-						t.Errorf("on day %d the server has %q, want %q", day, left, want)
-					}
-					o.nextDay()
-				}
-				for range 3 { // nobody comes any more
-					o.nextDay()
-				}
-				want := c.left[len(c.left)-1]
-				if c.policy.After == maildrop.KeepDays {
-					want = ""
-				}
-				if left := o.left(); left != want {
-					t.Errorf("at last the server has %q, want %q", left, want)
-				}
+				o := newPostOffice(t, "127.0.0.1")
+				home, password := t.TempDir(), o.device("laptop", c.policy)
+				o.days(c, func() int { return fetch(t, home, o.port, password) })
 			})
 		}
 	}
@@ -280,7 +311,7 @@ func TestPOPPolicies(t *testing.T) {
 // let in when it has crashed.
 func TestPOPInUse(t *testing.T) {
 	t.Parallel()
-	o := newPostOffice(t)
+	o := newPostOffice(t, "127.0.0.1")
 	one, two := o.device("one", maildrop.Policy{}), o.device("two", maildrop.Policy{})
 	out := job{name: "python3", args: []string{"-c", `
 import poplib, sys
