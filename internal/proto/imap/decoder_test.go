@@ -68,6 +68,12 @@ var commandTests = []struct {
 	{"a GETMETADATA INBOX (DEPTH infinity) /private/a", "GETMETADATA", &GetMetadata{
 		Mailbox: "INBOX", Options: MetadataOptions{Depth: DepthInfinity}, Entries: []string{"/private/a"},
 	}},
+	{"a GETMETADATA (DEPTH infinity) INBOX (/private /Shared)", "GETMETADATA", &GetMetadata{
+		Mailbox: "INBOX", Options: MetadataOptions{Depth: DepthInfinity}, Entries: []string{"/private", "/Shared"},
+	}},
+	{"a GETMETADATA INBOX /privately", "", "this is no name of an entry"},
+	{"a GETMETADATA INBOX /private/", "", "this is no name of an entry"},
+	{"a SETMETADATA x (/private b)", "", "this is no name of an entry"},
 	{`a GETMETADATA INBOX ("/private/a%")`, "", "this is no name of an entry"},
 	{"a GETMETADATA INBOX (DEPTH 2) /private/a", "", "unknown depth"},
 	{"a GETMETADATA INBOX ()", "", "expected a word"},

@@ -95,16 +95,37 @@ func (d *Decoder) metadataOptions(o *MetadataOptions) {
 // entries takes one entry, or a list of them.
 func (d *Decoder) entries() []string {
 	if d.peek() != '(' {
-		return []string{d.entry()}
+		return []string{d.wanted()}
 	}
 	var list []string
 	d.list(func() {
-		if list = append(list, d.entry()); len(list) > maxEntries {
+		if list = append(list, d.wanted()); len(list) > maxEntries {
 			d.fail("too many entries")
 		}
 	})
 	return list
 }
+
+// wanted takes the name of an entry that is asked for: it may also be "/private" or
+// "/shared", below which all entries are. These are none themselves, but with a depth
+// they are how one asks what there is. RFC 5464 §4.2.2
+func (d *Decoder) wanted() string {
+	name := d.astring()
+	if d.ok() && !validEntry(name) && !isTree(name) {
+		d.fail("this is no name of an entry")
+	}
+	return name
+}
+
+// isTree tells whether a name is that of all private or all shared entries.
+func isTree(name string) bool {
+	return strings.EqualFold(name, privateTree) || strings.EqualFold(name, sharedTree)
+}
+
+const (
+	privateTree = "/private"
+	sharedTree  = "/shared"
+)
 
 // entry takes the name of an entry. RFC 5464 §3.2.1
 func (d *Decoder) entry() string {
@@ -127,16 +148,18 @@ func validEntry(name string) bool {
 
 // SplitEntry divides the name of an entry: whether it is private or shared, and
 // what is behind that, in lower case with the slash in front. It gives false for
-// what is neither.
+// what is neither, and for "/private" and "/shared", behind which is nothing.
 func SplitEntry(name string) (private bool, rest string, ok bool) {
 	lower := strings.ToLower(name)
-	if rest, ok = strings.CutPrefix(lower, "/private/"); ok {
-		return true, lower[len("/private"):], rest != ""
+	if rest, private = strings.CutPrefix(lower, privateTree); !private {
+		if rest, ok = strings.CutPrefix(lower, sharedTree); !ok {
+			return false, "", false
+		}
 	}
-	if rest, ok = strings.CutPrefix(lower, "/shared/"); ok {
-		return false, lower[len("/shared"):], rest != ""
+	if rest != "" && rest[0] != '/' {
+		return false, "", false // "/privately"
 	}
-	return false, "", false
+	return private, rest, len(rest) > 1
 }
 
 func parseSetMetadata(d *Decoder) any {

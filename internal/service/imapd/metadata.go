@@ -86,7 +86,7 @@ func (s *session) tellMetadata(ctx context.Context, p *place, entries []string, 
 		}
 		for i, list := range found {
 			name, rest := entries[i], of[i].Name
-			if len(list) == 0 || list[0].Name != rest {
+			if rest != "" && (len(list) == 0 || list[0].Name != rest) {
 				tell(name, nil)
 			}
 			for _, n := range list {
