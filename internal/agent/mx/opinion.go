@@ -34,10 +34,10 @@ func (ev Evidence) sway(v Verdict) Verdict {
 	switch {
 	case o.Junk && v.Mailbox == mailbox.NoRole:
 		v.Mailbox = mailbox.JunkRole
-		v.Reason = "junk, since mail of " + ev.Author.String() + " was moved to Junk there on " + day
+		v.Reason = "junk, since mail of " + ev.Author.String() + " was moved to Junk or marked as junk there on " + day
 	case !o.Junk && v.Mailbox == mailbox.JunkRole && (ev.DMARC.Result != dmarc.Fail || o.Times >= againstDomain):
 		v.Mailbox = mailbox.NoRole
-		v.Reason = "not junk, since mail of " + ev.Author.String() + " was taken out of Junk there on " + day + "; else it would be " + v.Reason
+		v.Reason = "not junk, since mail of " + ev.Author.String() + " was taken out of Junk or marked as no junk there on " + day + "; else it would be " + v.Reason
 	}
 	return v
 }
@@ -167,13 +167,17 @@ func Learn(tx kv.Tx, m mailbox.Sorted) error {
 	if who.proven != "" {
 		names = []string{who.proven}
 	}
+	note := opinion.Note
+	if m.Marked {
+		note = opinion.Confirm // the mark has said it already
+	}
 	for _, n := range names {
-		if err := opinion.Note(tx, m.Account, n, m.Junk); err != nil {
+		if err := note(tx, m.Account, n, m.Junk); err != nil {
 			return err
 		}
 	}
 	if m.Junk {
-		return opinion.Note(tx, m.Account, who.claimed, true)
+		return note(tx, m.Account, who.claimed, true)
 	}
 	return opinion.Forget(tx, m.Account, who.claimed)
 }

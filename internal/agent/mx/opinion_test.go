@@ -33,9 +33,9 @@ func TestSway(t *testing.T) {
 	}{
 		"nothing":                   {},
 		"nothing, junk":             {c: bad, junk: true, text: "because of where it comes from"},
-		"junk":                      {o: opinion.Opinion{At: when, Junk: true, Times: 1}, junk: true, text: "junk, since mail of x@b.example was moved to Junk there on 3 May 2026"},
+		"junk":                      {o: opinion.Opinion{At: when, Junk: true, Times: 1}, junk: true, text: "junk, since mail of x@b.example was moved to Junk or marked as junk there on 3 May 2026"},
 		"junk anyway":               {o: opinion.Opinion{At: when, Junk: true, Times: 1}, c: bad, junk: true, text: "because of where it comes from"},
-		"wanted":                    {o: opinion.Opinion{At: when, Times: 1}, c: bad, text: "not junk, since mail of x@b.example was taken out of Junk there on 3 May 2026; else it would be junk because"},
+		"wanted":                    {o: opinion.Opinion{At: when, Times: 1}, c: bad, text: "not junk, since mail of x@b.example was taken out of Junk or marked as no junk there on 3 May 2026; else it would be junk because"},
 		"wanted anyway":             {o: opinion.Opinion{At: when, Times: 1}},
 		"its domain says otherwise": {o: opinion.Opinion{At: when, Times: 1}, dmarc: quarantine, junk: true, text: "as its domain asks"},
 		"wanted again":              {o: opinion.Opinion{At: when, Times: 2}, dmarc: quarantine, text: "not junk"},
@@ -166,5 +166,68 @@ func TestTakenOut(t *testing.T) {
 	}
 	s.expect("192.0.2.8", "bounce@list.example", "info@bank.example", "INBOX")
 	s.expect("198.51.100.9", "bounce@evil.example", "info@bank.example", "Junk")
+	s.expect("192.0.2.8", "bounce@list.example", "info@bank.example", "INBOX")
+}
+
+// marks changes the keywords of what ada has in a mailbox.
+func (s *sorter) marks(box string, mode mailbox.FlagMode, keywords ...string) {
+	s.t.Helper()
+	ctx := s.t.Context()
+	m, err := s.Mailboxes.Lookup(ctx, 1, box)
+	if err == nil {
+		_, err = s.Mailboxes.StoreFlags(ctx, 1, m.ID, mail.UIDSpan(1, 1000), mailbox.FlagChange{Mode: mode, Keywords: keywords, By: 1})
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// TestMarked: to mark as junk, or what lies in Junk as none, counts as to move; and both
+// of the same message count once. What programs mark by themselves says nothing.
+func TestMarked(t *testing.T) {
+	const ip, from, shop = "192.0.2.7", "x@shop.example", "news@shop.example"
+	s := newSorter(t)
+	s.expect(ip, from, shop, "INBOX")
+	s.marks("INBOX", mailbox.AddFlags, "Junk", "NonJunk", "$Phishing")
+	s.expect(ip, from, shop, "INBOX")
+	s.marks("INBOX", mailbox.AddFlags, "$junk")
+	s.expect(ip, from, shop, "Junk")
+	s.marks("Junk", mailbox.ReplaceFlags, "$NotJunk")
+	s.expect(ip, from, shop, "INBOX")
+	// Both says neither, until one goes; and so it does in one step.
+	s.marks("INBOX", mailbox.ReplaceFlags, "$NotJunk")
+	s.marks("INBOX", mailbox.AddFlags, "$Junk")
+	s.expect(ip, from, shop, "INBOX")
+	s.marks("INBOX", mailbox.RemoveFlags, "$NotJunk")
+	s.expect(ip, from, shop, "Junk")
+	s.marks("INBOX", mailbox.ReplaceFlags, "$NotJunk")
+	s.expect(ip, from, shop, "INBOX")
+	// What is good news of all that comes is none.
+	s.marks("INBOX", mailbox.ReplaceFlags, "$Junk")
+	s.expect(ip, from, shop, "Junk")
+	s.marks("Archive", mailbox.AddFlags, "$NotJunk")
+	s.moves("INBOX", "Trash", false)
+	s.marks("Trash", mailbox.ReplaceFlags, "$NotJunk")
+	s.expect(ip, from, shop, "Junk")
+	s.moves("Junk", "INBOX", false)
+	s.moves("INBOX", "Junk", false)
+	s.marks("Junk", mailbox.AddFlags, "$Junk")
+	s.moves("Junk", "INBOX", false)
+	s.marks("INBOX", mailbox.ReplaceFlags)
+	s.expect(ip, from, shop, "INBOX")
+}
+
+// TestMarkedAndMoved: what is marked and then moved has been sorted once.
+func TestMarkedAndMoved(t *testing.T) {
+	s := newSorter(t)
+	for _, want := range []string{"Junk", "Junk", "INBOX"} {
+		s.expect("192.0.2.8", "bounce@list.example", "info@bank.example", want)
+		s.marks("Junk", mailbox.AddFlags, "$NotJunk")
+		s.moves("Junk", "INBOX", false)
+	}
+	// A mark of before does not keep a move from counting.
+	s.moves("INBOX", "Junk", false)
+	s.expect("192.0.2.8", "bounce@list.example", "info@bank.example", "Junk")
+	s.moves("Junk", "INBOX", false)
 	s.expect("192.0.2.8", "bounce@list.example", "info@bank.example", "INBOX")
 }

@@ -186,6 +186,7 @@ func (e *Edit) apply(b *editBox, now *Snapshot, set mail.UIDSet, o *op, c FlagCh
 		out.Changed = o.uids
 		b.ModSeq, b.dirty = e.root.modseq, true
 		e.note(*o)
+		return out, e.marked(b, now, o, c.By)
 	}
 	return out, nil
 }

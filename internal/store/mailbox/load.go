@@ -27,8 +27,8 @@ type Store struct {
 	// AppendDerived; 0 is 64 MiB.
 	RecordBytes int
 	// Sorted is told of each message that its owner moves or copies to Junk, or out of
-	// it, in the transaction that does it, which has the account's lock and may be made
-	// again; nil: nobody is.
+	// it, or marks as junk or none, in the transaction that does it, which has the
+	// account's lock and may be made again; nil: nobody is.
 	Sorted func(kv.Tx, Sorted) error
 
 	cache   cache

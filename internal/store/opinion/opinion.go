@@ -1,5 +1,5 @@
 // Package opinion keeps what people think of who writes to them, as they show by what
-// they move to Junk and out of it. It is each owner's own, and holds no names: a row's
+// they move to Junk and out of it, or mark as junk. It is each owner's own, and holds no names: a row's
 // key has a hash of one.
 //
 // All rows stand under the account's lock, and go with the account:
@@ -79,6 +79,16 @@ func decode(raw []byte) (Opinion, error) {
 // Note writes down, in a transaction that has the account's lock, that what somebody
 // sends is junk, or is wanted. He is known by a name, as the caller writes it.
 func Note(tx kv.Tx, a mail.AccountID, name string, junk bool) error {
+	return note(tx, a, name, junk, 1)
+}
+
+// Confirm is Note for what has been shown once already by the same act, if it was: an
+// opinion that is there counts as often as before.
+func Confirm(tx kv.Tx, a mail.AccountID, name string, junk bool) error {
+	return note(tx, a, name, junk, 0)
+}
+
+func note(tx kv.Tx, a mail.AccountID, name string, junk bool, more int) error {
 	k := nameKey(a, name)
 	raw, err := tx.Get(k)
 	if err != nil {
@@ -93,7 +103,7 @@ func Note(tx kv.Tx, a mail.AccountID, name string, junk bool) error {
 	if err != nil || o.Junk != junk || old(o, tx.Now()) {
 		o.Times = 0 // one that cannot be read is written anew
 	}
-	tx.Set(k, Opinion{At: tx.Now(), Junk: junk, Times: o.Times + 1}.row())
+	tx.Set(k, Opinion{At: tx.Now(), Junk: junk, Times: max(o.Times+more, 1)}.row())
 	return nil
 }
 
