@@ -131,7 +131,7 @@ func (h *House) receiving(host mail.Domain) {
 func (h *House) sending() error {
 	c, o := h.c, h.o
 	h.sts = &sts.Agent{Store: h.said, DNS: o.DNS, Fetch: sts.Policies(h.web), Log: o.Log}
-	h.ways = &ways{house: h, local: &mta.Local{Delivery: h.deliver, Bodies: h.bodies, Seal: h.mx.Sealer}}
+	h.ways = &ways{house: h, local: &mta.Local{Delivery: h.deliver, Bodies: h.bodies, Seal: h.mx.Sealer, Sort: h.mx.Sorter}}
 	if err := h.ways.build(c.Routes); err != nil {
 		return err
 	}

@@ -380,6 +380,9 @@ func (d *delivery) commit(tx kv.Tx) error {
 				e.From = it.Errand.As.String()
 			}
 			d.note(tx, e)
+			if it.Status != (mail.Status{}) {
+				d.note(tx, trace.Event{Kind: trace.Deferred, Rcpt: r.Address, Status: it.Status, Text: it.Text, Next: it.Next})
+			}
 		}
 	}
 	for _, r := range d.reports {

@@ -198,6 +198,10 @@ func TestFull(t *testing.T) {
 		if d := time.Until(it.Next); d != 15*time.Minute || it.Status.String() != "4.2.2" || it.Text != "mailbox full" {
 			t.Errorf("tried again in %v: %+v", d, it)
 		}
+		told, err := h.Journal.Events(t.Context(), it.Envelope.Trace)
+		if err != nil || !strings.Contains(strings.Join(trace.Story(told, time.UTC), "\n"), "It could not be delivered to tiny@a.example yet. The recipient's mailbox on this server is full. We try again at ") {
+			t.Errorf("%q, %v", trace.Story(told, time.UTC), err)
+		}
 		outs, err := h.Delivery.Try(t.Context(), letter(h, text, "ada@a.example", "tiny@a.example"))
 		if err != nil || outs[0].Status.Class != 2 || outs[1].Status.String() != "4.2.2" || len(h.Waiting()) != 1 {
 			t.Errorf("%+v, %v; waiting %q", outs, err, h.Waiting())

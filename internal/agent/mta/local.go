@@ -20,6 +20,9 @@ type Local struct {
 	// Seal gives the mda.Mail.Seal of a message behind the fields that were put in
 	// front of it when it came; nil: nothing is sealed.
 	Seal func(front []byte, st *body.Staged) func(ctx context.Context, d mail.Domain) ([]byte, error)
+	// Sort gives the mda.Mail.Sort of a message that goes to the mailbox with a role,
+	// likewise; nil: all go there.
+	Sort func(front []byte, st *body.Staged, to mailbox.Role) func(ctx context.Context, a mail.AccountID) (mailbox.Role, string, error)
 }
 
 // Carry delivers to the recipients it can.
@@ -34,6 +37,9 @@ func (l *Local) Carry(ctx context.Context, it queue.Item, b *body.Reader) ([]mai
 	m := mda.Mail{Envelope: it.Envelope, Body: st, Trace: it.Prefix, Mailbox: mailbox.Role(it.Role), From: &it}
 	if l.Seal != nil {
 		m.Seal = l.Seal(it.Prefix, st)
+	}
+	if l.Sort != nil {
+		m.Sort = l.Sort(it.Prefix, st, m.Mailbox)
 	}
 	return l.Delivery.Try(ctx, m)
 }

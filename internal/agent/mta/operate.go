@@ -47,7 +47,7 @@ func Reason(it *queue.Item) (name, words string) {
 	switch {
 	case it.Held:
 		return "held", "An administrator holds it back."
-	case it.Attempts == 0:
+	case it.Attempts == 0 && it.Status == (mail.Status{}): // else a mailbox was full when it came
 		return "new", "It has not been tried yet."
 	}
 	if r, ok := remedy.Of(remedy.Answer{Status: it.Status, Text: it.Text, Remote: it.Remote}); ok {

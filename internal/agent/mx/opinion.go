@@ -3,11 +3,13 @@ package mx
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
+	"posthaste/internal/agent/mda"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/engine/kv"
 	"posthaste/internal/proto/authres"
@@ -15,6 +17,7 @@ import (
 	"posthaste/internal/proto/dmarc"
 	"posthaste/internal/proto/message"
 	"posthaste/internal/proto/spf"
+	"posthaste/internal/store/body"
 	"posthaste/internal/store/mailbox"
 	"posthaste/internal/store/opinion"
 )
@@ -48,24 +51,59 @@ func (a *Agent) sorter(ev Evidence, v Verdict, now time.Time) func(context.Conte
 	if a.Opinions == nil || !ev.Judged {
 		return nil
 	}
-	who := sentBy(ev.Author, ev.Results())
-	names := who.names()
+	names := sentBy(ev.Author, ev.Results()).names()
 	if len(names) == 0 {
 		return nil
 	}
 	return func(ctx context.Context, acct mail.AccountID) (mailbox.Role, string, error) {
-		o, err := a.Opinions.Latest(ctx, now, acct, names...)
-		if err != nil {
-			return v.Mailbox, "", err
-		}
-		mine := ev
-		mine.Opinion = o
-		swayed := mine.sway(v)
-		if swayed.Mailbox == v.Mailbox {
-			return v.Mailbox, "", nil
-		}
-		return swayed.Mailbox, swayed.Reason, nil
+		return a.swayed(ctx, acct, ev, v, now, names)
 	}
+}
+
+// Sorter is the Sort of a mail that has waited in the queue, and of which nothing is left
+// of what we found but what we wrote in front of it, and the mailbox that it was to go to.
+// It is nil if we found nothing.
+func (a *Agent) Sorter(front []byte, st *body.Staged, to mailbox.Role) func(context.Context, mail.AccountID) (mailbox.Role, string, error) {
+	found, judged := a.found(front)
+	if a.Opinions == nil || !judged {
+		return nil
+	}
+	return func(ctx context.Context, acct mail.AccountID) (mailbox.Role, string, error) {
+		header, err := mda.Header(st)
+		if err != nil {
+			return to, "", fmt.Errorf("mx: read the header: %w", err)
+		}
+		_, authors := message.Authors(header)
+		ev := Evidence{Judged: true, Author: soleAuthor(authors)}
+		_, results, err := authres.Parse(found)
+		if err != nil {
+			results = nil
+		}
+		for _, r := range results {
+			if r.Method == "dmarc" {
+				ev.DMARC.Result = dmarc.Result(r.Result)
+			}
+		}
+		names := sentBy(ev.Author, results).names()
+		if len(names) == 0 {
+			return to, "", nil
+		}
+		return a.swayed(ctx, acct, ev, Verdict{Mailbox: to, Reason: "junk, as was found when it came"}, time.Now(), names)
+	}
+}
+
+// swayed gives where a message goes in an account whose owner may think something of who
+// sent it, and why if that is elsewhere than the verdict says.
+func (a *Agent) swayed(ctx context.Context, acct mail.AccountID, ev Evidence, v Verdict, now time.Time, names []string) (mailbox.Role, string, error) {
+	var err error
+	if ev.Opinion, err = a.Opinions.Latest(ctx, now, acct, names...); err != nil {
+		return v.Mailbox, "", err
+	}
+	swayed := ev.sway(v)
+	if swayed.Mailbox == v.Mailbox {
+		return v.Mailbox, "", nil
+	}
+	return swayed.Mailbox, swayed.Reason, nil
 }
 
 // A by is who has sent a message, as far as opinions go. Who is not proven is known by

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"posthaste/internal/agent/mta"
 	"posthaste/internal/agent/mx"
 	"posthaste/internal/base/dns/zone"
 	"posthaste/internal/base/mail"
@@ -230,4 +231,60 @@ func TestMarkedAndMoved(t *testing.T) {
 	s.expect("192.0.2.8", "bounce@list.example", "info@bank.example", "Junk")
 	s.moves("Junk", "INBOX", false)
 	s.expect("192.0.2.8", "bounce@list.example", "info@bank.example", "INBOX")
+}
+
+// TestSortedLater: what has waited for a full mailbox goes where its owner wants it then.
+func TestSortedLater(t *testing.T) {
+	s := newSorter(t)
+	limit := func(bytes int64) {
+		if err := s.Mailboxes.SetLimits(t.Context(), 1, bytes, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.expect("192.0.2.7", "x@shop.example", "news@shop.example", "INBOX")
+	limit(1)
+	tx, err := s.MX.Begin(t.Context(), mail.Peer{Addr: netip.MustParseAddrPort("192.0.2.7:9"), Hello: "mx.y.example"}, house.Address("x@shop.example"), smtp.MailParams{})
+	if err == nil {
+		err = tx.Rcpt(t.Context(), house.Address("ada@a.example"), smtp.RcptParams{})
+	}
+	if err == nil {
+		err = tx.Data(t.Context(), strings.NewReader("From: news@shop.example\r\n\r\nHello.\r\n"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list := s.Items(); len(list) != 1 {
+		t.Fatalf("%+v", list)
+	}
+	s.moves("INBOX", "Junk", false)
+	limit(0)
+	for _, it := range s.Items() {
+		if why, words := mta.Reason(&it); why == "new" || !strings.Contains(words, "full") {
+			t.Errorf("it waits for %q: %q", why, words)
+		}
+		claim, err := s.Queue.Take(t.Context(), it.ID, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := s.Bodies.Open(t.Context(), it.Body, it.Prefix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		local := mta.Local{Delivery: s.Delivery, Bodies: s.Bodies, Sort: s.MX.Sorter}
+		if out, err := local.Carry(t.Context(), claim.Item, b); err != nil || out[0].Status.Class != 2 {
+			t.Fatalf("%+v, %v", out, err)
+		}
+	}
+	events, err := s.Journal.Events(t.Context(), tx.ID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := events[len(events)-1]
+	if last.Kind != trace.Stored || last.Mailbox != "Junk" || !strings.Contains(last.Text, "moved to Junk") {
+		t.Errorf("%+v", last)
+	}
+	if s.MX.Sorter([]byte("Received: x\r\n"), nil, mailbox.NoRole) != nil {
+		t.Error("what was not judged is sorted")
+	}
 }

@@ -45,24 +45,32 @@ func (a *Agent) Sealer(front []byte, st *body.Staged) func(ctx context.Context, 
 	if a.Signers == nil || a.DNS == nil {
 		return nil
 	}
-	for f := range message.Fields(front) {
-		if !f.Is("authentication-results") || !strings.EqualFold(authres.Host(string(f.Value)), a.Hostname) {
-			continue
+	results, found := a.found(front)
+	if !found {
+		return nil
+	}
+	return func(ctx context.Context, d mail.Domain) ([]byte, error) {
+		header, rest, err := parts(st)
+		if err != nil {
+			return nil, err
 		}
-		results := strings.TrimSpace(string(f.Value))
-		return func(ctx context.Context, d mail.Domain) ([]byte, error) {
-			header, rest, err := parts(st)
-			if err != nil {
-				return nil, err
-			}
-			asking, cancel := context.WithTimeout(ctx, gatherTime)
-			defer cancel()
-			ch, err := dkim.VerifyChain(asking, header, rest, a.key, time.Now())
-			if err != nil {
-				return nil, fmt.Errorf("mx: read the body: %w", err)
-			}
-			return a.seal(ctx, d, st, ch, results)
+		asking, cancel := context.WithTimeout(ctx, gatherTime)
+		defer cancel()
+		ch, err := dkim.VerifyChain(asking, header, rest, a.key, time.Now())
+		if err != nil {
+			return nil, fmt.Errorf("mx: read the body: %w", err)
+		}
+		return a.seal(ctx, d, st, ch, results)
+	}
+}
+
+// found gives what we found of a message, as it stands in the fields that were put in
+// front of it when it came.
+func (a *Agent) found(front []byte) (results string, found bool) {
+	for f := range message.Fields(front) {
+		if f.Is("authentication-results") && strings.EqualFold(authres.Host(string(f.Value)), a.Hostname) {
+			return strings.TrimSpace(string(f.Value)), true
 		}
 	}
-	return nil
+	return "", false
 }
