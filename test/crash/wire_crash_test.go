@@ -32,8 +32,10 @@ func dial(addr string) (*wire, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &wire{c, bufio.NewReaderSize(c, 64<<10)}, nil
+	return newWire(c), nil
 }
+
+func newWire(c net.Conn) *wire { return &wire{c, bufio.NewReaderSize(c, 64<<10)} }
 
 func (w *wire) line() (string, error) {
 	if err := w.SetDeadline(time.Now().Add(wireTime)); err != nil {
@@ -56,6 +58,10 @@ func dialSMTP(addr string) (*smtpClient, error) {
 	if err != nil {
 		return nil, err
 	}
+	return helloSMTP(w)
+}
+
+func helloSMTP(w *wire) (*smtpClient, error) {
 	c := &smtpClient{w}
 	if err := c.reply("220"); err != nil {
 		return nil, err
@@ -121,11 +127,15 @@ func dialIMAP(addr, user string) (*imapClient, error) {
 	if err != nil {
 		return nil, err
 	}
+	return helloIMAP(w, user)
+}
+
+func helloIMAP(w *wire, user string) (*imapClient, error) {
 	c := &imapClient{wire: w}
 	if l, err := c.line(); err != nil || !strings.HasPrefix(l, "* OK") {
 		return nil, errors.Join(no(l), err)
 	}
-	_, err = c.do("LOGIN " + user + " " + password)
+	_, err := c.do("LOGIN " + user + " " + password)
 	return c, err
 }
 

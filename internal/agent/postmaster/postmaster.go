@@ -68,6 +68,8 @@ type Agent struct {
 
 	mu     sync.Mutex // guards what follows
 	relief Relief
+
+	need need // of who runs
 }
 
 // keepReports is how long reports on mail between servers are kept.

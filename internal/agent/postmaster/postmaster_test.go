@@ -2,6 +2,7 @@ package postmaster_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -127,6 +128,67 @@ func TestRelieve(t *testing.T) {
 			if u, err := h.Mailboxes.Usage(ctx, who); err != nil || u.Messages != 6 {
 				t.Error("mail that nobody deleted:", u, err)
 			}
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
+// TestRelieveMeanwhile: what is deleted when the disk is full goes after an hour, also if
+// there is room for a moment in between; what was deleted in the day before stays.
+func TestRelieveMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := house.New(t, "mx.example.org")
+		ada := h.Account(0, "ada@example.org")[0]
+		var full atomic.Bool
+		a := &postmaster.Agent{Directory: h.Directory, Mailboxes: h.Mailboxes, Maildrops: &maildrop.Store{DB: h.DB, Mail: h.Mailboxes}, Bodies: h.Bodies, Queue: h.Queue, Journal: h.Journal, Policies: &policies.Store{DB: h.DB}, Reports: &reports.Store{DB: h.DB}, Log: h.Log, Full: full.Load}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go a.Run(ctx)
+		for range 3 {
+			p, err := h.Mailboxes.PrepareMessage(ctx, mail.NewTraceID(time.Now()), strings.NewReader("Subject: x\r\n\r\ntext"))
+			if err == nil {
+				_, err = h.Mailboxes.AppendMessages(ctx, ada, mailbox.Inbox, mailbox.Incoming{Prepared: p})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		expunge := func(uid mail.UID) {
+			if _, _, err := h.Mailboxes.Expunge(ctx, ada, mailbox.Inbox, mail.UIDs(uid), mailbox.ExpungeAll); err != nil {
+				t.Fatal(err)
+			}
+		}
+		left := func(after time.Duration, want ...mail.UID) {
+			t.Helper()
+			time.Sleep(after)
+			list, err := h.Mailboxes.Expunged(ctx, ada, 9, func(*mailbox.Expunged) bool { return true })
+			var got []mail.UID
+			for _, x := range list {
+				got = append(got, x.UID)
+			}
+			if slices.Sort(got); err != nil || !slices.Equal(got, want) {
+				t.Errorf("%v can be restored, not %v: %v", got, want, err)
+			}
+		}
+		time.Sleep(5 * time.Hour)
+		expunge(1)
+		time.Sleep(time.Minute)
+		full.Store(true)
+		time.Sleep(time.Minute)
+		expunge(2)
+		left(30*time.Minute, 1, 2)
+		full.Store(false)
+		time.Sleep(10 * time.Minute)
+		full.Store(true)
+		expunge(3)
+		left(19*time.Minute, 1, 2, 3)
+		left(2*time.Minute, 1, 3)
+		left(40*time.Minute, 1)
+		left(20*time.Hour, 1)
+		left(5 * time.Hour)
+		if r := a.Relief(); r.Messages != 3 {
+			t.Errorf("%+v", r)
 		}
 		cancel()
 		synctest.Wait()

@@ -215,7 +215,8 @@ type Queue struct {
 }
 
 // Deleted says how long deleted mail can be restored. It counts as nobody's use. When the
-// disk is full, what was deleted more than a day ago goes early, the oldest first.
+// disk is full, what was deleted more than a day ago goes early, the oldest first, and then
+// what is deleted while it is, after an hour.
 type Deleted struct {
 	Keep  Duration `toml:"keep"`
 	Limit Size     `toml:"limit"` // of an account; what went first goes for good; 0 is none

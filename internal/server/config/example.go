@@ -231,7 +231,7 @@ hostname = "mail.example.org"
 # dmarc = true                     # false: nothing is counted and told of mail
 
 [deleted]                          # mail that was deleted for good can be restored
-# keep = "30d"                     # for so long (for a day, if the disk is full),
+# keep = "30d"                     # for so long (if the disk is full, for a day; then deleted, for an hour),
 # limit = "5GB"                    # but no more than that of an account; 0 is no limit
 
 [collect]                          # mail of accounts elsewhere: see "posthaste collect --help"

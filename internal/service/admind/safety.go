@@ -96,11 +96,11 @@ func (c *Client) Safety(ctx context.Context) (out []Safety, err error) {
 }
 
 // fullNote is what a check tells of a full disk.
-const fullNote = "The disk is full: new mail is put off (452 4.3.1). Mail can still be deleted, and the queue goes on; make room on the disk of the data folder, and mail is taken again by itself."
+const fullNote = "The disk is full: new mail is put off (452 4.3.1). Mail can still be deleted, which makes room after an hour, and the queue goes on; make room on the disk of the data folder, and mail is taken again by itself."
 
 // earlyNote is what a check tells of mail that was let go because of a full disk.
 func earlyNote(r postmaster.Relief) string {
 	const form = "2006-01-02 15:04:05"
-	return fmt.Sprintf("Deleted mail was let go early because the disk was full, the last time at %s: what was deleted until %s can no longer be restored here (%d messages).",
-		r.Last.Local().Format(form), r.Before.Local().Format(form), r.Messages)
+	return fmt.Sprintf("Deleted mail was let go early because the disk was full, the last time at %s: %d messages, the last of which was deleted at %s, can no longer be restored here.",
+		r.Last.Local().Format(form), r.Messages, r.Before.Local().Format(form))
 }

@@ -203,10 +203,10 @@ type Buried struct {
 	Bytes int64
 }
 
-// Buried tells of mail that was expunged before a time and is still kept, what went
-// first first, until it is so many bytes.
-func (s *Store) Buried(ctx context.Context, a mail.AccountID, before time.Time, bytes int64) (list []Buried, err error) {
-	rg := kv.Range{Low: key(a, kindExpunged), High: key64(a, kindExpunged, uint64(max(before.Unix(), 0)))}
+// Buried tells of mail that was expunged from one time on and before another and is
+// still kept, what went first first, until it is so many bytes.
+func (s *Store) Buried(ctx context.Context, a mail.AccountID, from, before time.Time, bytes int64) (list []Buried, err error) {
+	rg := kv.Range{Low: key64(a, kindExpunged, uint64(max(from.Unix(), 0))), High: key64(a, kindExpunged, uint64(max(before.Unix(), 0)))}
 	err = s.DB.View(ctx, func(r kv.Reader) error {
 		list = list[:0]
 		left := bytes

@@ -201,6 +201,36 @@ func TestLargeExpunge(t *testing.T) {
 	}
 }
 
+// TestKeepFrom: what went before a time can stay while what went after it is reaped, and
+// then no body goes that the first still needs.
+func TestKeepFrom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t, 0, 0)
+		add(t, s, Inbox, letter("x", "1", ""), 0)
+		add(t, s, Inbox, letter("x", "2", ""), 0)
+		if _, err := s.Copy(t.Context(), ada, Inbox, 6, mail.UIDs(1)); err != nil {
+			t.Fatal(err)
+		}
+		expunge(t, s, Inbox, mail.UIDs(1))
+		time.Sleep(time.Hour)
+		from := time.Now()
+		expunge(t, s, 6, mail.UIDs(1))
+		expunge(t, s, Inbox, mail.UIDs(2))
+		time.Sleep(time.Hour)
+		if n, err := s.Reap(t.Context(), ada, Keep{From: from, Since: time.Now()}); n != 2 || err != nil {
+			t.Errorf("%d were reaped, %v", n, err)
+		}
+		restore(t, s, every, 1)
+		if r := open(t, s, Inbox).At(0); r == nil {
+			t.Error("nothing came back")
+		} else if b, err := s.OpenEmail(t.Context(), ada, r.Email); err != nil {
+			t.Error(err)
+		} else {
+			b.Close()
+		}
+	})
+}
+
 func TestExpungedIDs(t *testing.T) {
 	if id, err := ParseExpungedID("17.4294967295"); err != nil || id != (ExpungedID{17, 4294967295}) {
 		t.Error(id, err)

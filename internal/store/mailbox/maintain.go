@@ -1,10 +1,12 @@
 package mailbox
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -207,6 +209,7 @@ const reapRows = 1000
 
 // Keep says what of the expunged mail stays.
 type Keep struct {
+	From  time.Time // what went before that stays all the same
 	Since time.Time // what went before that is forgotten
 	Bytes int64     // and so is the oldest of what is more than that; 0: no limit
 }
@@ -249,15 +252,17 @@ func (s *Store) Reap(ctx context.Context, a mail.AccountID, keep Keep) (n int, e
 
 // doomedRows gives the keys of the rows 0a and 24 that are not to be kept.
 func doomedRows(r kv.Reader, a mail.AccountID, rt root, keep Keep) (keys [][]byte, err error) {
-	since := uint64(max(keep.Since.Unix(), 0))
-	for row, err := range r.Scan(kv.Range{Low: key(a, kindDead), High: key64(a, kindDead, since)}) {
+	since, from := uint64(max(keep.Since.Unix(), 0)), uint64(max(keep.From.Unix(), 0))
+	for row, err := range r.Scan(kv.Range{Low: key64(a, kindDead, from), High: key64(a, kindDead, since)}) {
 		if err != nil {
 			return nil, err
 		}
 		keys = append(keys, append([]byte(nil), row.Key...))
 	}
 	left := rt.deadBytes
-	for row, err := range r.Scan(kv.Prefix(key(a, kindExpunged))) {
+	rg := kv.Prefix(key(a, kindExpunged))
+	rg.Low = key64(a, kindExpunged, from)
+	for row, err := range r.Scan(rg) {
 		if err != nil {
 			return nil, err
 		}
@@ -357,13 +362,12 @@ func liveEmails(r kv.Reader, a mail.AccountID, doomed [][]byte) (map[mail.EmailI
 		}
 		seen(id)
 	}
-	rest := kv.Prefix(key(a, kindExpunged))
-	if last := doomed[len(doomed)-1]; last[kv.PrefixLen] == kindExpunged { // they are in order
-		rest.Low = append(last[:len(last):len(last)], 0)
-	}
-	for row, err := range r.Scan(rest) {
+	for row, err := range r.Scan(kv.Prefix(key(a, kindExpunged))) {
 		if err != nil {
 			return nil, err
+		}
+		if _, gone := slices.BinarySearchFunc(doomed, row.Key, bytes.Compare); gone { // they are in order
+			continue
 		}
 		g, err := decodeGrave(row.Value)
 		if err != nil {

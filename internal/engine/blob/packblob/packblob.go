@@ -55,7 +55,7 @@ type Options struct {
 	FS       vfs.FS           // nil: the file system of the machine
 	Log      *slog.Logger     // nil: says nothing
 	Now      func() time.Time // nil: time.Now
-	PackSize int64            // bytes after which a pack is sealed; 0: 256 MB
+	PackSize int64            // bytes after which a pack is sealed; 0: 256 MB, on a small disk less
 	Grace    time.Duration    // how old a pack must be to be swept; 0: an hour; below: any age
 	MaxOpen  int              // files kept open when nobody reads them; 0: 256
 }
@@ -70,10 +70,6 @@ func (o *Options) fill() {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.PackSize == 0 {
-		o.PackSize = 256 << 20
-	}
-	o.PackSize = min(o.PackSize, maxOffset/2)
 	if o.Grace == 0 {
 		o.Grace = time.Hour
 	}
@@ -116,10 +112,30 @@ func Open(dir string, o Options) (*Store, error) {
 	if err := makeDir(o.FS, dir); err != nil {
 		return nil, fmt.Errorf("open the packs in %s: %w", dir, err)
 	}
+	s.sizePacks()
 	if err := s.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the packs in %s: %w", dir, err), s.closeFiles())
 	}
 	return s, nil
+}
+
+const (
+	usualPack = 256 << 20
+	leastPack = 1 << 20
+	packPart  = 64 // of the disk, a pack is one in so many at most
+)
+
+// sizePacks says how large packs become. On a small disk it must be small, too: what is
+// deleted makes room only once most of its pack is, and then the rest of it is written
+// once more, for which there has to be room when the disk is full.
+func (s *Store) sizePacks() {
+	if s.PackSize == 0 {
+		s.PackSize = usualPack
+		if u, err := s.FS.GetDiskUsage(s.dir); err == nil {
+			s.PackSize = min(usualPack, max(leastPack, int64(u.TotalBytes/packPart)))
+		}
+	}
+	s.PackSize = min(s.PackSize, maxOffset/2)
 }
 
 // makeDir makes dir and what is missing above it, so that a power cut does not
@@ -188,10 +204,12 @@ func (s *Store) Failed() error {
 	return s.err
 }
 
+func noRoom(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+
 // room looks at what came of a Put: an error that means "no room" becomes
 // mail.ErrFull, and the log hears when that begins and when it ends.
 func (s *Store) room(err error) error {
-	full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	full := noRoom(err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if full != s.full && (full || err == nil) {

@@ -1,10 +1,12 @@
 package packblob
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -36,10 +38,8 @@ func (s *Store) Sweep(ctx context.Context, keep func(mail.BlobID) (bool, error))
 	if err := s.sealWritten(); err != nil {
 		return swept, fmt.Errorf("sweep: %w", err)
 	}
-	for _, num := range s.numbers() {
-		if err := s.sweepPack(ctx, num, keep, &swept); err != nil {
-			return swept, fmt.Errorf("sweep: %w", err)
-		}
+	if err := s.sweepPacks(ctx, keep, &swept); err != nil {
+		return swept, fmt.Errorf("sweep: %w", err)
 	}
 	if swept.Blobs == 0 {
 		return swept, nil
@@ -83,23 +83,78 @@ func (s *Store) sealWritten() error {
 	return errors.Join(errs...)
 }
 
-func (s *Store) sweepPack(ctx context.Context, num uint32, keep func(mail.BlobID) (bool, error), swept *blob.Swept) error {
+// A partly is a pack of which a part is wanted, taken.
+type partly struct {
+	p          *pack
+	live, dead []entry
+}
+
+// maxPartly is how many are held at a time.
+const maxPartly = 64
+
+// sweepPacks sweeps all packs: those that go whole at once, and then those of which the
+// rest is written again, the smallest rest first, since each makes room for the next. On
+// a full disk there may not be enough for all.
+func (s *Store) sweepPacks(ctx context.Context, keep func(mail.BlobID) (bool, error), swept *blob.Swept) error {
+	var held []partly
+	var full error
+	left := 0
+	again := func(err error) error {
+		slices.SortFunc(held, func(a, b partly) int { return cmp.Compare(length(a.live), length(b.live)) })
+		for _, h := range held {
+			if err == nil {
+				err = s.reclaim(ctx, h.p, h.live, h.dead, swept)
+				if noRoom(err) && s.Failed() == nil {
+					full, err = err, nil
+					left++
+				}
+			}
+			err = errors.Join(err, s.release(h.p))
+		}
+		held = held[:0]
+		return err
+	}
+	for _, num := range s.numbers() {
+		h, err := s.sweepPack(ctx, num, keep, swept)
+		if h.p != nil {
+			held = append(held, h)
+		}
+		if err != nil || len(held) == maxPartly {
+			if err = again(err); err != nil {
+				return err
+			}
+		}
+	}
+	err := again(nil)
+	if full != nil {
+		s.Log.Warn("there is no room to sweep all packs: what is left of some would have to be written again", "packs", left, "err", full)
+	}
+	return err
+}
+
+// sweepPack sweeps a pack in which nothing is wanted; one in which little is it gives,
+// taken.
+func (s *Store) sweepPack(ctx context.Context, num uint32, keep func(mail.BlobID) (bool, error), swept *blob.Swept) (h partly, err error) {
 	s.mu.Lock()
 	p := s.packs[num]
 	skip := p == nil || p.tail == nil || !s.old(p.tail.last)
 	s.mu.Unlock()
 	if skip {
-		return nil
+		return h, nil
 	}
-	p, err := s.take(num)
+	p, err = s.take(num)
 	if p == nil || err != nil {
-		return err
+		return h, err
 	}
 	live, dead, err := s.judge(ctx, p, keep)
-	if err == nil && len(dead) > 0 {
-		err = s.reclaim(ctx, p, live, dead, swept)
+	switch {
+	case err != nil || len(dead) == 0 || length(live)*2 >= p.size:
+	case len(live) > 0:
+		return partly{p, live, dead}, nil
+	default:
+		err = s.reclaim(ctx, p, nil, dead, swept)
 	}
-	return errors.Join(err, s.release(p))
+	return h, errors.Join(err, s.release(p))
 }
 
 // judge asks keep about each record of p.
@@ -132,11 +187,8 @@ func length(entries []entry) (n int64) {
 	return n
 }
 
-// reclaim deletes p, or writes it again, if it is worth it.
+// reclaim deletes p, or writes it again with what is live.
 func (s *Store) reclaim(ctx context.Context, p *pack, live, dead []entry, swept *blob.Swept) error {
-	if length(live)*2 >= p.size {
-		return nil
-	}
 	var next *pack
 	if len(live) > 0 {
 		var err error
