@@ -41,7 +41,7 @@ type candidate struct {
 	body   *body.Reader    // nil before the last step
 	tree   *message.Part   // nil until it is needed
 	header []byte
-	folded []byte // all of the header, decoded, for TEXT
+	folded []byte // all of the header, decoded, for TEXT; room for more behind it
 	err    error  // of reading
 
 	*search
@@ -99,15 +99,7 @@ func (c *candidate) parts() *message.Part {
 // head gives the header.
 func (c *candidate) head() []byte {
 	if c.header == nil {
-		size := c.parts().HeaderSize
-		if c.whole != nil {
-			c.header = c.whole[:min(size, int64(len(c.whole)))]
-			return c.header
-		}
-		c.header = make([]byte, size)
-		if _, err := c.body.ReadAt(c.header, 0); err != nil && err != io.EOF {
-			c.err = err
-		}
+		c.header = c.bytes(0, c.parts().HeaderSize)
 	}
 	return c.header
 }
@@ -364,17 +356,26 @@ func (m *search) textHas(text string, where scope) (matchFunc, error) {
 		if where == inMessage && bytes.Contains(c.foldedHeader(), needle) {
 			return yes
 		}
-		if parts := c.value(col); c.whole != nil && (len(parts) == 0 || parts[0] == textPlain) {
-			return verdictOf(c.plainHas(parts, needle))
+		parts := c.value(col)
+		var kind byte
+		if len(parts) > 0 {
+			kind, parts = parts[0], parts[1:]
 		}
-		return verdictOf(c.bodyHas(needle))
+		if c.whole != nil && kind&textEncoded == 0 {
+			if c.plainHas(parts, needle) {
+				return yes
+			}
+		} else if c.bodyHas(needle) {
+			return yes
+		}
+		return verdictOf(where == inMessage && kind&textFields != 0 && c.fieldsHave(needle))
 	}, nil
 }
 
-// The first byte of what is noted of the text parts of a message.
+// The first byte of what is noted of the text parts of a message, in bits.
 const (
-	textEncoded = iota // their bytes are not their text
-	textPlain          // they are; their places follow
+	textEncoded = 1 << iota // their bytes are not their text; otherwise their places follow
+	textFields              // there are parts with headers of their own
 )
 
 // noteTextParts notes where the text parts of a message are.
@@ -383,14 +384,17 @@ func noteTextParts(dst []byte, r *mailbox.Record) []byte {
 	if err != nil {
 		return append(dst, textEncoded)
 	}
-	start := len(dst)
-	dst = append(dst, textPlain)
+	start, kind := len(dst), byte(0)
+	if len(tree.Children) > 0 || tree.Message != nil {
+		kind = textFields
+	}
+	dst = append(dst, kind)
 	for p := range tree.All() {
 		if !p.IsType("text") {
 			continue
 		}
 		if !isUTF8(p) || !unencoded(p) {
-			return append(dst[:start], textEncoded)
+			return append(dst[:start], kind|textEncoded)
 		}
 		dst = binary.AppendUvarint(dst, uint64(p.BodyOffset()))
 		dst = binary.AppendUvarint(dst, uint64(p.End()))
@@ -400,7 +404,7 @@ func noteTextParts(dst []byte, r *mailbox.Record) []byte {
 
 // plainHas looks for a folded text in the parts of a message that are text.
 func (c *candidate) plainHas(parts, needle []byte) bool {
-	for parts = parts[min(1, len(parts)):]; len(parts) > 0; {
+	for len(parts) > 0 {
 		from, n := binary.Uvarint(parts)
 		to, m := binary.Uvarint(parts[n:])
 		parts = parts[n+m:]
@@ -414,16 +418,64 @@ func (c *candidate) plainHas(parts, needle []byte) bool {
 // foldedHeader gives the header decoded and folded, made once.
 func (c *candidate) foldedHeader() []byte {
 	if c.folded == nil {
-		c.folded = append(c.folds[:0], '\n')
-		for f := range message.Fields(c.head()) {
-			c.folded = c.compare.fold(c.folded, f.Name)
-			c.folded = append(c.folded, ": "...)
-			c.folded = c.compare.fold(c.folded, []byte(message.DecodeWords(f.Text())))
-			c.folded = append(c.folded, '\n')
-		}
+		c.folded = c.foldFields(append(c.folds[:0], '\n'), c.head())
 		c.folds = c.folded
 	}
 	return c.folded
+}
+
+// foldFields appends the fields of a header decoded and folded, each with a line
+// break.
+func (c *candidate) foldFields(dst, header []byte) []byte {
+	for f := range message.Fields(header) {
+		dst = c.compare.fold(dst, f.Name)
+		dst = append(dst, ": "...)
+		dst = c.compare.fold(dst, []byte(message.DecodeWords(f.Text())))
+		dst = append(dst, '\n')
+	}
+	return dst
+}
+
+// fieldsHave looks for a folded text in the headers of parts and of messages within
+// the message: names of files, above all. RFC 9051 §6.4.4, TEXT
+func (c *candidate) fieldsHave(needle []byte) bool {
+	at := len(c.foldedHeader())
+	defer func() { c.folded = c.folded[:at] }()
+	root := c.parts()
+	for p := range root.All() {
+		if p == root {
+			continue
+		}
+		c.folded = c.foldFields(append(c.folded[:at], '\n'), c.bytes(p.Offset, p.HeaderSize))
+		c.foldParam(p.DispositionParams, "filename")
+		c.foldParam(p.Params, "name")
+		if c.folds = c.folded; bytes.Contains(c.folded[at:], needle) {
+			return true
+		}
+	}
+	return false
+}
+
+// foldParam appends a parameter to what is folded: in the field it may be encoded as
+// RFC 2231 has it.
+func (c *candidate) foldParam(params []message.Param, name string) {
+	if v, ok := message.DecodeParam(params, name); ok {
+		c.folded = append(c.compare.fold(c.folded, []byte(v)), '\n')
+	}
+}
+
+// bytes gives n bytes of the message, or what there is of them.
+func (c *candidate) bytes(at, n int64) []byte {
+	if c.whole != nil {
+		end := int64(len(c.whole))
+		return c.whole[min(at, end):min(at+n, end)]
+	}
+	b := make([]byte, n)
+	got, err := c.body.ReadAt(b, at)
+	if err != nil && err != io.EOF {
+		c.err = err
+	}
+	return b[:got]
 }
 
 // bodyHas looks for a folded text in all parts that are text.

@@ -3,6 +3,7 @@ package imapd
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -76,4 +77,40 @@ func TestSearchMany(t *testing.T) {
 	for _, key := range []string{"BODY", "TEXT", "HEADER X-Word"} {
 		c.want(fmt.Sprintf("SEARCH CHARSET UTF-8 %s {7+}\r\nN\u00c9EDLE", key), want, "OK SEARCH completed")
 	}
+}
+
+// noise is text that cannot be compressed much, so that it is a blob if it is large.
+func noise(size int) string {
+	random := rand.New(rand.NewPCG(1, 2))
+	var b strings.Builder
+	for b.Len() < size {
+		fmt.Fprintf(&b, "%016x%016x\r\n", random.Uint64(), random.Uint64())
+	}
+	return b.String()
+}
+
+// TestSearchFileNames finds the names of files, however they are encoded, in messages
+// that are read whole and in those that are too large for it.
+func TestSearchFileNames(t *testing.T) {
+	srv := newServer(t)
+	c := newClient(t, srv)
+	for i, name := range []string{
+		`attachment; filename*=utf-8''Gr%C3%BC%C3%9Fe.pdf`,
+		`attachment; filename="=?utf-8?q?Gr=C3=BC=C3=9Fe=2Epdf?="`,
+		"attachment; filename*0*=utf-8''Gr%C3%BC;\r\n filename*1*=%C3%9Fe.pdf",
+		`attachment; filename=Wiesen.pdf`,
+	} {
+		for _, size := range []int{1, 200 << 10} {
+			text := "From: ada@example.org\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" +
+				"--b\r\nContent-Type: application/pdf\r\nContent-Disposition: " + name + "\r\n\r\n" + noise(size) + "\r\n--b--\r\n"
+			if size > 1 && i > 0 {
+				continue
+			}
+			c.do(fmt.Sprintf("APPEND INBOX {%d+}\r\n%s", len(text), text))
+		}
+	}
+	c.do("SELECT INBOX")
+	c.want("SEARCH CHARSET UTF-8 TEXT {11+}\r\ngr\u00dc\u00dfe.PDF", "* SEARCH 1 2 3 4", "OK SEARCH completed")
+	c.want("SEARCH CHARSET UTF-8 BODY {11+}\r\ngr\u00dc\u00dfe.PDF", "* SEARCH", "OK SEARCH completed")
+	c.want("SEARCH TEXT wiesen NOT TEXT nowhere", "* SEARCH 5", "OK SEARCH completed")
 }
