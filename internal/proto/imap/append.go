@@ -91,7 +91,7 @@ func (d *Decoder) appendMessage(m *AppendMessage) {
 	utf := d.word("UTF8")
 	if utf {
 		d.sp()
-		d.expect('(')
+		d.openList()
 	}
 	mk, ok := d.takeMark()
 	if !ok {
@@ -121,10 +121,10 @@ func (d *Decoder) More(tag string) (*AppendMessage, error) {
 			return nil, err
 		}
 		if l.UTF8 {
-			d.expect(')')
+			d.closeList()
 		}
 	}
-	if d.ok() && d.pos == len(d.line) && d.mark.at < 0 {
+	if d.atEnd() {
 		return nil, nil
 	}
 	m := new(AppendMessage)

@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -37,7 +38,7 @@ func AppendBodyStructure(dst []byte, p *message.Part, detail Detail) []byte {
 	}
 	dst = AppendString(dst, p.Type)
 	dst = AppendString(append(dst, ' '), p.Subtype)
-	dst = appendParams(append(dst, ' '), p.Params)
+	dst = appendParams(append(dst, ' '), typeParams(p))
 	dst = AppendNString(append(dst, ' '), p.ID)
 	dst = AppendNString(append(dst, ' '), p.Description)
 	encoding := p.Encoding
@@ -61,7 +62,23 @@ func AppendBodyStructure(dst []byte, p *message.Part, detail Detail) []byte {
 }
 
 // nothing stands for a part that the syntax wants and the message does not have.
-const nothing = `("TEXT" "PLAIN" NIL NIL NIL "7BIT" 0 0)`
+const nothing = `("TEXT" "PLAIN" ("CHARSET" "US-ASCII") NIL NIL "7BIT" 0 0)`
+
+// typeParams gives the parameters of a part that is no multipart. Plain text that
+// does not say its charset is in US-ASCII, and is told to be, as other servers do;
+// unless it says that it has other bytes: then programs have to guess, and had better
+// know. RFC 2046 §4.1.2
+func typeParams(p *message.Part) []message.Param {
+	named := func(v message.Param) bool {
+		name, _, _ := strings.Cut(v.Name, "*")
+		return strings.EqualFold(name, "charset")
+	}
+	if !p.Is("text", "plain") || slices.ContainsFunc(p.Params, named) ||
+		strings.EqualFold(p.Encoding, "8bit") || strings.EqualFold(p.Encoding, "binary") {
+		return p.Params
+	}
+	return append(slices.Clip(p.Params), message.Param{Name: "charset", Value: "us-ascii"})
+}
 
 // appendMessage appends what message/rfc822 has more than others; m may be nil
 // if it was not looked into.

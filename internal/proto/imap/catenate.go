@@ -20,7 +20,7 @@ const (
 // beginParts takes what stands before the first piece.
 func (d *Decoder) beginParts() {
 	d.sp()
-	d.expect('(')
+	d.openList()
 	if d.ok() {
 		d.parts = firstPart
 	}
@@ -35,12 +35,11 @@ func (d *Decoder) Part(tag string) (*Part, error) {
 			return nil, err
 		}
 	}
-	if d.parts == laterPart {
-		if d.take(')') {
+	if d.parts == laterPart && !d.more() {
+		if d.expect(')'); d.ok() {
 			d.parts = partsDone
 			return nil, nil
 		}
-		d.sp()
 	}
 	d.parts = laterPart
 	p := new(Part)

@@ -37,13 +37,18 @@ var commandTests = []struct {
 	{"a ID NIL", "ID", &ID{}},
 	{"a ID ()", "ID", &ID{}},
 	{`a ID ("name" "sodr" "version" NIL)`, "ID", &ID{[]IDField{{"name", "sodr"}, {"version", ""}}}},
+	{`a ID ("vendor", "x", "version", 1.2.3, "os", NIL)`, "ID", &ID{[]IDField{{"vendor", "x"}, {"version", "1.2.3"}, {"os", ""}}}},
+	{`a ID ("name" sodr "version" NIL)`, "ID", &ID{[]IDField{{"name", "sodr"}, {"version", ""}}}},
 	{"a STARTTLS", "STARTTLS", nil},
+	{`a AUTHENTICATE "plain" =`, "AUTHENTICATE", &Authenticate{Mechanism: "PLAIN", Initial: []byte{}}},
+	{"a AUTHENTICATE {5+}\r\nPLAIN =", "AUTHENTICATE", &Authenticate{Mechanism: "PLAIN", Initial: []byte{}}},
 	{"a AUTHENTICATE plain", "AUTHENTICATE", &Authenticate{Mechanism: "PLAIN"}},
 	{"a AUTHENTICATE PLAIN =", "AUTHENTICATE", &Authenticate{Mechanism: "PLAIN", Initial: []byte{}}},
 	{"a AUTHENTICATE SCRAM-SHA-256 AGEAYg==", "AUTHENTICATE", &Authenticate{Mechanism: "SCRAM-SHA-256", Initial: []byte("\x00a\x00b")}},
 	{"a LOGIN smith sesame", "LOGIN", &Login{"smith", "sesame"}},
 	{`a LOGIN "sm\"i\\th" ""`, "LOGIN", &Login{`sm"i\th`, ""}},
 	{"a LOGIN {5}\r\nsmith {6}\r\nses me", "LOGIN", &Login{"smith", "ses me"}},
+	{"a  LOGIN  {5}\r\nsmith   {6}\r\nses me  ", "LOGIN", &Login{"smith", "ses me"}},
 	{"a LOGIN {5+}\r\nsmith {0+}\r\n", "LOGIN", &Login{"smith", ""}},
 	{"a LOGIN {7+}\r\na\r\nb {2 x", "LOGIN", &Login{"a\r\nb {2", "x"}},
 	{`a LOGIN "gr€n" p]`, "LOGIN", &Login{"gr€n", "p]"}},
@@ -62,6 +67,7 @@ var commandTests = []struct {
 	{"a SELECT x (QRESYNC (0 2))", "", "zero is not allowed here"},
 	{"a COMPRESS deflate", "COMPRESS", &Compress{"DEFLATE"}},
 	{`a GETMETADATA "" /shared/comment`, "GETMETADATA", &GetMetadata{Entries: []string{"/shared/comment"}}},
+	{"a GETMETADATA x ( MAXSIZE 5 ) ( /private/a )", "GETMETADATA", &GetMetadata{Mailbox: "x", Options: MetadataOptions{Bounded: true, MaxSize: 5}, Entries: []string{"/private/a"}}},
 	{"a GETMETADATA (MAXSIZE 1024 DEPTH 1) INBOX (/shared/comment /private/Comment)", "GETMETADATA", &GetMetadata{
 		Mailbox: "INBOX", Options: MetadataOptions{Bounded: true, MaxSize: 1024, Depth: DepthOne}, Entries: []string{"/shared/comment", "/private/Comment"},
 	}},
@@ -247,7 +253,7 @@ var commandTests = []struct {
 	{"", "", "expected a tag"},
 	{"+ NOOP", "", "expected a tag"},
 	{"a NOOP x", "", "too much, or not understood, behind the arguments"},
-	{"a NOOP ", "", "too much, or not understood, behind the arguments"},
+	{" a NOOP", "", "expected a tag"},
 	{"a LOGIN x \"y", "", "a string without end"},
 	{"a LOGIN x \"\\y\"", "", `bad use of \ in a string`},
 	{"a LOGIN x \"\xff\"", "", "the string is not UTF-8"},
@@ -290,6 +296,18 @@ func TestCommands(t *testing.T) {
 			d, _ = dec(strings.ReplaceAll(in, "\r\n", "\n"), false)
 			checkCommand(t, "LF "+tc.in, d, tc.name, tc.args)
 		}
+	}
+}
+
+// TestSpaces has more of them than the syntax: they make no difference.
+func TestSpaces(t *testing.T) {
+	wide := strings.NewReplacer(" ", "   ", "(", "(  ", ")", "  )")
+	for _, tc := range commandTests {
+		if tc.name == "" || strings.ContainsAny(tc.in, "\"{") {
+			continue
+		}
+		d, _ := dec(wide.Replace(tc.in)+"  \r\nnext NOOP\r\n", false)
+		checkCommand(t, "wide "+tc.in, d, tc.name, tc.args)
 	}
 }
 
@@ -430,7 +448,7 @@ func TestEndless(t *testing.T) {
 }
 
 func TestAppend(t *testing.T) {
-	in := "a APPEND Saved (\\Seen $x) \" 7-Feb-1994 21:52:25 -0800\" {5}\r\nhello {3+}\r\nabc () ~{4+}\r\nd\x00ef\r\nb NOOP\r\n"
+	in := "a APPEND Saved (\\Seen $x) \" 7-Feb-1994 21:52:25 -0800\" {5}\r\nhello  {3+}\r\nabc ( )   ~{4+}\r\nd\x00ef \r\nb NOOP\r\n"
 	for _, src := range []io.Reader{strings.NewReader(in), iotest.OneByteReader(strings.NewReader(in))} {
 		asked := 0
 		d := NewDecoder(src, func() error { asked++; return nil })
@@ -580,7 +598,7 @@ func wholeMessage(d *Decoder, tag string, m *AppendMessage) (string, error) {
 // TestCatenate looks at the pieces of messages, and that what follows is in step
 // whatever becomes of them.
 func TestCatenate(t *testing.T) {
-	in := "a APPEND x (\\Seen) CATENATE (URL \"/y/;UID=1\" TEXT {3+}\r\nabc URL z TEXT {2}\r\nde) ~{1+}\r\nf CATENATE (URL q)\r\n" +
+	in := "a APPEND x (\\Seen) CATENATE ( URL \"/y/;UID=1\" TEXT {3+}\r\nabc  URL z TEXT {2}\r\nde ) ~{1+}\r\nf CATENATE (URL q)\r\n" +
 		"b APPEND x CATENATE (TEXT {9+}\r\nq CREATE  URL u)\r\nc NOOP\r\n"
 	for _, src := range []io.Reader{strings.NewReader(in), iotest.OneByteReader(strings.NewReader(in))} {
 		d := NewDecoder(src, func() error { return nil })

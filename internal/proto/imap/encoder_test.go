@@ -185,12 +185,34 @@ func TestBodyStructure(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, extended)
 	}
 	broken := &message.Part{Type: "Multipart", Subtype: "x"}
-	if got := string(AppendBodyStructure(nil, broken, Basic)); got != `(("TEXT" "PLAIN" NIL NIL NIL "7BIT" 0 0) "x")` {
+	if got := string(AppendBodyStructure(nil, broken, Basic)); got != `(("TEXT" "PLAIN" ("CHARSET" "US-ASCII") NIL NIL "7BIT" 0 0) "x")` {
 		t.Error(got)
 	}
 	opaque := &message.Part{Type: "message", Subtype: "rfc822"}
-	if got := string(AppendBodyStructure(nil, opaque, Basic)); got != `("message" "rfc822" NIL NIL NIL "7BIT" 0 (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL) ("TEXT" "PLAIN" NIL NIL NIL "7BIT" 0 0) 0)` {
+	if got := string(AppendBodyStructure(nil, opaque, Basic)); got != `("message" "rfc822" NIL NIL NIL "7BIT" 0 (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL) ("TEXT" "PLAIN" ("CHARSET" "US-ASCII") NIL NIL "7BIT" 0 0) 0)` {
 		t.Error(got)
+	}
+}
+
+// TestDefaultCharset tells the charset of plain text that has none. RFC 2046 §4.1.2
+func TestDefaultCharset(t *testing.T) {
+	name := message.Param{Name: "name", Value: "x"}
+	for _, tc := range []struct {
+		part message.Part
+		want string
+	}{
+		{message.Part{Type: "text", Subtype: "plain"}, `("charset" "us-ascii")`},
+		{message.Part{Type: "TEXT", Subtype: "Plain", Params: []message.Param{name}}, `("name" "x" "charset" "us-ascii")`},
+		{message.Part{Type: "text", Subtype: "plain", Params: []message.Param{{Name: "Charset", Value: "utf-8"}}}, `("Charset" "utf-8")`},
+		{message.Part{Type: "text", Subtype: "plain", Params: []message.Param{{Name: "charset*", Value: "''utf-8"}}}, `("charset*" "''utf-8")`},
+		{message.Part{Type: "text", Subtype: "plain", Encoding: "8bit"}, `NIL`},
+		{message.Part{Type: "text", Subtype: "html"}, `NIL`},
+		{message.Part{Type: "application", Subtype: "plain"}, `NIL`},
+	} {
+		got := string(AppendBodyStructure(nil, &tc.part, Basic))
+		if want := `("` + tc.part.Type + `" "` + tc.part.Subtype + `" ` + tc.want + ` NIL NIL`; !strings.HasPrefix(got, want) {
+			t.Errorf("got %s, want %s...", got, want)
+		}
 	}
 }
 

@@ -223,8 +223,7 @@ func (d *Decoder) partial(f *FetchItem) {
 // a preview is made at once. RFC 8970 §3.1
 func parsePreview(d *Decoder, f *FetchItem) {
 	f.Kind = ItemPreview
-	if d.ok() && d.pos+1 < len(d.line) && d.line[d.pos] == ' ' && d.line[d.pos+1] == '(' {
-		d.pos++
+	if d.optionalList() {
 		d.list(func() {
 			if !d.word("LAZY") {
 				d.fail("unknown modifier of PREVIEW")

@@ -1,6 +1,9 @@
 package imap
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 // GetMetadata is GETMETADATA. RFC 5464 §4.2
 type GetMetadata struct {
@@ -65,7 +68,8 @@ func parseGetMetadata(d *Decoder) any {
 // metadataOption tells whether options come next, and not a list of entries, all
 // of which begin with a slash.
 func (d *Decoder) metadataOption() bool {
-	return d.pos+1 < len(d.line) && d.line[d.pos+1] != '/' && d.line[d.pos+1] != '"' && d.line[d.pos+1] != '{'
+	next := bytes.TrimLeft(d.line[d.pos+1:], " ")
+	return len(next) > 0 && next[0] != '/' && next[0] != '"' && next[0] != '{'
 }
 
 func (d *Decoder) metadataOptions(o *MetadataOptions) {

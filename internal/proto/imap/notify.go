@@ -115,7 +115,7 @@ func parseNotify(d *Decoder) any {
 }
 
 func (d *Decoder) notifyGroup() (g NotifyGroup) {
-	d.expect('(')
+	d.openList()
 	g.Filter, g.Mailboxes = d.mailboxFilter()
 	if g.Filter == FilterSubtreeOne {
 		d.fail("unknown filter")
@@ -124,7 +124,7 @@ func (d *Decoder) notifyGroup() (g NotifyGroup) {
 	if !d.word("NONE") {
 		d.list(func() { d.notifyEvent(&g) })
 	}
-	d.expect(')')
+	d.closeList()
 	d.checkEvents(&g)
 	return g
 }
@@ -167,10 +167,9 @@ func (d *Decoder) notifyEvent(g *NotifyGroup) {
 
 // optionalItems takes what FETCH may ask for, if that comes in parentheses.
 func (d *Decoder) optionalItems() []FetchItem {
-	if !d.ok() || d.pos+1 >= len(d.line) || d.line[d.pos] != ' ' || d.line[d.pos+1] != '(' {
+	if !d.optionalList() {
 		return nil
 	}
-	d.pos++
 	var c Fetch
 	d.list(func() { d.fetchItem(&c) })
 	return c.Items

@@ -17,7 +17,7 @@ type Resync struct {
 func parseResync(d *Decoder, c *Select) {
 	r := new(Resync)
 	d.sp()
-	d.expect('(')
+	d.openList()
 	r.UIDValidity = d.nz32()
 	d.sp()
 	r.ModSeq = mail.ModSeq(d.number63())
@@ -27,13 +27,13 @@ func parseResync(d *Decoder, c *Select) {
 		more = d.more()
 	}
 	if more {
-		d.expect('(')
+		d.openList()
 		r.MatchSeq = d.plainSet()
 		d.sp()
 		r.MatchUID = d.plainSet()
-		d.expect(')')
+		d.closeList()
 	}
-	d.expect(')')
+	d.closeList()
 	c.Resync = r
 }
 

@@ -350,7 +350,7 @@ func (d *Decoder) key() Key {
 	}
 	switch c := d.peek(); {
 	case c == '(':
-		d.pos++
+		d.openList()
 		k := d.keyList()
 		d.expect(')')
 		return k

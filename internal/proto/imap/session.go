@@ -26,7 +26,7 @@ type Authenticate struct {
 func parseAuthenticate(d *Decoder) any {
 	c := new(Authenticate)
 	d.sp()
-	c.Mechanism = d.keyword()
+	c.Mechanism = upper([]byte(d.astring())) // an atom, says the RFC; some send a string
 	if d.more() {
 		c.Initial = d.base64(d.span(isAstring, "base64"))
 	}
@@ -70,9 +70,14 @@ type ID struct{ Fields []IDField }
 // IDField is something the client says of itself.
 type IDField struct{ Name, Value string }
 
+// isIDValue is an atom that ends at a comma.
+var isIDValue = classOf(func(c byte) bool { return isAtom[c] && c != ',' })
+
 // maxID is how many fields an ID may have. RFC 2971 §3.3
 const maxID = 30
 
+// parseID takes more than the RFC has, since a client that has just told who it is
+// should not hear that it did so wrongly: values without quotes, and commas.
 func parseID(d *Decoder) any {
 	c := new(ID)
 	d.sp()
@@ -81,8 +86,12 @@ func parseID(d *Decoder) any {
 	}
 	d.listOrNothing(func() {
 		f := IDField{Name: d.str()}
+		d.take(',')
 		d.sp()
-		f.Value, _ = d.nstring()
+		if !d.word("NIL") {
+			f.Value = d.stringOr(isIDValue)
+		}
+		d.take(',')
 		if c.Fields = append(c.Fields, f); len(c.Fields) > maxID {
 			d.fail("more than 30 fields")
 		}

@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"bytes"
 	"strings"
 	"unicode/utf8"
 )
@@ -46,22 +47,62 @@ func (d *Decoder) expect(c byte) {
 	}
 }
 
-// sp takes a space.
+// sp takes a space. The syntax has one wherever it has any; clients also send more,
+// and some where none belongs: in front of the end, and inside of parentheses. No
+// command means something else for them (decision 046).
 func (d *Decoder) sp() {
-	if !d.take(' ') {
+	if !d.spaces() {
 		d.fail("expected a space")
 	}
 }
 
+// spaces takes those that come next, if any.
+func (d *Decoder) spaces() bool {
+	start := d.pos
+	for d.take(' ') {
+	}
+	return d.pos > start
+}
+
 // end tells that nothing more may come.
 func (d *Decoder) end() {
-	if d.err == nil && d.pos < len(d.line) {
+	if d.spaces(); d.err == nil && d.pos < len(d.line) {
 		d.fail("too much, or not understood, behind the arguments")
 	}
 }
 
+// atEnd tells whether nothing more comes.
+func (d *Decoder) atEnd() bool {
+	return d.ok() && len(bytes.TrimLeft(d.line[d.pos:], " ")) == 0
+}
+
 // more tells whether there is an argument to come, and takes the space before.
-func (d *Decoder) more() bool { return d.take(' ') }
+func (d *Decoder) more() bool {
+	return d.spaces() && d.pos < len(d.line) && d.line[d.pos] != ')'
+}
+
+// openList takes the parenthesis in front of a list.
+func (d *Decoder) openList() {
+	d.expect('(')
+	d.spaces()
+}
+
+// closeList takes the parenthesis behind one.
+func (d *Decoder) closeList() {
+	d.spaces()
+	d.expect(')')
+}
+
+// optionalList tells whether a list comes next, which may stand behind an argument
+// or not, and takes the space before it.
+func (d *Decoder) optionalList() bool {
+	start := d.pos
+	if d.spaces() && d.peek() == '(' {
+		return true
+	}
+	d.pos = start
+	return false
+}
 
 // enter and leave stand around whatever nests.
 func (d *Decoder) enter() {
@@ -182,7 +223,7 @@ func (d *Decoder) nz32() uint32 {
 
 // list takes parentheses with one item or more between them.
 func (d *Decoder) list(item func()) {
-	d.expect('(')
+	d.openList()
 	d.enter()
 	for d.ok() {
 		item()
@@ -196,9 +237,12 @@ func (d *Decoder) list(item func()) {
 
 // listOrNothing is list, where nothing may stand between the parentheses.
 func (d *Decoder) listOrNothing(item func()) {
-	if d.ok() && d.pos+1 < len(d.line) && d.line[d.pos] == '(' && d.line[d.pos+1] == ')' {
-		d.pos += 2
-		return
+	start := d.pos
+	if d.take('(') {
+		if d.spaces(); d.take(')') {
+			return
+		}
+		d.pos = start
 	}
 	d.list(item)
 }
@@ -213,14 +257,6 @@ func (d *Decoder) str() string {
 	}
 	d.fail("expected a string")
 	return ""
-}
-
-// nstring takes a string or NIL.
-func (d *Decoder) nstring() (s string, isNil bool) {
-	if d.word("NIL") {
-		return "", true
-	}
-	return d.str(), false
 }
 
 // astring takes a string or an atom. RFC 9051 §9

@@ -53,6 +53,7 @@ func parseURLFetch(d *Decoder) any {
 	for d.ok() {
 		var u ToFetch
 		if d.take('(') {
+			d.spaces()
 			u.URL = d.astring()
 			for d.more() {
 				item := urlItems[d.keyword()]
