@@ -120,24 +120,37 @@ func (t *tool) importMbox() *cobra.Command {
 another. Of a folder of files each becomes a folder; the profile of Thunderbird is
 such a folder, and so is ~/mail of older servers. Flags and keywords come from the
 fields Status, X-Status, X-Keywords and X-Mozilla-Status, which do not stay in the
-messages.
+messages. Files in mbx, the other form of UW imapd, are read as well.
 
 Messages are known by their bytes: the file may grow or be written anew, and only
-what is new comes.`,
+what is new comes.
+
+With --uidl, what POP3 clients have collected from such a file is not collected again:
+%08Xv%08Xu if UW's ipop3d was the server, %08Xu%08Xv if it was Dovecot (unless its
+pop3_uidl_format says otherwise), X-UIDL if it kept its ids in that field, as Qpopper
+did.`,
 		Example: `  posthaste import mbox ~/mail/old.mbox ada@example.org
-  posthaste import mbox /var/mail/ada ada@example.org --source "spool of ada"`,
+  posthaste import mbox /var/mail/ada ada@example.org --uidl %08Xv%08Xu`,
 	}
 	m.flags(c)
+	c.Flags().StringVar(&m.uidl, "uidl", "", "the old server's `format` of POP3 ids, so that POP3 clients fetch nothing twice, or X-UIDL")
 	c.Flags().StringVar(&quoting, "quoting", "mboxrd", "which `dialect`: mboxrd, or mboxo if \">>From\" is to stay")
 	c.RunE = t.with(func(ctx context.Context, cl *admind.Client, args []string) error {
 		q, ok := map[string]mbox.Quoting{"mboxrd": mbox.RD, "mboxo": mbox.O}[quoting]
 		if !ok {
 			return errors.New("--quoting is mboxrd or mboxo")
 		}
+		uidl := carrier.UIDLFormat(m.uidl)
+		if strings.EqualFold(m.uidl, string(carrier.UIDLField)) {
+			uidl = carrier.UIDLField
+		} else if err := uidl.Check(); err != nil {
+			return err
+		}
 		s, err := carrier.NewMbox(args[0], q)
 		if err != nil {
 			return err
 		}
+		s.UIDL = uidl
 		return m.run(ctx, cl, s, args[1])
 	})
 	return c

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"posthaste/internal/proto/mbox"
 )
 
 // A shelf is a Store in memory.
@@ -222,6 +224,84 @@ func TestMbox(t *testing.T) {
 	}
 }
 
+// TestMboxNumbers brings the ids that POP3 clients have seen: made of the UIDs that
+// a server kept in the file, or read from it.
+func TestMboxNumbers(t *testing.T) {
+	const sep = "From a@x Mon Feb  3 04:05:06 2020\n"
+	const internal = sep + "Subject: DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA\nX-IMAP: 0000000031 0000000004\n\nnot for people\n\n"
+	for name, c := range map[string]struct {
+		in   string
+		uidl UIDLFormat
+		want []string
+	}{
+		"UW":             {internal + sep + "X-UID: 2\nA: 1\n\n" + sep + "A: 2\n\n" + sep + "X-UID: 4\nA: 3\n\n", "%08Xv%08Xu", []string{"0000001f00000002", "", "0000001f00000004"}},
+		"Dovecot":        {sep + "X-IMAPbase: 31 4 word\nX-UID: 2\nA: 1\n\n" + sep + "X-UID: 4\nA: 2\n\n", "%08Xu%08Xv", []string{"000000020000001f", "000000040000001f"}},
+		"not asked for":  {sep + "X-IMAPbase: 31 4\nX-UID: 2\nA: 1\n\n", "", []string{""}},
+		"from elsewhere": {sep + "X-IMAPbase: 31 4\nX-UID: 3\nA: 1\n\n" + sep + "X-UID: 3\nA: 2\n\n" + sep + "X-UID: 9\nA: 3\n\n", "%u", []string{"3", "", ""}},
+		"no base":        {sep + "X-UID: 3\nA: 1\n\n", "%u", []string{""}},
+		"a field":        {sep + "X-UIDL: abc\nA: 1\n\n" + sep + "A: 2\n\n", UIDLField, []string{"abc", ""}},
+	} {
+		dir := t.TempDir()
+		file(t, dir+"/Inbox", c.in)
+		src, err := NewMbox(dir, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		src.UIDL = c.uidl
+		var got []string
+		if _, err := src.Folders(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		err = src.List(t.Context(), &Folder{Name: "Inbox"}, func(list []Message) error {
+			for _, m := range list {
+				got = append(got, m.UIDL)
+			}
+			return nil
+		}, func(id string, err error) { t.Error(name, id, err) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, got, c.want)
+	}
+}
+
+// TestMBX brings a file in UW's form, and what is whole of one that is cut short.
+func TestMBX(t *testing.T) {
+	head := "*mbx*\r\n0000001f00000009\r\nwork\r\n$Forwarded\r\n"
+	head += strings.Repeat("\x00", 2048-len(head))
+	const one = " 2-Feb-2026 10:00:00 +0100,13;000000020005-00000003\r\nA: 1\r\n\r\nx\r\n\r\n"
+	const gone = " 2-Feb-2026 10:00:00 +0100,6;000000008000-00000004\r\nA: 2\r\n"
+	const two = "12-Feb-2026 10:00:00 +0100,6;000000010028-00000000\r\nA: 3\r\n"
+	dir := t.TempDir()
+	file(t, dir+"/Cut", head+two+one[:60])
+	file(t, dir+"/Empty", head)
+	file(t, dir+"/Odd", head[:100])
+	file(t, dir+"/Whole", head+one+gone+two)
+	file(t, dir+"/Wrong", head+two+strings.Replace(one, ",13;", ",12;", 1)+two)
+	src, err := NewMbox(dir, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	src.UIDL = "%08Xv%08Xu"
+	s := newShelf()
+	r := s.take(t, src, func(im *Import) { im.FollowDeletions = true })
+	const two1 = `1770886800 \Answered,\Draft,work: A: 3` + "\r\n"
+	equal(t, s.mail, []string{
+		"Cut " + two1,
+		`Whole 1770022800 \Seen,\Flagged,$Forwarded0000001f00000003: ` + "A: 1\r\n\r\nx\r\n\r\n", "Whole " + two1,
+		"Wrong " + two1, `Wrong 1770022800 \Seen,\Flagged,$Forwarded0000001f00000003: ` + "A: 1\r\n\r\nx\r\n\r",
+	})
+	equal(t, s.boxes, []string{"Cut", "Empty", "Odd", "Whole", "Wrong"})
+	var said []string
+	for _, p := range r.Problems {
+		said = append(said, p.String())
+	}
+	equal(t, said, []string{"Cut: unexpected EOF", "Odd: " + mbox.ErrMBX.Error(), "Wrong: at byte 2171: " + mbox.ErrMBX.Error()})
+	if r = s.take(t, src, nil); r.Added != 0 || r.Known != 5 {
+		t.Errorf("once more: %+v", r)
+	}
+}
+
 func TestTakeout(t *testing.T) {
 	for labels, want := range map[string]string{
 		"Inbox,Unread,Starred":             `INBOX/inbox \Flagged`,
@@ -260,6 +340,11 @@ func TestUIDLFormat(t *testing.T) {
 		}
 		if err := f.Check(); (err != nil) != (want == "" && f != "") {
 			t.Errorf("%s: %v", f, err)
+		}
+	}
+	for _, f := range []UIDLFormat{"same", "%v", UIDLField} {
+		if f.Check() == nil {
+			t.Errorf("%s is the same for all messages", f)
 		}
 	}
 	if got := UIDLFormat("%u").Of(0, 0, ""); got != "" {

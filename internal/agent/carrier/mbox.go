@@ -27,9 +27,17 @@ type Mbox struct {
 	files  map[string]string
 	quote  mbox.Quoting
 	labels bool // X-Gmail-Labels say where messages go
+
+	// UIDL says how a POP3 server made its ids of the UIDs that UW imapd or Dovecot
+	// kept in the files; UIDLField that a field has them.
+	UIDL UIDLFormat
 }
 
-// NewMbox reads the file or folder at path.
+// UIDLField is the UIDLFormat of servers that kept their ids in a field of each
+// message, as Qpopper did.
+const UIDLField UIDLFormat = "X-UIDL"
+
+// NewMbox reads the file or folder at path. Files in UW imapd's mbx are read, too.
 func NewMbox(path string, q mbox.Quoting) (*Mbox, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -108,8 +116,56 @@ func isMbox(path string) bool {
 		return true // which will be told
 	}
 	defer f.Close()
-	err = mbox.NewReader(f, mbox.RD).Next()
-	return err != mbox.ErrFormat
+	r, err := openLetters(f, mbox.RD)
+	return err != nil || r.Next() != mbox.ErrFormat
+}
+
+// letters are the messages of a file, in whichever form.
+type letters interface {
+	io.Reader
+	Next() error
+	// letter tells of the message, and whether it is none but the program's own.
+	letter() (letter, bool)
+}
+
+// A letter is what a file has of a message beside its bytes.
+type letter struct {
+	at            int64
+	date          time.Time
+	flags         []string
+	uid, validity uint32
+	labels        string
+}
+
+func openLetters(f *os.File, q mbox.Quoting) (letters, error) {
+	begin := make([]byte, len(mbox.MBXMagic))
+	n, err := f.ReadAt(begin, 0)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	if string(begin[:n]) == mbox.MBXMagic {
+		r, err := mbox.NewMBXReader(f)
+		return &mbxLetters{r}, err
+	}
+	return &mboxLetters{Reader: mbox.NewReader(f, q)}, nil
+}
+
+type mboxLetters struct {
+	*mbox.Reader
+	numbers mbox.Numbers
+}
+
+func (r *mboxLetters) letter() (l letter, internal bool) {
+	l = letter{at: r.Start, date: r.Date, flags: mbox.Flags(r.Fields), labels: r.Fields["x-gmail-labels"]}
+	l.uid, internal = r.numbers.Of(r.Fields)
+	l.validity = r.numbers.Validity
+	return l, internal
+}
+
+type mbxLetters struct{ *mbox.MBXReader }
+
+func (r *mbxLetters) letter() (letter, bool) {
+	return letter{at: r.Start, date: r.Date, flags: r.Flags, uid: r.UID, validity: r.Validity}, false
 }
 
 // mboxName makes a name of a path: Thunderbird has the folders below "Work" in
@@ -131,7 +187,11 @@ func (s *Mbox) List(ctx context.Context, f *Folder, each func([]Message) error, 
 		return err
 	}
 	defer file.Close()
-	r := mbox.NewReader(file, s.quote)
+	r, err := openLetters(file, s.quote)
+	if err != nil {
+		bad("", err)
+		return nil
+	}
 	seen := map[[16]byte]uint32{}
 	var list []Message
 	for {
@@ -139,16 +199,19 @@ func (s *Mbox) List(ctx context.Context, f *Folder, each func([]Message) error, 
 		if err == io.EOF {
 			break
 		}
-		if err != nil {
+		var m Message
+		var internal bool
+		if err == nil {
+			m, internal, err = s.message(r, seen)
+		}
+		switch {
+		case err != nil:
 			bad("", err)
-			return nil
-		}
-		m, err := s.message(r, seen)
-		if err != nil {
-			return err
-		}
-		if m.Size == 0 {
-			bad(fmt.Sprintf("the message at byte %d", r.Start), errEmpty)
+			return errors.Join(ctx.Err(), each(list))
+		case internal:
+			continue
+		case m.Size == 0:
+			bad(fmt.Sprintf("the message at byte %d", m.at), errEmpty)
 			continue
 		}
 		if list = append(list, m); len(list) == chunk {
@@ -180,35 +243,43 @@ func (s *sized) Write(p []byte) (int, error) {
 	return s.Hash.Write(p)
 }
 
-func (s *Mbox) message(r *mbox.Reader, seen map[[16]byte]uint32) (Message, error) {
+func (s *Mbox) message(r letters, seen map[[16]byte]uint32) (m Message, internal bool, err error) {
 	h := &sized{Hash: sha256.New()}
 	if _, err := io.Copy(h, r); err != nil {
-		return Message{}, err
+		return m, false, err
+	}
+	l, internal := r.letter()
+	if internal {
+		return m, true, nil
 	}
 	sum := [16]byte(h.Sum(nil))
 	seen[sum]++
-	m := Message{ID: hex.EncodeToString(sum[:]), Size: h.n, Date: r.Date, at: r.Start, Flags: mbox.Flags(r.Fields)}
+	m = Message{ID: hex.EncodeToString(sum[:]), Size: h.n, Date: l.date, at: l.at, Flags: l.flags}
 	if n := seen[sum]; n > 1 {
 		m.ID += fmt.Sprintf("#%d", n) // the same bytes once more
 	}
 	if m.Date.IsZero() {
-		m.Date = dateOf(h.head)
+		m.Date, _ = message.ParseDate(fieldOf(h.head, "date"))
 	}
 	if s.labels {
-		m.label(r.Fields["x-gmail-labels"])
+		m.label(l.labels)
 	}
-	return m, nil
+	if s.UIDL == UIDLField {
+		m.UIDL = strings.TrimSpace(fieldOf(h.head, "x-uidl"))
+	} else {
+		m.UIDL = s.UIDL.Of(l.uid, l.validity, "")
+	}
+	return m, false, nil
 }
 
-// dateOf gives the Date field of a header.
-func dateOf(head []byte) (t time.Time) {
+// fieldOf gives the first field of a name in a header.
+func fieldOf(head []byte, name string) string {
 	for f := range message.Fields(head) {
-		if f.Is("date") {
-			t, _ = message.ParseDate(f.Text())
-			return t
+		if f.Is(name) {
+			return f.Text()
 		}
 	}
-	return t
+	return ""
 }
 
 // Fetch is as of Source.
@@ -221,6 +292,11 @@ func (s *Mbox) Fetch(ctx context.Context, f *Folder, list []Message, take func(*
 		return err
 	}
 	defer file.Close()
+	first, err := openLetters(file, s.quote)
+	if err != nil {
+		return err
+	}
+	_, mbx := first.(*mbxLetters)
 	for i := range list {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -228,8 +304,8 @@ func (s *Mbox) Fetch(ctx context.Context, f *Folder, list []Message, take func(*
 		if _, err := file.Seek(list[i].at, io.SeekStart); err != nil {
 			return err
 		}
-		r := mbox.NewReader(file, s.quote)
-		if err := r.Next(); err != nil {
+		r, err := s.at(file, mbx)
+		if err != nil {
 			bad(list[i].ID, err)
 			continue
 		}
@@ -238,6 +314,15 @@ func (s *Mbox) Fetch(ctx context.Context, f *Folder, list []Message, take func(*
 		}
 	}
 	return nil
+}
+
+// at reads the message that begins where a file stands.
+func (s *Mbox) at(file *os.File, mbx bool) (io.Reader, error) {
+	if mbx {
+		return mbox.MBXMessage(file)
+	}
+	r := mbox.NewReader(file, s.quote)
+	return r, r.Next()
 }
 
 // gmailPlaces are the labels that are folders of their own, in the order in which

@@ -8,14 +8,14 @@ import (
 
 // A UIDLFormat says which unique ids POP3 clients saw at the old server, in
 // Dovecot's words (pop3_uidl_format): %v is the folder's UIDVALIDITY, %u the UID,
-// %f the name of a Maildir file, %g Dovecot's own name of the message; a number before the letter is the width, a zero
-// before it fills up with zeros, and X makes it hexadecimal. Dovecot's default is
-// %08Xu%08Xv. The zero UIDLFormat gives none.
+// %f the name of a Maildir file, %g Dovecot's own name of the message; a number
+// before the letter is the width, a zero before it fills up with zeros, and X makes
+// it hexadecimal. Dovecot's default is %08Xu%08Xv, UW's way %08Xv%08Xu. The zero UIDLFormat gives none.
 type UIDLFormat string
 
-// Check says what is wrong with a format.
+// Check says what is wrong with a format: also that it gives all messages the same.
 func (f UIDLFormat) Check() error {
-	if f != "" && f.Of(1, 1, "f") == "" {
+	if one := f.Of(1, 1, "f"); f != "" && (one == "" || one == f.Of(2, 1, "g")) {
 		return fmt.Errorf("%q is no format of unique ids: write it as Dovecot's pop3_uidl_format, with %%u, %%v, %%f and %%g; its default is %%08Xu%%08Xv", string(f))
 	}
 	return nil

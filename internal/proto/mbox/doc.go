@@ -10,6 +10,8 @@
 // and X-Status have flags as letters, X-Keywords has words, X-Gmail-Labels what
 // Gmail's labels were. They are no part of the message: they are taken out when a
 // file is read.
+//
+// MBXReader reads UW imapd's mbx, which is another form of the same.
 package mbox
 
 import (
