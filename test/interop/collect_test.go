@@ -96,7 +96,15 @@ func TestCollect(t *testing.T) {
 		}
 		return nil
 	})
-	t.Log(must("", "collect", "list"))
+	list := must("", "collect", "list")
+	t.Log(list)
+	for line := range strings.Lines(list) { // each that has come is counted, whoever was killed when
+		for name, want := range map[string]int{"pop": messages, "imap": messages * 9 / 10, "leave": messages * 9 / 10, "ours": 20} {
+			if strings.HasPrefix(line, name+"@") && !slices.Contains(strings.Fields(line), strconv.Itoa(want)) {
+				t.Errorf("%d have come, and it says: %s", want, line)
+			}
+		}
+	}
 	// All get other UIDs, and one is new: that comes, at once, and nothing else.
 	root := filepath.Join(d.dir, "mail", "pop2", "Maildir")
 	lists, err := filepath.Glob(filepath.Join(root, "dovecot*"))

@@ -323,12 +323,7 @@ func (a *Agent) keepAlive(ctx context.Context, c outpost.Claim, v *visit, cancel
 			continue
 		case <-t.C:
 		}
-		now := v.count()
-		err := a.Outposts.Settle(ctx, c, hold, func(s *outpost.State) { v.note(s, now) })
-		switch {
-		case err == nil:
-			v.told(now)
-		case errors.Is(err, mail.ErrNotFound):
+		if err := v.record(ctx, func(*outpost.State) {}); errors.Is(err, mail.ErrNotFound) {
 			cancel(errChanged)
 			return
 		}

@@ -159,7 +159,7 @@ func (s *imapSession) folder(ctx context.Context, v *visit, there *carrier.Folde
 		if err != nil {
 			return imapError(err)
 		}
-		v.removed(n)
+		v.removed(ctx, n)
 	}
 	if !v.unsure {
 		v.prune = append(v.prune, v.prunes(f, ids))

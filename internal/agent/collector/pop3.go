@@ -404,7 +404,7 @@ func (s *popSession) collect(ctx context.Context, v *visit) error {
 		return failed
 	}
 	// What is here goes there, also if another message could not be taken.
-	if err := s.remove(v, all); err != nil {
+	if err := s.remove(ctx, v, all); err != nil {
 		return err
 	}
 	if failed == nil && !v.unsure {
@@ -503,7 +503,7 @@ func (s *popSession) fetch(ctx context.Context, v *visit, f outpost.Folder, list
 
 // remove has what is here, and is to go, deleted there, and ends the session: only then
 // it is.
-func (s *popSession) remove(v *visit, all []popMessage) error {
+func (s *popSession) remove(ctx context.Context, v *visit, all []popMessage) error {
 	now, n := time.Now(), 0
 	for part := range slices.Chunk(all, ahead) {
 		for _, m := range part {
@@ -539,7 +539,7 @@ func (s *popSession) remove(v *visit, all []popMessage) error {
 		err = errSource{fmt.Errorf("what was collected could not be deleted there: %s", a.Text)}
 	}
 	if err == nil {
-		v.removed(n)
+		v.removed(ctx, n)
 	}
 	return err
 }

@@ -54,6 +54,8 @@ type visit struct {
 	// unsure: not all that is there is known.
 	unsure bool
 
+	recording sync.Mutex // one at a time
+
 	mu      sync.Mutex
 	done    counts
 	before  counts                            // what of it the state has already
@@ -68,19 +70,32 @@ func (v *visit) count() counts {
 	return v.done
 }
 
-func (v *visit) told(c counts) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.before = c
+// record writes down how far the visit has come, with what more says of it, and renews
+// its lease.
+func (v *visit) record(ctx context.Context, more func(*outpost.State)) error {
+	v.recording.Lock()
+	defer v.recording.Unlock()
+	done := v.count()
+	err := v.a.Outposts.Settle(ctx, v.claim, hold, func(s *outpost.State) {
+		v.note(s, done)
+		more(s)
+	})
+	if err == nil {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.before = done
+	}
+	return err
 }
 
 // note adds what was done, as of a count, to the state, which has some of it already.
+// What was collected is counted where it is delivered.
 func (v *visit) note(s *outpost.State, c counts) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	s.LastCollected = c.collected
 	c = c.less(v.before)
-	s.Collected, s.Bytes, s.Removed = s.Collected+c.collected, s.Bytes+c.bytes, s.Removed+c.removed
+	s.Removed += c.removed
 	if !v.now.IsZero() {
 		s.Proven = v.now
 	}
@@ -153,16 +168,10 @@ func (v *visit) begin() {
 
 // well writes down that all went well, and that the visit goes on, listening.
 func (v *visit) well(ctx context.Context) error {
-	done := v.count()
-	err := v.a.Outposts.Settle(ctx, v.claim, hold, func(s *outpost.State) {
-		v.note(s, done)
+	return v.record(ctx, func(s *outpost.State) {
 		s.Good, s.Fails, s.Error, s.Idle = time.Now(), 0, "", true
 		s.Next = s.Good.Add(or(v.o.Every, DefaultEvery))
 	})
-	if err == nil {
-		v.told(done)
-	}
-	return err
 }
 
 // listen waits for new mail, or until it is time to look again; false: the connection
@@ -331,7 +340,7 @@ func (v *visit) deliver(ctx context.Context, f outpost.Folder, m *found, st *bod
 	if v.o.Keyword != "" {
 		p.Keywords = []string{v.o.Keyword}
 	}
-	p.Note = func(tx kv.Tx) error { return outpost.Note(tx, f, m.msg, outpost.Line{Sum: sum}) }
+	p.Note = func(tx kv.Tx) error { return outpost.Note(tx, f, m.msg, outpost.Line{Sum: sum}, st.Size()) }
 	c := mx.Collected{For: v.acct, Body: st, Host: v.o.Host, Protocol: v.o.Protocol.String(), Place: p, Unjudged: v.o.Unjudged}
 	err = v.a.MX.Collect(context.WithoutCancel(ctx), c, v.a.Try)
 	no, answer := errors.AsType[*mail.Refusal](err)
@@ -350,11 +359,15 @@ func (v *visit) deliver(ctx context.Context, f outpost.Folder, m *found, st *bod
 	return false, err
 }
 
-// removed counts what was removed from the outpost.
-func (v *visit) removed(n int) {
+// removed counts what was removed from the outpost, and writes it down: nobody could
+// count it later.
+func (v *visit) removed(ctx context.Context, n int) {
 	v.mu.Lock()
-	defer v.mu.Unlock()
 	v.done.removed += int64(n)
+	v.mu.Unlock()
+	if err := v.record(ctx, func(*outpost.State) {}); err != nil && !errors.Is(err, mail.ErrNotFound) && ctx.Err() == nil {
+		v.a.Log.Error("what was removed cannot be written down", "outpost", v.o.ID, "error", err)
+	}
 }
 
 // goes tells whether a message goes from the outpost that is here.

@@ -16,9 +16,32 @@ import (
 )
 
 const (
-	subLine = 0x01
-	subSum  = 0x02
+	subLine  = 0x01
+	subSum   = 0x02
+	subTally = 0x03
 )
+
+// A tally is how much was collected.
+type tally struct{ messages, bytes int64 }
+
+func tallyKey(of []byte) []byte { return append(bytes.Clone(of), subTally) }
+
+// decodeTally reads one; there is none if raw is nil.
+func decodeTally(raw []byte) (n tally, err error) {
+	if raw == nil {
+		return n, nil
+	}
+	d := kv.Decode(raw)
+	n = tally{int64(d.Uvarint()), int64(d.Uvarint())}
+	if err = d.Err(); err == nil && (n.messages < 0 || n.bytes < 0) {
+		err = kv.ErrRow
+	}
+	return n, err
+}
+
+func (n tally) append(b []byte) []byte {
+	return binary.AppendUvarint(binary.AppendUvarint(b, uint64(n.messages)), uint64(n.bytes))
+}
 
 // A Message is what an outpost calls a message: its UIDL, or its UID with its
 // UIDVALIDITY.
@@ -138,9 +161,9 @@ func (s *Store) Twin(ctx context.Context, f Folder, sum Sum) (l Line, found bool
 }
 
 // Note writes the line of a message that is delivered in the same transaction, which
-// must have the account's lock. mail.ErrExists if there is one, or one of a message of
-// the same bytes: then somebody else has delivered it.
-func Note(tx kv.Tx, f Folder, m Message, l Line) error {
+// must have the account's lock, and counts it with its size in bytes. mail.ErrExists if
+// there is one, or one of a message of the same bytes: then somebody else has delivered it.
+func Note(tx kv.Tx, f Folder, m Message, l Line, size int64) error {
 	keys := [][]byte{f.line(m)}
 	if l.Sum != (Sum{}) {
 		keys = append(keys, f.sum(l.Sum))
@@ -152,6 +175,17 @@ func Note(tx kv.Tx, f Folder, m Message, l Line) error {
 	if slices.ContainsFunc(rows, func(raw []byte) bool { return raw != nil }) {
 		return fmt.Errorf("outpost: ledger: %w", mail.ErrExists)
 	}
+	raw, err := tx.Get(tallyKey(f.key))
+	if err != nil {
+		return err
+	}
+	n, err := decodeTally(raw)
+	if err != nil {
+		return fmt.Errorf("outpost: ledger: %w", err)
+	}
+	n.messages++
+	n.bytes += size
+	tx.Set(tallyKey(f.key), n.append(nil))
 	write(tx, f, m, l)
 	return nil
 }
@@ -318,6 +352,8 @@ func (s *Store) checkLedger(ctx context.Context, o *Outpost) (bad int, err error
 			case len(k) == 1+8+16 && k[0] == subLine:
 				_, err = decodeLine(row.Value)
 			case len(k) == 1+16 && k[0] == subSum && len(row.Value) == 8+16:
+			case len(k) == 1 && k[0] == subTally:
+				_, err = decodeTally(row.Value)
 			default:
 				err = kv.ErrRow
 			}

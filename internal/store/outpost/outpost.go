@@ -12,6 +12,7 @@
 //	O 03 account address     → id: by which outpost the account sends with an address
 //	A 3c id 01 folder msg    a line of the ledger: when, what became of it, its sum, why
 //	A 3c id 02 sum           → folder msg: the line that a message of these bytes has
+//	A 3c id 03               how much was collected, in the commits that delivered it
 package outpost
 
 import (
@@ -137,7 +138,9 @@ type State struct {
 	Error   string
 	// Idle tells that the outpost says at once when there is new mail.
 	Idle bool
-	// What was done since there is the outpost, and in the last visit.
+	// What was done since there is the outpost, and in the last visit. Collected and
+	// Bytes are counted where messages are delivered: what is said of them here is not
+	// kept.
 	Collected, Bytes, Removed int64
 	LastCollected             int64
 	// Refused is how many messages there cannot be taken for good, and Refusal why the
@@ -151,6 +154,8 @@ type State struct {
 
 	token uint64
 	until time.Time // of the lease
+	// before is what older versions have counted, here.
+	before tally
 }
 
 // Active tells whether the outpost is being visited.
@@ -227,7 +232,9 @@ func (s *Store) update(ctx context.Context, fn func(kv.Tx) error, locks ...kv.Lo
 // All gives all outposts, in the order they were added.
 func (s *Store) All(ctx context.Context) (list []Entry, err error) {
 	err = s.DB.View(ctx, func(r kv.Reader) (err error) {
-		list, err = scan(r)
+		if list, err = scan(r); err == nil {
+			err = count(r, list)
+		}
 		return err
 	})
 	if err != nil {
@@ -285,7 +292,33 @@ func read(r kv.Reader, id ID) (e Entry, err error) {
 	if e.Outpost, err = decode(id, rows[0]); err == nil && rows[1] != nil {
 		e.State, err = decodeState(rows[1])
 	}
-	return e, err
+	if err != nil {
+		return e, err
+	}
+	list := []Entry{e}
+	err = count(r, list)
+	return list[0], err
+}
+
+// count adds to what the entries tell how much was collected.
+func count(r kv.Reader, list []Entry) error {
+	keys := make([][]byte, len(list))
+	for i := range list {
+		keys[i] = tallyKey(ledgerKey(list[i].Account, list[i].ID))
+	}
+	rows, err := r.GetMany(keys...)
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		n, err := decodeTally(rows[i])
+		if err != nil {
+			return fmt.Errorf("outpost %d: %w", list[i].ID, err)
+		}
+		e := &list[i]
+		e.Collected, e.Bytes = e.before.messages+n.messages, e.before.bytes+n.bytes
+	}
+	return nil
 }
 
 func scan(r kv.Reader) (list []Entry, err error) {

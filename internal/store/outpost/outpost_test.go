@@ -33,7 +33,7 @@ func TestRows(t *testing.T) {
 	}
 	at := func(n int64) time.Time { return time.UnixMilli(n * 1000) }
 	s := State{
-		Next: at(1), Begun: at(2), Ended: at(3), Good: at(4), Proven: at(5), Fails: 6, Stopped: true, Error: "e", Idle: true, Collected: 7, Bytes: 8, Removed: 9, LastCollected: 10, Refused: 11, Refusal: "r", SendFails: 14, SendStopped: true, SendError: "se", token: 12, until: at(13),
+		Next: at(1), Begun: at(2), Ended: at(3), Good: at(4), Proven: at(5), Fails: 6, Stopped: true, Error: "e", Idle: true, before: tally{7, 8}, Removed: 9, LastCollected: 10, Refused: 11, Refusal: "r", SendFails: 14, SendStopped: true, SendError: "se", token: 12, until: at(13),
 	}
 	raw = s.append(nil)
 	if got, err := decodeState(raw); err != nil || !reflect.DeepEqual(got, s) {
@@ -113,7 +113,7 @@ func TestLedger(t *testing.T) {
 	f := o.Folder("")
 	x, y, sum := MessageOf("x"), MessageOf("y"), Sum{1}
 	note := func(m Message) error {
-		return s.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{mailbox.Lock(1)}}, func(tx kv.Tx) error { return Note(tx, f, m, Line{Sum: sum}) })
+		return s.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{mailbox.Lock(1)}}, func(tx kv.Tx) error { return Note(tx, f, m, Line{Sum: sum}, 100) })
 	}
 	if err := note(x); err != nil {
 		t.Fatal(err)
@@ -149,7 +149,9 @@ func TestLedger(t *testing.T) {
 	left := 0
 	s.DB.View(ctx, func(r kv.Reader) error {
 		for row := range r.Scan(kv.Prefix(mailbox.Lock(1).Prefix())) {
-			left += len(bytes.Clone(row.Key))
+			if !bytes.Equal(row.Key, tallyKey(f.key)) {
+				left++
+			}
 		}
 		return nil
 	})
@@ -234,3 +236,58 @@ func TestSendAs(t *testing.T) {
 }
 
 func room(most int, skip func(ID) bool) Room { return Room{Most: most, PerAccount: most, Skip: skip} }
+
+// TestTally: what is delivered is counted in the same commit, and with what older versions
+// have counted in the state.
+func TestTally(t *testing.T) {
+	s := &Store{DB: kv.Strict(memkv.New())}
+	ctx := t.Context()
+	o, other := add(t, s, 1, "a"), add(t, s, 1, "b")
+	err := s.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{lock}}, func(tx kv.Tx) error {
+		old := State{before: tally{7, 700}}
+		tx.Set(idKey(kindState, o.ID), old.append(nil))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	note := func(name string, fail error) {
+		err := s.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{mailbox.Lock(1)}}, func(tx kv.Tx) error {
+			return errors.Join(Note(tx, o.Folder(name), MessageOf(name), Line{}, 50), fail)
+		})
+		if !errors.Is(err, fail) {
+			t.Fatal(err)
+		}
+	}
+	note("x", nil)
+	note("y", nil)
+	note("z", mail.ErrFull)
+	for range 2 { // however often it is settled
+		claims, _, err := s.Claim(ctx, time.Hour, room(1, func(id ID) bool { return id == other.ID }))
+		if err != nil || len(claims) != 1 {
+			t.Fatal(claims, err)
+		}
+		if err := s.Settle(ctx, claims[0], 0, func(st *State) { st.Removed++ }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e, err := s.Get(ctx, o.ID)
+	if err != nil || e.Collected != 9 || e.Bytes != 800 || e.Removed != 2 {
+		t.Errorf("%+v, %v", e.State, err)
+	}
+	list, err := s.All(ctx)
+	if err != nil || list[0].Collected != 9 || list[1].Collected != 0 {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if wrong, err := s.Check(ctx, func(mail.AccountID) string { return "ada" }); len(wrong) > 0 || err != nil {
+		t.Error(wrong, err)
+	}
+	for raw := (tally{300, 3 << 40}).append(nil); len(raw) > 0; raw = raw[:len(raw)-1] {
+		if n, err := decodeTally(raw); (err == nil) != (n == tally{300, 3 << 40}) {
+			t.Errorf("%v of %x: %v", n, raw, err)
+		}
+	}
+	if err := s.Remove(ctx, 1, o.ID); err != nil {
+		t.Fatal(err)
+	}
+}

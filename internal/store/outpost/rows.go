@@ -173,7 +173,7 @@ func (s *State) append(b []byte) []byte {
 		b = appendTime(b, t)
 	}
 	b = binary.BigEndian.AppendUint64(b, s.token)
-	for _, n := range [...]int64{int64(s.Fails), s.Collected, s.Bytes, s.Removed, s.LastCollected, s.Refused} {
+	for _, n := range [...]int64{int64(s.Fails), s.before.messages, s.before.bytes, s.Removed, s.LastCollected, s.Refused} {
 		b = binary.AppendVarint(b, n)
 	}
 	b = kv.AppendBytes(b, trace.Cut(s.Error, maxText))
@@ -193,7 +193,7 @@ func decodeState(raw []byte) (s State, err error) {
 	}
 	s.token = d.Uint64()
 	s.Fails = int(d.Varint())
-	for _, n := range [...]*int64{&s.Collected, &s.Bytes, &s.Removed, &s.LastCollected, &s.Refused} {
+	for _, n := range [...]*int64{&s.before.messages, &s.before.bytes, &s.Removed, &s.LastCollected, &s.Refused} {
 		*n = d.Varint()
 	}
 	s.Error, s.Refusal = d.String(), d.String()
