@@ -43,6 +43,12 @@ var ErrRefused = errors.New("the server refuses")
 // ErrLogin is wrapped around what came of logging in.
 var ErrLogin = errors.New("log in")
 
+// ErrNoTLS says that a server does not begin TLS, which it was asked to.
+var ErrNoTLS = errors.New("it does not know STARTTLS: choose tls, which has port 993 as a rule")
+
+// errPreauth says that nobody can be believed to be logged in before TLS. RFC 9051 §7.1.4
+var errPreauth = errors.New("it says before TLS that one is logged in, as somebody in between could")
+
 // A ByeError is a server that has hung up, and has said why.
 type ByeError struct {
 	Said string
@@ -141,7 +147,12 @@ func (s *Server) begin(ctx context.Context, c *session) error {
 		return errors.Join(fmt.Errorf("it greets with %q", hello), err)
 	}
 	if s.Security == "starttls" {
-		if err := c.do(ctx, "STARTTLS", nil); err != nil {
+		if isWord(hello, "PREAUTH") {
+			return errPreauth
+		}
+		if err := c.do(ctx, "STARTTLS", nil); errors.Is(err, ErrRefused) {
+			return fmt.Errorf("%w (%w)", ErrNoTLS, err)
+		} else if err != nil {
 			return err
 		}
 		c.conn = tls.Client(c.conn, cfg)

@@ -46,6 +46,9 @@ func (v *visit) openIMAP(ctx context.Context) (session, error) {
 	if !stop() && err != nil {
 		err = ctx.Err()
 	}
+	if errors.Is(err, carrier.ErrNoTLS) {
+		err = &WantError{fmt.Sprintf("%s does not know STARTTLS: choose tls, with port 993.", v.o.Host)}
+	}
 	return s, imapError(err)
 }
 

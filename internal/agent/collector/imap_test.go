@@ -238,8 +238,10 @@ func refuses(command, answer string) string {
 	return answer[:at] + strings.Replace(last(answer), "OK", "NO", 1)
 }
 
-// An issuer gives access tokens.
+// An issuer gives access tokens: t1, t2 and so on, with something behind them.
 type issuer struct {
+	behind string
+
 	mu    sync.Mutex
 	n     int
 	asked []string
@@ -252,7 +254,7 @@ func (s *issuer) RoundTrip(req *http.Request) (*http.Response, error) {
 	defer s.mu.Unlock()
 	s.asked = append(s.asked, string(body))
 	s.n++
-	code, text := 200, fmt.Sprintf(`{"access_token":"t%d","token_type":"Bearer","expires_in":3600}`, s.n)
+	code, text := 200, fmt.Sprintf(`{"access_token":"t%d%s","token_type":"Bearer","expires_in":3600}`, s.n, s.behind)
 	if !strings.Contains(string(body), "refresh_token=good") {
 		code, text = 400, `{"error":"invalid_grant"}`
 	}

@@ -3,6 +3,7 @@ package collector_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -33,6 +34,10 @@ type imapServer struct {
 	twist func(command, answer string) string
 
 	pace time.Duration // of its line, for each byte
+
+	hello string      // its greeting; "": a usual one
+	tls   *tls.Config // for STARTTLS; nil: it does not know it
+	early string      // what it says right behind its answer to STARTTLS, in clear
 
 	mu       sync.Mutex
 	posts    []post
@@ -85,7 +90,11 @@ func (s *imapServer) said(command string) (n int) {
 func (s *imapServer) serve(conn net.Conn) {
 	defer conn.Close()
 	in, out := bufio.NewReader(conn), bufio.NewWriterSize(conn, 1<<10)
-	fmt.Fprint(out, "* OK ready\r\n")
+	hello := s.hello
+	if hello == "" {
+		hello = "* OK ready"
+	}
+	fmt.Fprint(out, hello+"\r\n")
 	for {
 		if out.Flush() != nil {
 			return
@@ -106,6 +115,16 @@ func (s *imapServer) serve(conn net.Conn) {
 			if answer = s.idle(conn, in, out); answer == "" {
 				return
 			}
+		case "STARTTLS":
+			if s.tls == nil {
+				fmt.Fprint(out, tag+" BAD what?\r\n")
+				continue
+			}
+			fmt.Fprint(out, tag+" OK begin\r\n"+s.early)
+			out.Flush()
+			conn = tls.Server(conn, s.tls)
+			in, out = bufio.NewReader(conn), bufio.NewWriterSize(conn, 1<<10)
+			continue
 		case "LOGOUT":
 			return
 		default:

@@ -31,6 +31,8 @@ type popServer struct {
 	hangsAt        string      // a verb at which it hangs up
 	tls            *tls.Config // for STLS; nil: it does not know it
 	early          string      // what it says right behind its answer to STLS, in clear
+	token          string      // the access token that it takes, by XOAUTH2 or OAUTHBEARER
+	curt           bool        // it refuses a token without saying why first
 
 	mu       sync.Mutex
 	letters  []letter
@@ -145,9 +147,30 @@ func (s *popServer) serve(conn net.Conn) {
 				ok = arg == s.user+" "+hex.EncodeToString(pop3.Stamped(s.stamp, s.password))
 			}
 			if verb == "AUTH" {
-				_, initial, _ := strings.Cut(arg, " ")
+				mech, initial, _ := strings.Cut(arg, " ")
+				if initial == "" {
+					say("+ ")
+					w.Flush()
+					line, _ := in.ReadString('\n')
+					initial = strings.TrimRight(line, "\r\n")
+				}
 				b, _ := base64.StdEncoding.DecodeString(initial)
-				ok = string(b) == "\x00"+s.user+"\x00"+s.password
+				switch s.mu.Lock(); mech {
+				case "PLAIN":
+					ok = string(b) == "\x00"+s.user+"\x00"+s.password
+				case "XOAUTH2":
+					ok = string(b) == "user="+s.user+"\x01auth=Bearer "+s.token+"\x01\x01"
+				case "OAUTHBEARER":
+					ok = string(b) == "n,a="+s.user+",\x01auth=Bearer "+s.token+"\x01\x01"
+				}
+				s.mu.Unlock()
+				if !ok && mech != "PLAIN" && !s.curt && s.refuse == "" {
+					say("+ %s", base64.StdEncoding.EncodeToString([]byte(`{"status":"invalid_token"}`)))
+					w.Flush()
+					if l, _ := in.ReadString('\n'); l != "\r\n" && l != "AQ==\r\n" {
+						return
+					}
+				}
 			}
 			switch {
 			case s.refuse != "":
