@@ -3,10 +3,12 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,8 +17,17 @@ import (
 	"posthaste/internal/server/demo"
 )
 
-// freePort gives an address that nobody listens on.
+// freePort gives an address that nobody listens on, and that nobody else will be given:
+// one of the many of this machine, and a port below those that the system chooses. Where
+// there are not so many addresses, the system's choice must do.
 func freePort(t *testing.T) string {
+	for range 10 {
+		host := fmt.Sprintf("127.%d.%d.%d", 1+rand.N(254), rand.N(256), 1+rand.N(254))
+		if ln, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(20000+rand.N(10000)))); err == nil {
+			defer ln.Close()
+			return ln.Addr().String()
+		}
+	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
