@@ -10,12 +10,14 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"posthaste/internal/agent/former"
 	"posthaste/internal/server"
 	"posthaste/internal/server/config"
 	"posthaste/internal/server/listen"
@@ -29,7 +31,9 @@ func (t *tool) serve() *cobra.Command {
 nothing new, lets what is under way come to its end, and leaves.
 
 SIGHUP reads the configuration and the certificates anew, without closing a
-port. A configuration that is wrong is reported, and the old one stays.
+port. A configuration that is wrong is reported, and the old one stays. Sessions
+that are open go on as they are, until the fourth reload after they began; the new
+configuration is for those that begin.
 
 Without a configuration file the defaults apply: ports 25, 587, 465, 143, 993,
 110 and 995, data in /var/lib/posthaste, and a certificate made by itself, which
@@ -45,7 +49,7 @@ is enough for other servers but not for people's mail programs.`,
 			if err != nil {
 				return err
 			}
-			d := &daemon{t: t, st: st, log: log, sockets: &listen.Sockets{}, drops: new(pop3d.Maildrops)}
+			d := &daemon{t: t, st: st, log: log, sockets: &listen.Sockets{}, drops: new(pop3d.Maildrops), passed: new(former.Passed)}
 			err = d.run(cmd.Context(), c)
 			if st.Failed() != nil {
 				// What is stuck on the way to a failed disk must not keep us.
@@ -91,8 +95,21 @@ type daemon struct {
 	log     *slog.Logger
 	sockets *listen.Sockets
 	drops   *pop3d.Maildrops
+	passed  *former.Passed
 	admin   swap
+	leaving []*lived // the houses before, as long as they have sessions
 	wg      sync.WaitGroup
+}
+
+// maxLeaving is how many houses go on for the sessions that they have. Each has caches of
+// its own: of more, the oldest ends, and its sessions with it.
+const maxLeaving = 3
+
+// A lived house is one that runs, or whose sessions go on.
+type lived struct {
+	leave func() // it takes nothing new
+	stop  func() // its sessions end
+	done  chan struct{}
 }
 
 // run serves until ctx ends or a house fails.
@@ -111,13 +128,15 @@ func (d *daemon) run(ctx context.Context, c config.Config) error {
 		return err
 	}
 	defer closeSocket()
+	ports := addresses(c)
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
 	ended := make(chan error, 2) // of the old house and the new one
-	stop := d.start(ctx, h, ended)
+	ctx, stop := context.WithCancel(ctx)
+	now := d.start(ctx, h, ended)
 	defer d.wg.Wait()
-	defer func() { stop() }()
+	defer stop()
 	for {
 		select {
 		case err := <-ended:
@@ -126,16 +145,18 @@ func (d *daemon) run(ctx context.Context, c config.Config) error {
 			d.log.Info("stopping")
 			return nil
 		case <-hup:
-			next, ports, err := d.reload(c.Data)
+			next, want, err := d.reload(c.Data)
 			if err != nil {
+				d.sockets.Keep(ports) // not those that it has opened before it failed
 				d.log.Error("the new configuration is not used", "error", err)
 				continue
 			}
+			ports = want
 			// The new one first, and once it has the ports the old one goes:
 			// no connection comes to a server that is leaving.
-			old := stop
-			stop = d.start(ctx, next, ended)
-			old()
+			old := now
+			now = d.start(ctx, next, ended)
+			d.letGo(old)
 			d.sockets.Keep(ports)
 			d.log.Info("reloaded")
 		}
@@ -153,21 +174,25 @@ func (d *daemon) guard(ctx context.Context) (stop func()) {
 	}
 }
 
-// start runs a house, waits until it has its ports, and gives what stops it.
-// Only the failure of one that was not stopped ends the daemon.
-func (d *daemon) start(ctx context.Context, h *server.House, ended chan<- error) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
+// start runs a house, and waits until it has its ports. Only the failure of one that
+// has not been left ends the daemon.
+func (d *daemon) start(ctx context.Context, h *server.House, ended chan<- error) *lived {
+	ctx, stop := context.WithCancel(ctx)
+	leave, left := context.WithCancel(ctx)
+	l := &lived{leave: left, stop: stop, done: make(chan struct{})}
 	d.admin.set(h.Admin.Handler())
 	ready := make(chan struct{})
 	once := sync.OnceFunc(func() { close(ready) })
 	d.wg.Go(func() {
-		err := h.Run(ctx, func() {
+		defer stop()
+		defer close(l.done)
+		err := h.RunUntil(ctx, leave, func() {
 			d.log.Info("ready", "version", version)
 			notify("READY=1")
 			once()
 		})
 		once()
-		if ctx.Err() == nil {
+		if leave.Err() == nil {
 			if err == nil {
 				err = errors.New("the server stopped by itself")
 			}
@@ -177,7 +202,31 @@ func (d *daemon) start(ctx context.Context, h *server.House, ended chan<- error)
 		}
 	})
 	<-ready
-	return cancel
+	return l
+}
+
+// letGo has a house take nothing new, and end once its sessions have.
+func (d *daemon) letGo(l *lived) {
+	l.leave()
+	d.leaving = slices.DeleteFunc(append(d.leaving, l), func(l *lived) bool {
+		select {
+		case <-l.done:
+			return true
+		default:
+			return false
+		}
+	})
+	if len(d.leaving) > maxLeaving {
+		d.leaving[0].stop()
+		d.leaving = slices.Delete(d.leaving, 0, 1)
+	}
+}
+
+func addresses(c config.Config) (list []string) {
+	for _, l := range c.Listeners {
+		list = append(list, l.Address)
+	}
+	return list
 }
 
 // reload builds a house of the new configuration, and opens its ports.
@@ -193,13 +242,11 @@ func (d *daemon) reload(data string) (h *server.House, ports []string, err error
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, l := range c.Listeners {
-		ln, err := d.sockets.Listen(l.Address) // so that a port that cannot be had is known now
-		if err != nil {
+	ports = addresses(c)
+	for _, p := range ports {
+		if err := d.sockets.Open(p); err != nil { // so that it is known now
 			return nil, nil, err
 		}
-		ln.Close()
-		ports = append(ports, l.Address)
 	}
 	return h, ports, nil
 }
@@ -223,7 +270,7 @@ func (d *daemon) build(c config.Config) (*server.House, error) {
 		return nil, err
 	}
 	return server.Build(c, server.Outside{
-		DB: d.st.DB, Blobs: d.st.Blobs, Failed: d.st.Failed, Full: d.st.Full, Backup: backupOf(d.st), DNS: r, Dial: new(net.Dialer).DialContext, DialFrom: listen.DialFrom, Log: d.log, TLS: cfg, Listen: d.sockets.Listen, Version: version, Metrics: d.st.Metrics(), Drops: d.drops,
+		DB: d.st.DB, Blobs: d.st.Blobs, Failed: d.st.Failed, Full: d.st.Full, Backup: backupOf(d.st), DNS: r, Dial: new(net.Dialer).DialContext, DialFrom: listen.DialFrom, Log: d.log, TLS: cfg, Listen: d.sockets.Listen, Version: version, Metrics: d.st.Metrics(), Drops: d.drops, Passed: d.passed,
 	})
 }
 

@@ -96,7 +96,7 @@ func answers(addr string) bool {
 func TestServeAndReload(t *testing.T) {
 	dir := t.TempDir()
 	config := filepath.Join(dir, "posthaste.toml")
-	first, second := freePort(t), freePort(t)
+	first, second, third := freePort(t), freePort(t), freePort(t)
 	write := func(rest string, ports ...string) {
 		text := "hostname = \"mail.example.org\"\ndata = \"data\"\n" + rest
 		for _, p := range ports {
@@ -114,7 +114,7 @@ func TestServeAndReload(t *testing.T) {
 	must(t, "", "domain", "add", "example.org", "--config", config)
 	must(t, "secret password", "account", "add", "ada@example.org", "--password-stdin", "--config", config)
 	ada := demo.Person{Address: "ada@example.org", Password: "secret password"}
-	login(t, first, ada)
+	open := login(t, first, ada)
 
 	write("", first, second)
 	s.cmd.Process.Signal(syscall.SIGHUP)
@@ -127,11 +127,17 @@ func TestServeAndReload(t *testing.T) {
 		t.Error("the reload has lost what was counted, or it is told of otherwise:", m)
 	}
 
-	write("nonsense = 1\n", first)
-	s.cmd.Process.Signal(syscall.SIGHUP)
-	s.expect(t, "the new configuration is not used")
-	if !answers(second) {
-		t.Error("a wrong configuration closed a port")
+	for wrong, ports := range map[string][]string{"nonsense = 1\n": {first}, "": {third, first, "192.0.2.1:1"}} {
+		write(wrong, ports...)
+		s.cmd.Process.Signal(syscall.SIGHUP)
+		s.expect(t, "the new configuration is not used")
+		if !answers(first) || !answers(second) {
+			t.Error("a wrong configuration closed a port")
+		}
+		if c, err := net.Dial("tcp", third); err == nil {
+			c.Close()
+			t.Error("a wrong configuration opened a port, at which nobody answers")
+		}
 	}
 
 	write("", second)
@@ -140,7 +146,25 @@ func TestServeAndReload(t *testing.T) {
 	if answers(first) || !answers(second) {
 		t.Error("a port that is no longer in the file is open, or another closed")
 	}
-	login(t, second, ada)
+	// Who was there before all this still is, and so are those who came later.
+	say(t, open, "NOOP")
+	say(t, open, "QUIT")
+	open = login(t, second, ada)
+	defer time.AfterFunc(time.Minute, func() { open.Close() }).Stop() // so that nothing waits for ever
+	for range maxLeaving + 1 {                                        // each of which has a session that goes on
+		say(t, open, "NOOP")
+		s.cmd.Process.Signal(syscall.SIGHUP)
+		s.expect(t, "msg=reloaded")
+		c, err := net.Dial("tcp", second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		bufio.NewReader(c).ReadString('\n')
+	}
+	if answer, err := open.ReadLine(); err != nil || !strings.HasPrefix(answer, "-ERR [SYS/TEMP]") {
+		t.Errorf("a session of the oldest configuration heard %q, %v", answer, err)
+	}
 
 	s.cmd.Process.Signal(syscall.SIGTERM)
 	if err := s.cmd.Wait(); err != nil {

@@ -106,7 +106,7 @@ func open(c config.Config, o Outside) stores {
 func (h *House) people() {
 	c, o := h.c, h.o
 	h.auth = &auth.Agent{Directory: h.directory, Trusted: c.Limits.TrustedNetworks, SHA1: c.Auth.ScramSHA1, Tried: h.metrics.tried}
-	h.former = &former.Agent{Directory: h.directory, Mover: &mover.Agent{Mailboxes: h.mailboxes, Directory: h.directory}, Dial: o.Dial, Roots: o.Roots, Log: o.Log}
+	h.former = &former.Agent{Directory: h.directory, Mover: &mover.Agent{Mailboxes: h.mailboxes, Directory: h.directory}, Dial: o.Dial, Roots: o.Roots, Log: o.Log, Passed: o.Passed}
 	h.auth.Former = h.former.Login
 	if len(c.Auth.Issuers) > 0 {
 		h.auth.Tokens = issuers(c.Auth.Issuers, h.web, o.Log).Whose

@@ -3,7 +3,7 @@
 //
 // Build makes a House of a Config and an Outside, and starts nothing; Run runs
 // it until its context ends. A reload builds a new House over the same Outside
-// and sockets, and lets the old one go.
+// and sockets, and lets the old one go once its sessions have ended.
 package server
 
 import (
@@ -37,6 +37,7 @@ import (
 	"posthaste/internal/base/dns"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/base/metric"
+	"posthaste/internal/base/serve"
 	"posthaste/internal/engine/blob"
 	"posthaste/internal/engine/kv"
 	"posthaste/internal/proto/sasl"
@@ -94,6 +95,8 @@ type Outside struct {
 	// Drops are the maildrops that are taken, for houses that follow one another;
 	// nil: the house has its own.
 	Drops *pop3d.Maildrops
+	// Passed are the sessions that are passed on to former servers, likewise.
+	Passed *former.Passed
 }
 
 // A House is a server put together.
@@ -146,15 +149,25 @@ type stores struct {
 // Run listens, serves and transfers until ctx ends, or one of its parts fails.
 // ready is called once all ports answer.
 func (h *House) Run(ctx context.Context, ready func()) error {
+	return h.RunUntil(ctx, ctx, ready)
+}
+
+// RunUntil is Run for a house that another may follow. When leave ends it takes no
+// more connections and does nothing by itself any more; the sessions that there are go
+// on, until they end or ctx does. It returns when the last has ended.
+func (h *House) RunUntil(ctx, leave context.Context, ready func()) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	leave, left := context.WithCancel(leave)
+	defer left()
+	defer context.AfterFunc(ctx, left)()
 	if err := h.former.Load(ctx); err != nil {
 		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 			return nil // it was stopped before it began
 		}
 		return err
 	}
-	var serve []func(context.Context) error
+	var services []func(context.Context) error
 	for _, l := range h.c.Listeners {
 		ln, err := h.o.Listen(l.Address)
 		if err != nil {
@@ -164,44 +177,65 @@ func (h *House) Run(ctx context.Context, ready func()) error {
 			ln = listen.Proxied(ln, l.ProxyFrom, h.o.Log)
 		}
 		defer ln.Close()
-		services, err := h.services(l, ln)
+		these, err := h.services(leave, l, ln)
 		if err != nil {
 			return err
 		}
-		serve = append(serve, services...)
+		services = append(services, these...)
 	}
-	serve = append(serve, h.auth.Run, h.former.Run, h.transfer.Run, h.post.Run, h.watch, h.sts.Run, h.signing.Run)
-	if h.c.Reports.Send {
-		serve = append(serve, h.reporter.Run)
+	var sessions, support sync.WaitGroup
+	start := func(ctx context.Context, wg *sync.WaitGroup, list []func(context.Context) error) {
+		for _, run := range list {
+			wg.Go(func() {
+				if err := run(ctx); err != nil {
+					cancel(err)
+				}
+			})
+		}
 	}
-	if h.c.Collect.Enabled {
-		serve = append(serve, h.collector.Run)
-	}
-	if h.backups != nil {
-		serve = append(serve, h.backups.Run)
-	}
-	report := func(err error) { h.o.Log.Error("in the background", "error", err) }
-	serve = append(serve,
-		func(ctx context.Context) error { return h.journal.Run(ctx, report) },
-		func(ctx context.Context) error { return h.reports.Run(ctx, report) },
-		func(ctx context.Context) error { return h.met.Run(ctx, report) },
-		func(ctx context.Context) error { return h.mailboxes.Run(ctx, report) })
-	var wg sync.WaitGroup
-	for _, run := range serve {
-		wg.Go(func() {
-			if err := run(ctx); err != nil {
-				cancel(err)
-			}
-		})
-	}
+	// What sessions need goes on as long as they do, also when ctx has ended.
+	needed, done := context.WithCancel(context.WithoutCancel(ctx))
+	start(needed, &support, h.needed())
+	start(ctx, &sessions, services)
+	start(leave, &sessions, h.alone())
 	ready()
-	wg.Wait()
+	sessions.Wait()
+	done()
+	support.Wait()
 	h.ways.close()
 	h.envoy.Close()
 	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
 	return nil
+}
+
+// needed gives what must run as long as there are sessions.
+func (h *House) needed() []func(context.Context) error {
+	report := func(err error) { h.o.Log.Error("in the background", "error", err) }
+	return []func(context.Context) error{
+		h.auth.Run, h.former.Run,
+		func(ctx context.Context) error { return h.journal.Run(ctx, report) },
+		func(ctx context.Context) error { return h.reports.Run(ctx, report) },
+		func(ctx context.Context) error { return h.met.Run(ctx, report) },
+		func(ctx context.Context) error { return h.mailboxes.Run(ctx, report) },
+	}
+}
+
+// alone gives what the house does by itself: of houses that follow one another, only
+// the last does it.
+func (h *House) alone() []func(context.Context) error {
+	out := []func(context.Context) error{h.transfer.Run, h.post.Run, h.watch, h.sts.Run, h.signing.Run}
+	if h.c.Reports.Send {
+		out = append(out, h.reporter.Run)
+	}
+	if h.c.Collect.Enabled {
+		out = append(out, h.collector.Run)
+	}
+	if h.backups != nil {
+		out = append(out, h.backups.Run)
+	}
+	return out
 }
 
 const (
@@ -253,13 +287,19 @@ type service interface {
 // programs ask for. RFC 7301 §6
 var alpn = map[string]string{"imap": "imap", "pop3": "pop3", "submission": "smtp"}
 
-// services gives what serves a port: one service, or several that share it by ALPN.
-func (h *House) services(l config.Listener, ln net.Listener) (out []func(context.Context) error, err error) {
+// services gives what serves a port: one service, or several that share it by ALPN. They
+// take no more connections once leave has ended.
+func (h *House) services(leave context.Context, l config.Listener, ln net.Listener) (out []func(context.Context) error, err error) {
 	add := func(l config.Listener, ln net.Listener, name string) {
 		ln = listen.Metered(ln, h.metrics.meter(l.Protocol))
 		s, bad := h.service(l, name)
 		err = errors.Join(err, bad)
-		out = append(out, func(ctx context.Context) error { return s.Serve(ctx, ln) })
+		out = append(out, func(ctx context.Context) error {
+			if l.Protocol == "https" || l.Protocol == "metrics" { // a request, no session
+				return s.Serve(leave, ln)
+			}
+			return s.Serve(ctx, serve.Leaving(leave, ln))
+		})
 	}
 	if len(l.ALPN) == 0 {
 		add(l, ln, "")

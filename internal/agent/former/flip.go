@@ -33,9 +33,10 @@ type Progress struct {
 // Progress gives that of the last flip since the server has begun; false if there
 // was none.
 func (a *Agent) Progress(id mail.AccountID) (Progress, bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if p := a.runs[id]; p != nil {
+	a.prepare()
+	a.Passed.mu.Lock()
+	defer a.Passed.mu.Unlock()
+	if p := a.Passed.runs[id]; p != nil {
 		return *p, true
 	}
 	return Progress{}, false
@@ -63,17 +64,11 @@ func (a *Agent) Flip(ctx context.Context, who directory.Account, how Flip) (Prog
 		return Progress{}, ErrPassword
 	}
 	p := &Progress{Begun: time.Now()}
-	a.mu.Lock()
-	if had := a.runs[who.ID]; had != nil && had.Ended.IsZero() {
-		a.mu.Unlock()
+	if !a.Passed.begin(who.ID, p) {
 		return Progress{}, ErrBusy
 	}
-	a.runs[who.ID] = p
-	a.mu.Unlock()
 	err := a.flip(ctx, who, how, p)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	p.Ended, p.Err = time.Now(), err
+	a.Passed.change(func() { p.Ended, p.Err = time.Now(), err })
 	return *p, err
 }
 
@@ -81,9 +76,7 @@ func (a *Agent) flip(ctx context.Context, who directory.Account, how Flip, p *Pr
 	if err := a.bring(ctx, who, how, p); err != nil {
 		return a.failed(ctx, who, err)
 	}
-	a.mu.Lock()
-	p.Last = true
-	a.mu.Unlock()
+	a.Passed.change(func() { p.Last = true })
 	if err := a.state(ctx, who.ID, directory.Flipping, ""); err != nil {
 		return err
 	}
@@ -196,16 +189,12 @@ func (a *Agent) bring(ctx context.Context, who directory.Account, how Flip, p *P
 		Source: src, Store: &store{a.Mover, who.ID, src.Name()}, FollowFlags: true, FollowDeletions: true, FollowRights: true,
 		Who: names,
 		Progress: func(r carrier.Report) {
-			a.mu.Lock()
-			defer a.mu.Unlock()
 			r.Problems = nil
-			p.Report = r
+			a.Passed.change(func() { p.Report = r })
 		},
 	}
 	rep, err := im.Run(ctx)
-	a.mu.Lock()
-	p.Report = rep
-	a.mu.Unlock()
+	a.Passed.change(func() { p.Report = rep })
 	for _, l := range rep.Left[:min(len(rep.Left), maxTold)] {
 		a.Log.Warn("former server: rights or notes of a folder did not come", "account", who.Address.String(), "folder", l.Folder, "what", l.ID, "why", l.Why)
 	}

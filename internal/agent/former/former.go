@@ -58,11 +58,19 @@ type Agent struct {
 	Dial  func(ctx context.Context, network, addr string) (net.Conn, error)
 	Roots *x509.CertPool // that certificates are checked with; nil: the system's
 	Log   *slog.Logger
+	// Passed are the sessions that are passed on, for agents that follow one another;
+	// nil: the agent has its own.
+	Passed *Passed
 
 	any    atomic.Bool // an account is still at its former server
 	once   sync.Once
 	logins limit.AtOnce[string]
+}
 
+// Passed are the sessions that are passed on, and the flips. All agents of a process
+// share one: a flip must end each session, however it began. The zero Passed is ready
+// for use.
+type Passed struct {
 	mu       sync.Mutex
 	sessions map[mail.AccountID]map[*session]struct{}
 	runs     map[mail.AccountID]*Progress
@@ -71,8 +79,9 @@ type Agent struct {
 func (a *Agent) prepare() {
 	a.once.Do(func() {
 		a.logins.PerKey, a.logins.Total = LoginsAtOnce, 100*LoginsAtOnce
-		a.sessions = map[mail.AccountID]map[*session]struct{}{}
-		a.runs = map[mail.AccountID]*Progress{}
+		if a.Passed == nil {
+			a.Passed = new(Passed)
+		}
 	})
 }
 
@@ -127,7 +136,7 @@ func (a *Agent) Run(ctx context.Context) error {
 			for i := range list {
 				still[list[i].ID] = list[i].Former != nil && list[i].Former.State == directory.FormerAnswers
 			}
-			for _, id := range a.accounts() {
+			for _, id := range a.Passed.accounts() {
 				if !still[id] {
 					go a.end(id)
 				}
@@ -146,7 +155,7 @@ func (a *Agent) Run(ctx context.Context) error {
 // A session that is passed on.
 type session struct {
 	*carrier.Line
-	a    *Agent
+	all  *Passed
 	of   mail.AccountID
 	once sync.Once
 	gone chan struct{} // closed by Close
@@ -156,12 +165,7 @@ type session struct {
 func (s *session) Close() error {
 	s.once.Do(func() {
 		close(s.gone)
-		s.a.mu.Lock()
-		defer s.a.mu.Unlock()
-		delete(s.a.sessions[s.of], s)
-		if len(s.a.sessions[s.of]) == 0 {
-			delete(s.a.sessions, s.of)
-		}
+		s.all.leave(s)
 	})
 	return s.Line.Close()
 }
@@ -174,20 +178,71 @@ func (s *session) CloseWrite() error {
 	return s.Close()
 }
 
-func (a *Agent) accounts() (out []mail.AccountID) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for id := range a.sessions {
+func (p *Passed) enter(s *session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sessions == nil {
+		p.sessions = map[mail.AccountID]map[*session]struct{}{}
+	}
+	if p.sessions[s.of] == nil {
+		p.sessions[s.of] = map[*session]struct{}{}
+	}
+	p.sessions[s.of][s] = struct{}{}
+}
+
+func (p *Passed) leave(s *session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.sessions[s.of], s)
+	if len(p.sessions[s.of]) == 0 {
+		delete(p.sessions, s.of)
+	}
+}
+
+func (p *Passed) accounts() (out []mail.AccountID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id := range p.sessions {
 		out = append(out, id)
 	}
 	return out
 }
 
+// of gives the sessions of an account.
+func (p *Passed) of(id mail.AccountID) (out []*session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for s := range p.sessions[id] {
+		out = append(out, s)
+	}
+	return out
+}
+
+// begin notes a flip; false if one of the account is under way.
+func (p *Passed) begin(id mail.AccountID, run *Progress) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if had := p.runs[id]; had != nil && had.Ended.IsZero() {
+		return false
+	}
+	if p.runs == nil {
+		p.runs = map[mail.AccountID]*Progress{}
+	}
+	p.runs[id] = run
+	return true
+}
+
+// change changes how far a flip is.
+func (p *Passed) change(fn func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fn()
+}
+
 // Sessions counts those of an account that are passed on now.
 func (a *Agent) Sessions(id mail.AccountID) int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.sessions[id])
+	a.prepare()
+	return len(a.Passed.of(id))
 }
 
 // lastWords is how long the former server has for commands that it was sent before a
@@ -197,12 +252,7 @@ const lastWords = 10 * time.Second
 // end ends the sessions of an account, when the former server has done and answered
 // what it was sent in them, or has had time for it.
 func (a *Agent) end(id mail.AccountID) {
-	a.mu.Lock()
-	var list []*session
-	for s := range a.sessions[id] {
-		list = append(list, s)
-	}
-	a.mu.Unlock()
+	list := a.Passed.of(id)
 	late := time.After(lastWords)
 	for _, s := range list {
 		s.CloseWrite()
@@ -264,13 +314,8 @@ func (a *Agent) Login(ctx context.Context, who directory.Account, over directory
 
 // enter notes a session, unless the account has been flipped while it logged in.
 func (a *Agent) enter(ctx context.Context, id mail.AccountID, line *carrier.Line) (sasl.Elsewhere, error) {
-	s := &session{Line: line, a: a, of: id, gone: make(chan struct{})}
-	a.mu.Lock()
-	if a.sessions[id] == nil {
-		a.sessions[id] = map[*session]struct{}{}
-	}
-	a.sessions[id][s] = struct{}{}
-	a.mu.Unlock()
+	s := &session{Line: line, all: a.Passed, of: id, gone: make(chan struct{})}
+	a.Passed.enter(s)
 	now, err := a.Directory.Account(ctx, id)
 	if err == nil && (now.Former == nil || now.Former.State != directory.FormerAnswers) {
 		err = errFlip

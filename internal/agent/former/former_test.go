@@ -30,6 +30,7 @@ import (
 type old struct {
 	logins atomic.Int32
 	cut    atomic.Bool // its line breaks when somebody reads mail
+	silent atomic.Bool // it answers nobody who does
 	acl    string      // of INBOX, if it has such
 }
 
@@ -79,6 +80,10 @@ func (o *old) serve(c net.Conn) {
 			say(`* LIST () "/" INBOX`)
 		case "EXAMINE":
 			if o.cut.Load() {
+				return
+			}
+			if o.silent.Load() {
+				in.ReadString('\n')
 				return
 			}
 			say("* 1 EXISTS\r\n* OK [UIDVALIDITY 7] valid")
@@ -261,6 +266,49 @@ func TestFlip(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.in("old", "former").Close()
+	})
+}
+
+// TestFollow: an agent that follows another, as after a reload, ends the sessions that
+// the first passes on, and neither flips what the other is flipping.
+func TestFollow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t, directory.Former{})
+		next := &former.Agent{Directory: s.Directory, Mover: s.a.Mover, Dial: s.old.dial, Log: s.Log, Passed: new(former.Passed)}
+		first := &former.Agent{Directory: s.Directory, Mover: s.a.Mover, Dial: s.old.dial, Log: s.Log, Passed: next.Passed}
+		s.auth = &auth.Agent{Directory: s.Directory, Former: first.Login}
+		id := s.in("old", "former")
+		ended := make(chan error, 1)
+		go func() {
+			_, err := io.Copy(io.Discard, id.Elsewhere)
+			ended <- err
+		}()
+		if n := next.Sessions(s.id); n != 1 {
+			t.Error("sessions:", n)
+		}
+		s.old.silent.Store(true)
+		ctx, cancel := context.WithCancel(t.Context())
+		failed := make(chan error, 1)
+		go func() {
+			_, err := first.Flip(ctx, s.account(), former.Flip{Password: "old"})
+			failed <- err
+		}()
+		synctest.Wait()
+		if _, err := next.Flip(t.Context(), s.account(), former.Flip{Password: "old"}); !errors.Is(err, former.ErrBusy) {
+			t.Error("twice at a time:", err)
+		}
+		cancel()
+		if err := <-failed; err == nil {
+			t.Error("an interrupted flip has succeeded")
+		}
+		s.old.silent.Store(false)
+		if _, err := next.Flip(t.Context(), s.account(), former.Flip{Password: "old"}); err != nil {
+			t.Error(err)
+		}
+		<-ended
+		if n := first.Sessions(s.id); n != 0 {
+			t.Error("sessions are left:", n)
+		}
 	})
 }
 

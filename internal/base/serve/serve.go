@@ -16,7 +16,7 @@ import (
 
 // Connections gives each connection of ln to a goroutine that runs each, until
 // ctx ends, and then waits for all of them. It closes ln. Its error is that of
-// ln, nil if ctx ended.
+// ln, nil if ctx ended or ln takes no more (see Leaving).
 func Connections(ctx context.Context, ln net.Listener, log *slog.Logger, each func(net.Conn)) error {
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -29,6 +29,9 @@ func Connections(ctx context.Context, ln net.Listener, log *slog.Logger, each fu
 			if err == nil {
 				c.Close()
 			}
+			return nil
+		}
+		if err == errLeft {
 			return nil
 		}
 		if errors.Is(err, net.ErrClosed) {

@@ -31,8 +31,26 @@ type socket struct {
 func (s *Sockets) Listen(address string) (net.Listener, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	sk, err := s.socket(address)
+	if err != nil {
+		return nil, err
+	}
+	return sk.lease(), nil
+}
+
+// Open opens a port, if it is not open, so that it is known that Listen will give it.
+// Whoever listens there goes on; at a new one connections wait.
+func (s *Sockets) Open(address string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, err := s.socket(address)
+	return err
+}
+
+// socket gives the socket of an address. s is locked.
+func (s *Sockets) socket(address string) (*socket, error) {
 	if have := s.open[address]; have != nil {
-		return have.lease(), nil
+		return have, nil
 	}
 	// Multipath TCP, Go's default, is a door that sandboxes do not watch.
 	lc := net.ListenConfig{}
@@ -42,13 +60,12 @@ func (s *Sockets) Listen(address string) (net.Listener, error) {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
 	sk := &socket{ln: ln, done: make(chan struct{}), changed: make(chan struct{})}
-	l := sk.lease()
 	go sk.accept()
 	if s.open == nil {
 		s.open = map[string]*socket{}
 	}
 	s.open[address] = sk
-	return l, nil
+	return sk, nil
 }
 
 func (s *socket) lease() *lease {
@@ -87,10 +104,14 @@ func (s *socket) accept() {
 func (s *socket) hand(a accepted) bool {
 	for {
 		s.mu.Lock()
-		l, changed := s.last, s.changed
+		changed := s.changed
+		var got chan<- accepted // nil: nobody listens yet
+		if s.last != nil {
+			got = s.last.got
+		}
 		s.mu.Unlock()
 		select {
-		case l.got <- a:
+		case got <- a:
 			return true
 		case <-changed:
 		case <-s.done:
