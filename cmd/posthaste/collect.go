@@ -69,6 +69,7 @@ type outpostFlags struct {
 	passwordFile                   string
 	tokenURL, clientID, secretFile string
 	scope                          string
+	issuer, deviceURL              string
 	sendAs                         sendAsFlags
 }
 
@@ -88,6 +89,8 @@ func (o *outpostFlags) flags(c *cobra.Command) {
 	f.StringVar(&o.clientID, "client-id", "", "as what `client`")
 	f.StringVar(&o.secretFile, "client-secret-file", "", "a `file` with the client's secret, if it has one")
 	f.StringVar(&o.scope, "scope", "", "what the tokens are to be good for, if the provider wants to know")
+	f.StringVar(&o.issuer, "oauth", "", "log in by OAuth2, and get the refresh token by a code that is entered in a browser: the `URL` of who gives it, where it is asked for the rest")
+	f.StringVar(&o.deviceURL, "device-url", "", "get the refresh token so, but say the `URL` where codes are got, and --token-url, in place of --oauth")
 	f.BoolVar(&o.in.Untried, "untried", false, "save it without trying to log in")
 	o.sendAs.flags(c)
 }
@@ -115,7 +118,10 @@ func (o *outpostFlags) settings(c *cobra.Command) (admind.OutpostSettings, error
 	if f.Changed("unjudged") {
 		in.Unjudged = &o.unjudged
 	}
-	if o.tokenURL != "" {
+	if err := o.checkCode(); err != nil {
+		return in, err
+	}
+	if o.tokenURL != "" || o.issuer != "" {
 		in.OAuth2 = &admind.OutpostOAuth2{URL: o.tokenURL, ClientID: o.clientID, Scope: o.scope}
 		if o.secretFile != "" {
 			secret, err := secretOf(o.secretFile)
@@ -125,7 +131,7 @@ func (o *outpostFlags) settings(c *cobra.Command) (admind.OutpostSettings, error
 			in.OAuth2.ClientSecret = secret
 		}
 	} else if o.clientID != "" || o.secretFile != "" || o.scope != "" {
-		return in, errors.New("--client-id, --client-secret-file and --scope go with --token-url")
+		return in, errors.New("--client-id, --client-secret-file and --scope go with --token-url or --oauth")
 	}
 	if o.passwordFile != "" {
 		secret, err := secretOf(o.passwordFile)
@@ -168,7 +174,9 @@ tried at once whether one can log in; if not, it is said why, and nothing is sav
 
 The password is asked for, or read from a file. Many providers want an app password
 here, or an access token (OAuth2): then say where tokens are got, and give the refresh
-token in place of the password.
+token in place of the password. Or have it got: with --oauth (or --device-url), where
+the provider knows that (RFC 8628), a code is shown that somebody enters in a browser,
+wherever that is, to allow the access.
 
 Mail is left there, unless --after says otherwise. Servers that cannot tell their
 messages apart (POP3 without UIDL) need --after delete.
@@ -179,6 +187,8 @@ mail goes out through the provider's own server, which is tried at once, too.`,
   posthaste collect add ada@example.org old --pop3 pop.isp.example --user ada --after 30d --into "Old ISP"
   posthaste collect add ada@example.org big --imap imap.big.example --user ada@big.example \
       --token-url https://login.big.example/token --client-id abc --password-file refresh-token
+  posthaste collect add ada@example.org big --imap imap.big.example --user ada@big.example \
+      --oauth https://login.big.example --client-id abc --scope "imap offline_access"
   posthaste collect add ada@example.org work --imap imap.provider.example --user ada.l \
       --send-as ada.l@provider.example --submission smtp.provider.example`,
 	}
@@ -198,6 +208,9 @@ mail goes out through the provider's own server, which is tried at once, too.`,
 			protocol, host = "imap", im
 		}
 		in.Protocol, in.Host = &protocol, &host
+		if err := o.allowed(ctx, &in, o.user+" at "+host); err != nil {
+			return err
+		}
 		if in.Secret == nil {
 			secret, err := askSecret("Password of " + o.user + " at " + host)
 			if err != nil {
@@ -228,6 +241,7 @@ with the user and the password that mail is collected with, or others. Mail that
 since something was wrong with that goes at once when it is changed. --send-as "" ends it.`,
 		Example: `  posthaste collect set ada@example.org work --ask-password
   posthaste collect set ada@example.org work --after 30d --every 15
+  posthaste collect set ada@example.org big --oauth https://login.big.example --client-id abc --scope "imap offline_access"
   posthaste collect set ada@example.org work --send-as ada.l@provider.example --submission smtp.provider.example:587`,
 	}
 	o.flags(c)
@@ -240,6 +254,9 @@ since something was wrong with that goes at once when it is changed. --send-as "
 		}
 		if o.host != "" {
 			in.Host = &o.host
+		}
+		if err := o.allowed(ctx, &in, args[1]); err != nil {
+			return err
 		}
 		if ask {
 			secret, err := askSecret("Password")

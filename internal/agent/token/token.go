@@ -10,7 +10,8 @@
 // It asks by a refresh token (§6), or, if it has none, as a client on its own
 // behalf (§4.4). An access token is kept, in memory only, until shortly before its
 // end. A refresh token that is given in place of the old one is kept before the
-// access token that came with it is used: the old one may be good no more.
+// access token that came with it is used: the old one may be good no more. The first
+// refresh token a Device can get (RFC 8628).
 package token
 
 import (
@@ -87,6 +88,12 @@ func (e *Error) Error() string {
 		s += ": look at client_id and the client's secret"
 	case "invalid_scope":
 		s += ": look at scope"
+	case "access_denied":
+		s += ": it was not allowed"
+	case "expired_token":
+		s += ": nobody has entered the code in time; begin anew"
+	case "unsupported_grant_type":
+		s += ": it does not let programs ask by a code (RFC 8628)"
 	}
 	return s
 }
@@ -203,39 +210,68 @@ func (s *Source) keep(ctx context.Context) error {
 }
 
 func (s *Source) post(ctx context.Context, form url.Values) (a answer, err error) {
-	var secret string
-	if s.Secret != nil {
-		if secret, err = s.Secret(); err != nil {
+	c := client{id: s.ClientID, web: s.Client, known: s.Secret != nil}
+	if c.known {
+		if c.secret, err = s.Secret(); err != nil {
 			return a, err
 		}
-	} else {
-		form.Set("client_id", s.ClientID)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL, strings.NewReader(form.Encode()))
+	return c.tokens(ctx, s.URL, form)
+}
+
+// A client is who asks for tokens.
+type client struct {
+	id, secret string
+	known      bool // it has a secret, which may be ""
+	web        *http.Client
+}
+
+// send sends a form to an endpoint, and gives what it answers.
+func (c *client) send(ctx context.Context, to string, form url.Values) (status int, body []byte, err error) {
+	if !c.known {
+		form.Set("client_id", c.id)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, strings.NewReader(form.Encode()))
 	if err != nil {
-		return a, err
+		return 0, nil, err
 	}
-	if s.Secret != nil {
-		req.SetBasicAuth(url.QueryEscape(s.ClientID), url.QueryEscape(secret)) // §2.3.1
+	if c.known {
+		req.SetBasicAuth(url.QueryEscape(c.id), url.QueryEscape(c.secret)) // §2.3.1
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
-	status, body, err := fetch.Answer(s.Client, req, maxAnswer)
+	return fetch.Answer(c.web, req, maxAnswer)
+}
+
+// tokens asks a token endpoint.
+func (c *client) tokens(ctx context.Context, to string, form url.Values) (a answer, err error) {
+	status, body, err := c.send(ctx, to, form)
 	if err != nil {
 		return a, err
 	}
 	err = json.Unmarshal(body, &a)
 	switch {
 	case a.Error != "":
-		return a, &Error{URL: s.URL, Code: words(a.Error), Description: words(a.Description)}
+		return a, &Error{URL: to, Code: words(a.Error), Description: words(a.Description)}
 	case status != http.StatusOK:
-		return a, fmt.Errorf("%s answered %d %s", s.URL, status, http.StatusText(status))
+		return a, &statusError{to, status}
 	case err != nil:
-		return a, fmt.Errorf("%s: %w", s.URL, err)
+		return a, fmt.Errorf("%s: %w", to, err)
 	case a.Token == "" || !strings.EqualFold(a.Type, "Bearer"):
-		return a, fmt.Errorf("%s gave no bearer token", s.URL)
+		return a, fmt.Errorf("%s gave no bearer token", to)
 	}
 	return a, nil
+}
+
+// A statusError is an answer that says no more than its status.
+type statusError struct {
+	url    string
+	status int
+}
+
+// Error gives what was answered.
+func (e *statusError) Error() string {
+	return fmt.Sprintf("%s answered %d %s", e.url, e.status, http.StatusText(e.status))
 }
 
 // words makes what others wrote fit to be shown.
