@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"posthaste/internal/service/admind"
 )
@@ -151,18 +150,6 @@ func secretOf(file string) (string, error) {
 	return strings.TrimRight(string(b), "\r\n"), err
 }
 
-// askSecret asks for a secret without showing it.
-func askSecret(what string) (string, error) {
-	fd := int(os.Stdin.Fd())
-	if !term.IsTerminal(fd) {
-		return "", errors.New("there is nobody to ask for the password: give it with --password-file")
-	}
-	fmt.Fprint(os.Stderr, what+": ")
-	b, err := term.ReadPassword(fd)
-	fmt.Fprintln(os.Stderr)
-	return string(b), err
-}
-
 func (t *tool) collectAdd() *cobra.Command {
 	var o outpostFlags
 	var pop, im string
@@ -212,7 +199,7 @@ mail goes out through the provider's own server, which is tried at once, too.`,
 			return err
 		}
 		if in.Secret == nil {
-			secret, err := askSecret("Password of " + o.user + " at " + host)
+			secret, err := askSecret(ctx, "Password of "+o.user+" at "+host, "--password-file")
 			if err != nil {
 				return err
 			}
@@ -259,7 +246,7 @@ since something was wrong with that goes at once when it is changed. --send-as "
 			return err
 		}
 		if ask {
-			secret, err := askSecret("Password")
+			secret, err := askSecret(ctx, "Password", "--password-file")
 			if err != nil {
 				return err
 			}

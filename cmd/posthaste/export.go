@@ -150,7 +150,7 @@ here, the user there and the password, divided by tabs.`,
 			}
 		}
 		for _, p := range people {
-			server, err := a.server(args[0], p)
+			server, err := a.server(ctx, args[0], p)
 			if err != nil {
 				return err
 			}

@@ -226,7 +226,7 @@ collected again: say how its POP3 ids are made. Dovecot's own format is
 		var asking sync.Mutex // one password is asked for at a time
 		open := func(ctx context.Context, p pair) (carrier.Source, error) {
 			asking.Lock()
-			server, err := a.server(args[0], p)
+			server, err := a.server(ctx, args[0], p)
 			asking.Unlock()
 			if err != nil {
 				return nil, err

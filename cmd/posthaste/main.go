@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -18,8 +19,12 @@ var version = "development"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := root().ExecuteContext(ctx)
+	context.AfterFunc(ctx, stop) // the second Ctrl-C ends it at once
+	ran, err := root().ExecuteContextC(ctx)
 	stop()
+	if err == nil {
+		err = unknown(ran)
+	}
 	if err != nil {
 		if !errors.Is(err, errSaid) {
 			fmt.Fprintln(os.Stderr, "posthaste:", err)
@@ -54,7 +59,52 @@ configuration; without one they open the store themselves.`,
 	c.AddGroup(&cobra.Group{ID: "run", Title: "Run:"}, &cobra.Group{ID: "people", Title: "Who is here:"}, &cobra.Group{ID: "mail", Title: "What happens to mail:"}, &cobra.Group{ID: "move", Title: "Moving in and out:"})
 	c.AddCommand(t.serve(), t.demo(), t.settings(), t.metrics(), t.domain(), t.account(), t.shared(), t.alias(), t.address(), t.queue(), t.suppression(), t.why(), t.tls(), t.reports(), t.mailbox(), t.pop3(), t.collect(), t.check(), t.version())
 	c.AddCommand(t.importing(), t.move(), t.exporting(), t.backups(), t.restore())
+	teach(c)
 	return c
+}
+
+// teach has all commands say what they want when they get something else.
+func teach(c *cobra.Command) {
+	help := c.HelpFunc()
+	c.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		if unknown(cmd) == nil {
+			help(cmd, args)
+		}
+	})
+	c.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w: see \"%s --help\"", err, cmd.CommandPath())
+	})
+	var each func(*cobra.Command)
+	each = func(c *cobra.Command) {
+		if takes := c.Args; takes != nil {
+			c.Args = func(cmd *cobra.Command, args []string) error {
+				if takes(cmd, args) != nil {
+					return fmt.Errorf("write \"%s\": see \"%s --help\"", strings.TrimSuffix(cmd.UseLine(), " [flags]"), cmd.CommandPath())
+				}
+				return nil
+			}
+		}
+		for _, sub := range c.Commands() {
+			each(sub)
+		}
+	}
+	each(c)
+}
+
+// unknown is the error of a command that is only a group of others, and was called with
+// a name that none of them has.
+func unknown(c *cobra.Command) error {
+	if c.Runnable() || len(c.Flags().Args()) == 0 {
+		return nil
+	}
+	if help, err := c.Flags().GetBool("help"); err == nil && help {
+		return nil
+	}
+	name := c.Flags().Arg(0)
+	if like := c.SuggestionsFor(name); len(like) > 0 {
+		return fmt.Errorf("\"%s %s\" is no command; is it \"%s %s\"?", c.CommandPath(), name, c.CommandPath(), like[0])
+	}
+	return fmt.Errorf("\"%s %s\" is no command: see \"%s --help\"", c.CommandPath(), name, c.CommandPath())
 }
 
 const systemConfig = "/etc/posthaste/posthaste.toml"

@@ -113,7 +113,7 @@ func (a *imapFlags) flags(c *cobra.Command) {
 	f.StringVar(&a.ca, "ca", "", "a `file` with the certificate to trust, if the server has none that all trust")
 }
 
-func (a *imapFlags) server(host string, p pair) (*carrier.Server, error) {
+func (a *imapFlags) server(ctx context.Context, host string, p pair) (*carrier.Server, error) {
 	s := &carrier.Server{Host: host, Port: a.port, Security: a.tls, User: p.user, Master: a.master, Password: p.password, Dial: (&net.Dialer{Timeout: 30 * time.Second}).DialContext}
 	if a.tls != "tls" && a.tls != "starttls" && a.tls != "none" {
 		return nil, errors.New("--tls is tls, starttls or none")
@@ -133,14 +133,14 @@ func (a *imapFlags) server(host string, p pair) (*carrier.Server, error) {
 	}
 	if s.Password == "" || s.Master != "" {
 		var err error
-		if s.Password, err = a.password(s); err != nil {
+		if s.Password, err = a.password(ctx, s); err != nil {
 			return nil, err
 		}
 	}
 	return s, nil
 }
 
-func (a *imapFlags) password(s *carrier.Server) (string, error) {
+func (a *imapFlags) password(ctx context.Context, s *carrier.Server) (string, error) {
 	if a.passwordFile != "" {
 		b, err := os.ReadFile(a.passwordFile)
 		return strings.TrimRight(string(b), "\r\n"), err
@@ -148,20 +148,15 @@ func (a *imapFlags) password(s *carrier.Server) (string, error) {
 	if a.asked != "" {
 		return a.asked, nil
 	}
-	if !term.IsTerminal(int(os.Stdin.Fd())) {
-		return "", errors.New("there is nobody to ask for a password: give it with --password-file")
-	}
 	who := s.User
 	if s.Master != "" {
 		who = s.Master
 	}
-	fmt.Fprintf(os.Stderr, "Password of %s at %s: ", who, s.Host)
-	b, err := term.ReadPassword(int(os.Stdin.Fd()))
-	fmt.Fprintln(os.Stderr)
+	asked, err := askSecret(ctx, fmt.Sprintf("Password of %s at %s", who, s.Host), "--password-file")
 	if s.Master != "" {
-		a.asked = string(b)
+		a.asked = asked
 	}
-	return string(b), err
+	return asked, err
 }
 
 // A bar shows how far a long task is.

@@ -26,7 +26,7 @@ end then.`,
 	}
 	c.Flags().BoolVar(&stdin, "password-stdin", false, "read the password from standard input")
 	c.RunE = t.with(func(ctx context.Context, cl *admind.Client, args []string) error {
-		pass, err := password(stdin)
+		pass, err := password(ctx, stdin)
 		if err != nil {
 			return err
 		}

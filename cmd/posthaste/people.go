@@ -11,7 +11,6 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"posthaste/internal/server/config"
 	"posthaste/internal/service/admind"
@@ -109,7 +108,7 @@ passed over. Accounts that exist already are left alone, and counted.`,
 		if file != "" {
 			return addFile(ctx, cl, file, int64(limit))
 		}
-		pass, err := password(stdin)
+		pass, err := password(ctx, stdin)
 		if err != nil {
 			return err
 		}
@@ -172,28 +171,21 @@ func addFile(ctx context.Context, cl *admind.Client, file string, quota int64) e
 }
 
 // password reads a password from standard input, or asks for it twice.
-func password(stdin bool) (string, error) {
+func password(ctx context.Context, stdin bool) (string, error) {
 	if stdin {
 		b, err := io.ReadAll(io.LimitReader(os.Stdin, 4096))
 		return strings.TrimRight(string(b), "\r\n"), err
 	}
-	fd := int(os.Stdin.Fd())
-	if !term.IsTerminal(fd) {
-		return "", errors.New("there is nobody to ask for a password: give it with --password-stdin")
-	}
-	fmt.Fprint(os.Stderr, "Password: ")
-	one, err := term.ReadPassword(fd)
-	fmt.Fprintln(os.Stderr)
+	const instead = "--password-stdin"
+	one, err := askSecret(ctx, "Password", instead)
 	if err != nil {
 		return "", err
 	}
-	fmt.Fprint(os.Stderr, "Once more: ")
-	two, err := term.ReadPassword(fd)
-	fmt.Fprintln(os.Stderr)
-	if err == nil && string(one) != string(two) {
+	two, err := askSecret(ctx, "Once more", instead)
+	if err == nil && one != two {
 		err = errors.New("the two are not the same")
 	}
-	return string(one), err
+	return one, err
 }
 
 func (t *tool) accountRemove() *cobra.Command {
@@ -204,9 +196,11 @@ func (t *tool) accountRemove() *cobra.Command {
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	c.RunE = t.with(func(ctx context.Context, cl *admind.Client, args []string) error {
 		if !yes {
-			fmt.Fprintf(os.Stderr, "This deletes all mail of %s for good. Type the address to go on: ", args[0])
-			line, err := bufio.NewReader(os.Stdin).ReadString('\n')
-			if err != nil || strings.TrimSpace(line) != args[0] {
+			line, err := askLine(ctx, fmt.Sprintf("This deletes all mail of %s for good. Type the address to go on: ", args[0]))
+			switch {
+			case errors.Is(err, io.EOF):
+				return errors.New("nothing was removed, as there is nobody to ask: say --yes if you mean it")
+			case err != nil, line != args[0]:
 				return errors.New("nothing was removed")
 			}
 		}

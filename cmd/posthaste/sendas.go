@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -55,18 +56,18 @@ func (o *sendAsFlags) settings(c *cobra.Command) (*admind.SendAsSettings, error)
 	if f.Changed("submission-user") {
 		in.User = &o.user
 	}
-	return &in, o.login(&in)
+	return &in, o.login(c.Context(), &in)
 }
 
 // login reads what logs in.
-func (o *sendAsFlags) login(in *admind.SendAsSettings) error {
+func (o *sendAsFlags) login(ctx context.Context, in *admind.SendAsSettings) error {
 	var secret string
 	var err error
 	switch {
 	case o.passwordFile != "":
 		secret, err = secretOf(o.passwordFile)
 	case o.user != "":
-		secret, err = askSecret("Password of " + o.user + " for sending")
+		secret, err = askSecret(ctx, "Password of "+o.user+" for sending", "--submission-password-file")
 	}
 	if err != nil {
 		return err
