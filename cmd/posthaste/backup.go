@@ -230,7 +230,7 @@ func (b *chosen) unpack(ctx context.Context, t *tool, where string) (cl *admind.
 	return cl, name, func() error { return errors.Join(closeStore(), remove()) }, nil
 }
 
-// openAlone opens a store for this command alone.
+// openAlone opens the store that is there for this command alone.
 func openAlone(cfg config.Config) (*admind.Client, func() error, error) {
 	log := slog.New(slog.DiscardHandler)
 	st, err := server.OpenStore(cfg, log)

@@ -99,7 +99,7 @@ func (t *tool) domainAdd() *cobra.Command {
   posthaste domain add example.net --alias-of example.org     every address of example.org under both names`,
 	}
 	c.Flags().StringVar(&of, "alias-of", "", "a `domain` that this is another name of")
-	c.RunE = t.with(func(ctx context.Context, cl *admind.Client, args []string) error {
+	c.RunE = t.beginning(func(ctx context.Context, cl *admind.Client, args []string) error {
 		for _, a := range args {
 			var err error
 			if of != "" {

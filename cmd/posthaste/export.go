@@ -73,6 +73,9 @@ line for each alias, and people.json with domains, accounts and their settings, 
 		if !many {
 			return m.run(ctx, cl, args[1], target(args[0]))
 		}
+		if err := m.serves(ctx, cl); err != nil {
+			return err
+		}
 		list, err := cl.Accounts(ctx)
 		if err != nil {
 			return err
@@ -95,8 +98,34 @@ line for each alias, and people.json with domains, accounts and their settings, 
 	return c
 }
 
+// serves looks whether the domain is here, and gives it the form that addresses have.
+func (m *moveOut) serves(ctx context.Context, cl *admind.Client) error {
+	if m.all {
+		return nil
+	}
+	d, err := mail.ParseDomain(m.domain)
+	if err != nil {
+		return fmt.Errorf("%q is no domain name", m.domain)
+	}
+	m.domain = d.String()
+	list, err := cl.Domains(ctx)
+	if err != nil {
+		return err
+	}
+	for _, there := range list {
+		if name, err := mail.ParseDomain(there.Name); err == nil && name == d {
+			return nil
+		}
+	}
+	return fmt.Errorf("the domain %s is not served here: see posthaste domain list", m.domain)
+}
+
 func (m *moveOut) wants(address string) bool {
-	return m.all || strings.EqualFold(address[strings.LastIndexByte(address, '@')+1:], m.domain)
+	if m.all {
+		return true
+	}
+	d, err := mail.ParseDomain(address[strings.LastIndexByte(address, '@')+1:])
+	return err == nil && d.String() == m.domain
 }
 
 // aliases writes a file of the aliases.
@@ -209,6 +238,11 @@ func (m *moveOut) run(ctx context.Context, cl *admind.Client, address string, ta
 	b.end()
 	if err = errors.Join(err, target.Close()); err != nil {
 		return err
+	}
+	if rep.Folders == 0 && m.domain == "" && !m.all { // of many, not each need have it
+		if err := noFolders(m.only); err != nil {
+			return err
+		}
 	}
 	fmt.Printf("%s: wrote %d messages (%s) of %d folders; %d were there already.\n", address, rep.Added, size(rep.Bytes), rep.Folders, rep.Known)
 	tellLeft(rep.Left)

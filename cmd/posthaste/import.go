@@ -278,15 +278,40 @@ func readPairs(file string) (out []pair, err error) {
 		}
 		out = append(out, p)
 	}
-	return out, lines.Err()
+	if err = lines.Err(); err == nil && len(out) == 0 {
+		err = fmt.Errorf("%s names no accounts: each has a line with the address here and the user there, divided by a tab", file)
+	}
+	return out, err
 }
 
 // run brings what a source has, and tells how it went.
 func (m *moveIn) run(ctx context.Context, cl *admind.Client, s carrier.Source, address string) error {
+	if err := m.begin(); err != nil {
+		return err
+	}
 	bar := newBar(m.quiet, address)
 	rep, err := m.bring(ctx, cl, s, address, bar.importing)
 	bar.end()
+	if err == nil && rep.AllFolders == 0 {
+		err = noFolders(m.im.Only)
+	}
 	return m.ended(rep, address, err)
+}
+
+// begin makes the report, so that one that cannot be written is known now.
+func (m *moveIn) begin() error {
+	if m.report == "" {
+		return nil
+	}
+	return os.WriteFile(m.report, nil, 0o600)
+}
+
+// noFolders is the error if no folder was found, and some were asked for.
+func noFolders(only []string) error {
+	if len(only) == 0 {
+		return nil
+	}
+	return fmt.Errorf("there is no folder of this name: %s", strings.Join(only, ", "))
 }
 
 // ended tells how it went, if it came to that.

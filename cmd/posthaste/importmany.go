@@ -39,6 +39,9 @@ type crowd struct {
 
 // run brings the accounts, some at a time.
 func (c *crowd) run(ctx context.Context, people []pair, atOnce int) error {
+	if err := c.m.begin(); err != nil {
+		return err
+	}
 	c.bar, c.reports, c.all = newBar(c.m.quiet, ""), map[string]carrier.Report{}, len(people)
 	next := make(chan pair)
 	var work sync.WaitGroup

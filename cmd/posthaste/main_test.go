@@ -145,6 +145,10 @@ func TestAppPasswords(t *testing.T) {
 // TestPeople runs the commands on a store without a server.
 func TestPeople(t *testing.T) {
 	data := "--data=" + filepath.Join(t.TempDir(), "data")
+	mustFail(t, "there is no store in", "", "account", "list", data)
+	mustFail(t, "there is no store in", "", "check", data)
+	must(t, "", "domain", "add", "example.com", data)
+	must(t, "", "domain", "remove", "example.com", data)
 	mustFail(t, "not served here; add it first: posthaste domain add example.org", "secret password", "account", "add", "ada@example.org", "--password-stdin", data)
 	must(t, "", "domain", "add", "example.org", "bücher.example", data)
 	mustFail(t, "exists already", "", "domain", "add", "example.org", data)
@@ -175,6 +179,14 @@ func TestPeople(t *testing.T) {
 			t.Errorf("%q is not in\n%s", want, out)
 		}
 	}
+	if out := must(t, "", "account", "quota", "ada@example.org", "none", data); out != "ada@example.org takes 0 B, and there is no limit.\n" {
+		t.Error(out)
+	}
+	if out := must(t, "", "account", "quota", "ada@example.org", "2GB", data); out != "ada@example.org takes 0 B of 2.0 GB.\n" {
+		t.Error(out)
+	}
+	mustFail(t, "is no size", "", "account", "quota", "ada@example.org", "much", data)
+	mustFail(t, "not found", "", "account", "quota", "nobody@example.org", "1GB", data)
 	must(t, "another password", "account", "password", "ada@example.org", "--password-stdin", data)
 	must(t, "", "alias", "add", "info@example.org", "ada@example.org", "bob@elsewhere.example", data)
 	must(t, "", "alias", "add", "@example.org", "ada@example.org", data)
@@ -213,6 +225,39 @@ func TestPeople(t *testing.T) {
 	if out := must(t, "", "check", data); !strings.Contains(out, "as it should be") {
 		t.Error(out)
 	}
+}
+
+// TestMistakes: what cannot be meant is a failure, which says what to do.
+func TestMistakes(t *testing.T) {
+	dir := t.TempDir()
+	data := "--data=" + filepath.Join(dir, "data")
+	must(t, "", "domain", "add", "example.org", "bücher.example", data)
+	must(t, "secret password", "account", "add", "eve@bücher.example", "--password-stdin", data)
+	mustFail(t, `is it "posthaste domain add"?`, "", "domain", "ad", "example.net", data)
+	mustFail(t, `"posthaste domain frob" is no command`, "", "domain", "frob", data)
+	mustFail(t, `write "posthaste domain add DOMAIN..."`, "", "domain", "add", data)
+	mustFail(t, `see "posthaste domain add --help"`, "", "domain", "add", "--frob", data)
+	must(t, "", "domain", "--help")
+	must(t, "", "domain")
+	mustFail(t, "say --yes", "", "account", "remove", "eve@bücher.example", data)
+	out := filepath.Join(dir, "out")
+	mustFail(t, "no folder of this name: Work", "", "export", "mbox", out, "eve@bücher.example", "--folder", "Work", data)
+	mustFail(t, "not served here", "", "export", "mbox", out, "--domain", "example.net", data)
+	if said := must(t, "", "export", "mbox", out, "--domain", "Bücher.example", data); !strings.Contains(said, "wrote 0 messages") {
+		t.Errorf("of a domain was exported %q", said)
+	}
+	letters := filepath.Join(dir, "letters")
+	if err := os.WriteFile(letters, []byte("From x\nSubject: x\n\nx\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustFail(t, "no folder of this name: Work", "", "import", "mbox", letters, "eve@bücher.example", "--folder", "Work", data)
+	mustFail(t, "no such file", "", "import", "mbox", letters, "eve@bücher.example", "--report", filepath.Join(dir, "no", "where"), data)
+	mustFail(t, "is no mbox", "", "import", "mbox", os.Args[0], "eve@bücher.example", data)
+	nobody := filepath.Join(dir, "nobody")
+	if err := os.WriteFile(nobody, []byte("# nobody\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustFail(t, "names no accounts", "", "import", "imap", "127.0.0.1", "--accounts", nobody, data)
 }
 
 // TestDemo is the README's first command, and what it says to try.

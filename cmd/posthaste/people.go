@@ -45,8 +45,38 @@ func (t *tool) account() *cobra.Command {
 				}
 				return err
 			}),
-		}, t.accountRemove(), t.accountAdmin(), t.accountLimit(), t.accountDisable(), t.accountEnable())
+		}, t.accountQuota(), t.accountRemove(), t.accountAdmin(), t.accountLimit(), t.accountDisable(), t.accountEnable())
 	return c
+}
+
+func (t *tool) accountQuota() *cobra.Command {
+	return &cobra.Command{
+		Use: "quota ADDRESS SIZE", Short: "Change how much an account, or a shared folder, may take", Args: cobra.ExactArgs(2),
+		Long: `Change how much an account, or a shared folder, may take; "none" takes the limit
+away. "posthaste account list" shows what it is. If there is more already, it stays,
+and new mail waits in the queue until there is room.`,
+		Example: `  posthaste account quota ada@example.org 5GB
+  posthaste account quota team@example.org none`,
+		RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
+			var limit config.Size
+			if args[1] != "none" {
+				if err := limit.UnmarshalText([]byte(args[1])); err != nil {
+					return err
+				}
+			}
+			a, err := c.SetQuota(ctx, args[0], int64(limit))
+			switch {
+			case err != nil:
+			case a.Quota == 0:
+				fmt.Printf("%s takes %s, and there is no limit.\n", args[0], size(a.Used))
+			case a.Used > a.Quota:
+				fmt.Printf("%s takes %s, more than the %s that it may: nothing new comes in until there is room.\n", args[0], size(a.Used), size(a.Quota))
+			default:
+				fmt.Printf("%s takes %s of %s.\n", args[0], size(a.Used), size(a.Quota))
+			}
+			return err
+		}),
+	}
 }
 
 func state(a admind.Account) string {

@@ -118,7 +118,7 @@ Passwords do not come along: nobody could read them. Set new ones, or have them
 learned: posthaste move --help.`,
 		Example: `  posthaste export maildir /backup/all --all
   posthaste import people /backup/all/people.json`,
-		RunE: t.with(func(ctx context.Context, cl *admind.Client, args []string) error {
+		RunE: t.beginning(func(ctx context.Context, cl *admind.Client, args []string) error {
 			b, err := os.ReadFile(args[0])
 			if err != nil {
 				return err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"posthaste/internal/engine/dir"
 	"posthaste/internal/server/config"
 	"posthaste/internal/server/listen"
 	"posthaste/internal/service/admind"
@@ -42,14 +43,18 @@ func (t *tool) read() (config.Config, error) {
 const socketName = "admin.sock"
 
 // client gives a client of the server that runs on the store; if none does, of
-// one that is put together for this command alone.
-func (t *tool) client(ctx context.Context) (c *admind.Client, done func() error, err error) {
+// one that is put together for this command alone. A store is made only if the command
+// is one that begins it.
+func (t *tool) client(ctx context.Context, begins bool) (c *admind.Client, done func() error, err error) {
 	cfg, err := t.read()
 	if err != nil {
 		return nil, nil, err
 	}
 	if c := dial(ctx, filepath.Join(cfg.Data, socketName)); c != nil {
 		return c, func() error { return nil }, nil
+	}
+	if !begins && !dir.Exists(cfg.Data) {
+		return nil, nil, fmt.Errorf("there is no store in %s: name its folder with --data, or the right --config; \"posthaste serve\" makes a new one, and so does \"posthaste domain add\"", cfg.Data)
 	}
 	return openAlone(cfg)
 }
@@ -84,8 +89,17 @@ func dial(ctx context.Context, socket string) *admind.Client {
 
 // with runs fn with a client.
 func (t *tool) with(fn func(ctx context.Context, c *admind.Client, args []string) error) func(*cobra.Command, []string) error {
+	return t.withStore(false, fn)
+}
+
+// beginning is with for commands with which a store begins.
+func (t *tool) beginning(fn func(ctx context.Context, c *admind.Client, args []string) error) func(*cobra.Command, []string) error {
+	return t.withStore(true, fn)
+}
+
+func (t *tool) withStore(begins bool, fn func(ctx context.Context, c *admind.Client, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		c, done, err := t.client(cmd.Context())
+		c, done, err := t.client(cmd.Context(), begins)
 		if err != nil {
 			return err
 		}

@@ -43,8 +43,12 @@ func NewMbox(path string, q mbox.Quoting) (*Mbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(path); err != nil {
+	st, err := os.Stat(path)
+	if err != nil {
 		return nil, err
+	}
+	if !st.IsDir() && !isMbox(path) {
+		return nil, fmt.Errorf("%s is no mbox: it does not begin with \"From \"", path)
 	}
 	return &Mbox{path: path, quote: q, files: map[string]string{}}, nil
 }

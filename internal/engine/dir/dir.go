@@ -48,6 +48,13 @@ type Dir struct {
 	lock *os.File
 }
 
+// Exists tells whether a store is in the folder at path. If that cannot be known, Open
+// will say why.
+func Exists(path string) bool {
+	_, err := os.Stat(filepath.Join(path, formatName))
+	return !errors.Is(err, os.ErrNotExist)
+}
+
 // Open takes the folder at path, and makes it if there is none. Others get an
 // InUseError until Close.
 func Open(path string) (*Dir, error) {

@@ -333,6 +333,27 @@ func (s *Server) removeAccount(r *http.Request) (any, error) {
 	return Account{Address: addr.String()}, s.Registrar.RemoveAccount(r.Context(), addr)
 }
 
+// setQuota changes how much an account, or a shared folder, may take, and tells how much
+// it takes.
+func (s *Server) setQuota(r *http.Request) (any, error) {
+	a, err := s.account(r)
+	if err != nil {
+		return nil, err
+	}
+	in, err := decode[Account](r)
+	if err != nil {
+		return nil, err
+	}
+	if in.Quota < 0 {
+		return nil, bad("a quota is not negative")
+	}
+	if err := s.Mailboxes.SetMaxBytes(r.Context(), a.ID, in.Quota); err != nil {
+		return nil, err
+	}
+	u, err := s.Mailboxes.Usage(r.Context(), a.ID)
+	return Account{Address: a.Address.String(), Quota: u.MaxBytes, Used: u.Bytes, Messages: u.Messages}, err
+}
+
 func (s *Server) setPassword(r *http.Request) (any, error) {
 	addr, err := address(r.PathValue("address"))
 	if err != nil {

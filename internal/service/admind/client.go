@@ -176,6 +176,11 @@ func (c *Client) RemoveAccount(ctx context.Context, address string) error {
 	return c.do(ctx, http.MethodDelete, "/v1/accounts/"+url.PathEscape(address), nil, nil)
 }
 
+// SetQuota changes how much an account may take, 0 for no limit, and gives what it takes.
+func (c *Client) SetQuota(ctx context.Context, address string, quota int64) (out Account, err error) {
+	return out, c.do(ctx, http.MethodPut, "/v1/accounts/"+url.PathEscape(address)+"/quota", Account{Quota: quota}, &out)
+}
+
 // SetPassword sets an account's password.
 func (c *Client) SetPassword(ctx context.Context, address, password string) error {
 	return c.do(ctx, http.MethodPut, "/v1/accounts/"+url.PathEscape(address)+"/password", Account{Password: password}, nil)

@@ -115,6 +115,18 @@ func (s *Store) SetLimits(ctx context.Context, a mail.AccountID, maxBytes, maxCo
 	return nil
 }
 
+// SetMaxBytes changes an account's limit of bytes alone; 0 is none.
+func (s *Store) SetMaxBytes(ctx context.Context, a mail.AccountID, most int64) error {
+	err := s.update(ctx, a, func(e *Edit) error {
+		e.SetLimits(most, e.root.maxCount)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("mailbox: set limits: %w", err)
+	}
+	return nil
+}
+
 // ModSeq is the sequence that this edit's commit has.
 func (e *Edit) ModSeq() mail.ModSeq { return e.root.modseq }
 
