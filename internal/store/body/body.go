@@ -41,7 +41,7 @@ const (
 	maxTiny = 512
 	// crowd is how many bodies are staged at a time when small ones are kept as blobs,
 	// too. So many share the sync of a pack, which for a few would be a second wait; and
-	// what stands in rows is written again when rows are compacted.
+	// what stands in rows is written twice, to the log and to where it stays.
 	crowd = 24
 )
 

@@ -176,7 +176,11 @@ func TestPowerCut(t *testing.T) {
 // disk.
 func powerCuts(t *testing.T, seed uint64, cuts int) int {
 	mem := vfs.NewCrashableMem()
-	s := openMem(t, Options{FS: mem})
+	o := Options{FS: mem}
+	if seed%2 == 1 { // there are flushes and compactions, too
+		o.memTable = 128 << 10
+	}
+	s := openMem(t, o)
 	led := &ledger{known: map[kv.Lock]uint64{}}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

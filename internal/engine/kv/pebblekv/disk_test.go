@@ -119,9 +119,15 @@ func waitForSpace(t *testing.T, s *Store) {
 
 // A flush that finds no space holds up commits before they hang, and goes on.
 func TestFullAtFlush(t *testing.T) {
+	for _, file := range []string{".sst", ".blob"} {
+		t.Run(file, func(t *testing.T) { testFullAtFlush(t, file) })
+	}
+}
+
+func testFullAtFlush(t *testing.T, file string) {
 	fs := &faultyFS{FS: vfs.NewMem()}
 	s := openMem(t, Options{FS: fs})
-	fs.set(on("write", ".sst", syscall.ENOSPC))
+	fs.set(on("write", file, syscall.ENOSPC))
 	value := strings.Repeat("v", 60_000)
 	var err error
 	acked := 0

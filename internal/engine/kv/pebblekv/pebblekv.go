@@ -11,6 +11,13 @@
 // flights). So a View knows for which commits it must wait: those that were in
 // flight under the prefixes it read. It waits for no others.
 //
+// # Large values
+//
+// A value of some hundred bytes or more is written to the log, and once more when
+// its memtable is flushed: to a file of such values, of which the tree only has the
+// place. So compactions, which write keys again and again, leave it where it is. When
+// much of these files is of rows that are gone they are written anew without them.
+//
 // # A full disk
 //
 // A write that finds no space is tried again until there is some; meanwhile
@@ -56,18 +63,33 @@ type Options struct {
 	// Landed hears how long each commit took from when it could be seen until it was
 	// safe, and must be quick; nil: nobody does.
 	Landed func(time.Duration)
+
+	memTable uint64 // bytes; 0: 16 MB
 }
 
 // format is the version of Pebble's files. It is raised only by a release that
-// says so, since older releases cannot open what it has touched.
-const format = pebble.FormatWALSyncChunks
+// says so, since older releases cannot open what it has touched: see decision 047.
+const format = pebble.FormatValueSeparation
 
 const (
-	memTable     = 16 << 20
-	defaultCache = 64 << 20
-	closeWait    = 5 * time.Second // for a disk that is ill
-	closePoll    = 50 * time.Millisecond
+	defaultMemTable = 16 << 20
+	defaultCache    = 64 << 20
+	blockSize       = 16 << 10        // of what is compressed at a time
+	closeWait       = 5 * time.Second // for a disk that is ill
+	closePoll       = 50 * time.Millisecond
 )
+
+// apart says which values are kept apart from their keys. Rows of an account stand in
+// the order in which they came, and so do their values in the files: that a table's
+// values are spread over many files costs its readers little, and bringing them
+// together at every compaction is what this is to avoid.
+var apart = pebble.ValueSeparationPolicy{
+	Enabled:               true,
+	MinimumSize:           256,
+	MaxBlobReferenceDepth: 64,
+	RewriteMinimumAge:     10 * time.Minute,
+	TargetGarbageRatio:    0.3,
+}
 
 // A Store is an open engine. Open makes it.
 type Store struct {
@@ -104,6 +126,9 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.CacheSize == 0 {
 		o.CacheSize = defaultCache
 	}
+	if o.memTable == 0 {
+		o.memTable = defaultMemTable
+	}
 	s := &Store{
 		fs:     o.FS,
 		now:    o.Now,
@@ -133,7 +158,7 @@ func (s *Store) open(dir string, o Options) error {
 		FS:                          newShield(o.FS, s.disk, dir),
 		FormatMajorVersion:          format,
 		Logger:                      logger{s.log, s.disk},
-		MemTableSize:                memTable,
+		MemTableSize:                o.memTable,
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       32,
@@ -141,9 +166,11 @@ func (s *Store) open(dir string, o Options) error {
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 	}
 	for i := range po.Levels {
+		po.Levels[i].BlockSize = blockSize
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		po.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.SnappyCompression }
 	}
+	po.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy { return apart }
 	po.EventListener = s.listener()
 	db, err := pebble.Open(dir, po)
 	if err != nil {
