@@ -61,17 +61,31 @@ func Build(c config.Config, o Outside) (*House, error) {
 	h.web = web.Client()
 	h.signing = h.signers(h.keys)
 	h.shape = shaper(c)
-	h.deliver = &mda.Agent{Hostname: host, DB: o.DB, Bodies: h.bodies, Directory: h.directory, Mailboxes: h.mailboxes, Queue: h.queue, Journal: h.journal, Log: o.Log, Returns: h.keys.Returns, PassJunk: c.Receive.ForwardJunk}
+	h.deliver = &mda.Agent{
+		Hostname: host, DB: o.DB, Bodies: h.bodies, Directory: h.directory, Mailboxes: h.mailboxes, Queue: h.queue,
+		Journal: h.journal, Log: o.Log, Returns: h.keys.Returns, PassJunk: c.Receive.ForwardJunk,
+	}
 	h.people()
 	h.receiving(host)
-	h.msa = &msa.Agent{Hostname: c.Hostname, Delivery: h.deliver, Directory: h.directory, Bodies: h.bodies, Journal: h.journal, Log: o.Log, Signers: h.keys.Signers, Allowance: h.sent, Suppression: h.dead, Acquaintances: h.met, Filters: filters(c.Milters, true)}
+	h.msa = &msa.Agent{
+		Hostname: c.Hostname, Delivery: h.deliver, Directory: h.directory, Bodies: h.bodies, Journal: h.journal, Log: o.Log,
+		Signers: h.keys.Signers, Allowance: h.sent, Suppression: h.dead, Acquaintances: h.met,
+		Filters: filters(c.Milters, true),
+	}
 	h.elsewhere(web.Reach)
 	if err := h.sending(); err != nil {
 		return nil, err
 	}
-	h.post = &postmaster.Agent{Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Bodies: h.bodies, Queue: h.queue, Journal: h.journal, Policies: h.said, Reports: h.reports, Suppression: h.dead, Acquaintances: h.met, Keys: h.keys, Outposts: h.posts, Allowance: h.sent, Log: o.Log, KeepDead: time.Duration(c.Deleted.Keep), MaxDead: int64(c.Deleted.Limit), Full: o.Full}
-	h.post.Opinions = h.thought
-	h.reporter = &reporter.Agent{Hostname: c.Hostname, DB: o.DB, DNS: o.DNS, Records: mx.Records{DNS: o.DNS}, Web: h.web, Directory: h.directory, Bodies: h.bodies, Queue: h.queue, Journal: h.journal, Reports: h.reports, Signers: h.keys.Signers, Log: o.Log}
+	h.post = &postmaster.Agent{
+		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Bodies: h.bodies, Queue: h.queue,
+		Journal: h.journal, Policies: h.said, Reports: h.reports, Suppression: h.dead, Acquaintances: h.met, Keys: h.keys,
+		Outposts: h.posts, Allowance: h.sent, Log: o.Log, KeepDead: time.Duration(c.Deleted.Keep),
+		MaxDead: int64(c.Deleted.Limit), Full: o.Full, Opinions: h.thought,
+	}
+	h.reporter = &reporter.Agent{
+		Hostname: c.Hostname, DB: o.DB, DNS: o.DNS, Records: mx.Records{DNS: o.DNS}, Web: h.web, Directory: h.directory,
+		Bodies: h.bodies, Queue: h.queue, Journal: h.journal, Reports: h.reports, Signers: h.keys.Signers, Log: o.Log,
+	}
 	if h.backups, err = h.scheduled(c, h.o); err != nil {
 		return nil, err
 	}
@@ -118,13 +132,15 @@ func (h *House) receiving(host mail.Domain) {
 	c, o := h.c, h.o
 	h.lmtp = &mda.Door{Hostname: c.Hostname, Agent: h.deliver}
 	desk := &reporter.Desk{Door: h.deliver, Directory: h.directory, Reports: h.reports, Journal: h.journal}
-	h.mx = &mx.Agent{Hostname: c.Hostname, Delivery: desk, Bodies: h.bodies, Journal: h.journal, Log: o.Log, Postmaster: host, DNS: o.DNS, Trusted: c.Receive.TrustedNetworks, Signers: h.keys.Signers, Policy: policy(c.Receive), Acquaintances: h.met}
+	h.mx = &mx.Agent{
+		Hostname: c.Hostname, Delivery: desk, Bodies: h.bodies, Journal: h.journal, Log: o.Log, Postmaster: host, DNS: o.DNS,
+		Trusted: c.Receive.TrustedNetworks, Signers: h.keys.Signers, Policy: policy(c.Receive), Acquaintances: h.met,
+		Opinions: h.thought, Filters: filters(c.Milters, false), Hooks: h.hooks(c.Hooks),
+	}
 	if c.Reports.Send && c.Reports.DMARC {
 		h.mx.Saw = desk.Saw
 	}
-	h.mx.Opinions = h.thought
 	h.mx.Counts = mx.NewCounts(h.mx.Policy)
-	h.mx.Filters, h.mx.Hooks = filters(c.Milters, false), h.hooks(c.Hooks)
 }
 
 // sending makes what carries mail away, and the ways that it goes by.
@@ -150,8 +166,14 @@ func (h *House) administration(host mail.Domain) {
 	c, o := h.c, h.o
 	h.Admin = &admind.Server{
 		Backup: o.Backup, Backups: h.backups, Depot: h.depot, Full: o.Full, SHA1: c.Auth.ScramSHA1,
-		Registrar: &registrar.Registrar{DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: h.keys, Outposts: h.posts, Quota: int64(c.Limits.AccountQuota), Hash: h.hash, AppPassword: h.auth.NewAppPassword, APOPPassword: auth.NewAPOPPassword, KeyOf: auth.KeyOf},
-		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Queue: h.queue, Transfer: h.transfer, Journal: h.journal, Postmaster: h.post, Reports: h.reports, Delivery: h.deliver, Suppression: h.dead, Forecast: &mx.Forecast{Hostname: c.Hostname, DNS: o.DNS, Mailboxes: h.mailboxes}, Version: o.Version, Log: o.Log,
+		Registrar: &registrar.Registrar{
+			DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: h.keys, Outposts: h.posts,
+			Quota: int64(c.Limits.AccountQuota), Hash: h.hash, AppPassword: h.auth.NewAppPassword,
+			APOPPassword: auth.NewAPOPPassword, KeyOf: auth.KeyOf,
+		},
+		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Queue: h.queue, Transfer: h.transfer,
+		Journal: h.journal, Postmaster: h.post, Reports: h.reports, Delivery: h.deliver, Suppression: h.dead,
+		Forecast: &mx.Forecast{Hostname: c.Hostname, DNS: o.DNS, Mailboxes: h.mailboxes}, Version: o.Version, Log: o.Log,
 		Keys: h.signing, Allowance: h.sent, Metrics: h.metricsHandler(),
 		Mover: h.former.Mover, Former: h.former, Way: h.ways.named, Collector: h.collector, Envoy: h.envoy,
 		Records: func(ctx context.Context, d mail.Domain, o admind.RecordOptions) ([]admind.Record, error) {
@@ -176,14 +198,18 @@ func (h *House) elsewhere(reach func(ctx context.Context, network, addr string) 
 
 // policy makes what speaks against those who bring mail.
 func policy(c config.Receive) mx.Policy {
-	p := mx.Policy{NoName: c.NoNamePoints, BadHello: c.BadHelloPoints, Junk: c.JunkPoints, Refuse: c.RefusePoints, PerHour: c.MessagesPerHour, Unknown: c.UnknownRecipients, Greylist: mx.Greylist(c.Greylist)}
+	p := mx.Policy{
+		NoName: c.NoNamePoints, BadHello: c.BadHelloPoints, Junk: c.JunkPoints, Refuse: c.RefusePoints,
+		PerHour: c.MessagesPerHour, Unknown: c.UnknownRecipients, Greylist: mx.Greylist(c.Greylist),
+	}
 	for _, l := range c.Lists {
 		p.Lists = append(p.Lists, mx.List{Zone: mail.Domain(l.Zone), Points: l.Points, Codes: l.Codes})
 	}
 	return p
 }
 
-// filters makes the filters outside, for mail from others or for what people here send. They are near, so they are reached directly.
+// filters makes the filters outside, for mail from others or for what people here
+// send. They are near, so they are reached directly.
 func filters(list []config.Milter, submissions bool) (out []filter.Filter) {
 	for _, m := range list {
 		if submissions && !m.Submissions {

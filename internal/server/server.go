@@ -348,8 +348,13 @@ func (h *House) service(l config.Listener, name string) (service, error) {
 	switch l.Protocol {
 	case "imap":
 		return &imapd.Server{
-			Mail: h.mailboxes, People: h.directory, Auth: verify, Attend: h.auth.Attend, Offer: offer, Shown: h.former.Any, TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log, Refused: refused,
-			Limits: imapd.Limits{Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress, Trusted: h.c.Limits.TrustedNetworks, PerAccount: h.c.Limits.SessionsPerAccount, Message: size, Messages: h.c.Limits.IMAPMessagesPerCommand, Saved: h.c.Limits.IMAPMessagesPerSave},
+			Mail: h.mailboxes, People: h.directory, Auth: verify, Attend: h.auth.Attend, Offer: offer, Shown: h.former.Any,
+			TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log, Refused: refused,
+			Limits: imapd.Limits{
+				Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress,
+				Trusted: h.c.Limits.TrustedNetworks, PerAccount: h.c.Limits.SessionsPerAccount, Message: size,
+				Messages: h.c.Limits.IMAPMessagesPerCommand, Saved: h.c.Limits.IMAPMessagesPerSave,
+			},
 		}, nil
 	case "https":
 		return &webd.Server{Policy: h.policyFor, TLS: cfg, Log: h.o.Log, Connections: h.c.Limits.Connections}, nil
@@ -357,12 +362,15 @@ func (h *House) service(l config.Listener, name string) (service, error) {
 		return &webd.Metrics{Handler: h.metricsHandler(), TLS: cfg, Log: h.o.Log}, nil
 	case "pop3":
 		return &pop3d.Server{
-			Mail: h.mailboxes, Rules: h.maildrops, Drops: h.drops, LoginDelay: time.Duration(h.c.POP3.LoginDelay), Auth: verify, Attend: h.auth.Attend, Offer: offer, Shown: h.former.Any, TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log, Refused: refused,
+			Mail: h.mailboxes, Rules: h.maildrops, Drops: h.drops, LoginDelay: time.Duration(h.c.POP3.LoginDelay), Auth: verify,
+			Attend: h.auth.Attend, Offer: offer, Shown: h.former.Any, TLS: cfg, ImplicitTLS: implicit,
+			ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log, Refused: refused,
 			Limits: pop3d.Limits{Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress, Trusted: h.c.Limits.TrustedNetworks},
 		}, nil
 	}
 	s := &smtpd.Server{
-		Hostname: h.c.Hostname, Receiver: h.mx, TLS: cfg, Log: h.o.Log, Policy: smtpd.Policy{ImplicitTLS: implicit}, Fronts: l.XClientFrom, Account: h.enabled, Refused: refused,
+		Hostname: h.c.Hostname, Receiver: h.mx, TLS: cfg, Log: h.o.Log, Policy: smtpd.Policy{ImplicitTLS: implicit},
+		Fronts: l.XClientFrom, Account: h.enabled, Refused: refused,
 		Limits: smtpd.Limits{
 			Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress, Trusted: slices.Concat(h.c.Limits.TrustedNetworks, l.XClientFrom),
 			Recipients: h.c.Limits.Recipients, Size: size,
