@@ -332,12 +332,18 @@ func (r *Repository) commit(ctx context.Context, m *Manifest) (name string, err 
 	if err != nil {
 		return "", err
 	}
-	for { // two in one second
-		if name = m.Created.Format(timeForm); !slices.Contains(all, name) {
-			break
+	// Names tell the order, also of two in one second, and of what is made once a clock
+	// that was ahead is right again: the last must not be an old one.
+	if len(all) > 0 {
+		last, err := Time(all[len(all)-1])
+		if err != nil {
+			return "", err
 		}
-		m.Created = m.Created.Add(time.Second)
+		if !m.Created.After(last) {
+			m.Created = last.Add(time.Second)
+		}
 	}
+	name = m.Created.Format(timeForm)
 	b, err := json.Marshal(m)
 	if err == nil {
 		err = r.Depot.Put(ctx, genDir+name+useSuffix, []byte(strings.Join(use, "\n")+"\n"))

@@ -107,6 +107,29 @@ func TestGenerations(t *testing.T) {
 	}
 }
 
+// TestOrder: the last backup is the one that was made last, also if old ones of the
+// same second are gone, or the clock was ahead once.
+func TestOrder(t *testing.T) {
+	r := &Repository{Depot: Folder(t.TempDir() + "/b")}
+	one := file(t, t.TempDir()+"/one", "")
+	for n, at := range []int64{1e9, 1e9, 1e9, 4e9, 1e9 + 5, 1e9 + 6} {
+		text := fmt.Sprint(n)
+		one.Size = int64(len(text))
+		if err := os.WriteFile(one.From, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Create(t.Context(), time.Unix(at, 0), "v", []File{one}, Cache{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := r.Prune(t.Context(), 1+n%2); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := read(t, r, ""); err != nil || got["one"] != text {
+			t.Errorf("after backup %d the last has %q, %v", n, got["one"], err)
+		}
+	}
+}
+
 // TestDamage: every byte of a backup that changes is found.
 func TestDamage(t *testing.T) {
 	key, err := age.GenerateX25519Identity()
