@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,13 +19,19 @@ func (t *tool) alias() *cobra.Command {
 			Example: `  posthaste alias add info@example.org ada@example.org bob@example.org
   posthaste alias add @example.org ada@example.org     all that nobody else takes`,
 			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
-				return c.AddAlias(ctx, args[0], args[1:])
+				if err := c.AddAlias(ctx, args[0], args[1:]); err != nil {
+					return err
+				}
+				return warnOfNobody(ctx, c, args[0])
 			}),
 		},
 		&cobra.Command{
 			Use: "set ADDRESS TARGET...", Short: "Send an alias's mail to others than before", Args: cobra.MinimumNArgs(2),
 			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
-				return c.SetAlias(ctx, args[0], args[1:])
+				if err := c.SetAlias(ctx, args[0], args[1:]); err != nil {
+					return err
+				}
+				return warnOfNobody(ctx, c, args[0])
 			}),
 		},
 		&cobra.Command{
@@ -32,7 +39,10 @@ func (t *tool) alias() *cobra.Command {
 			RunE: t.with(func(ctx context.Context, c *admind.Client, _ []string) error {
 				list, err := c.Aliases(ctx)
 				for _, a := range list {
-					fmt.Println(a.Address, "→", strings.Join(a.Targets, ", "))
+					for i := range a.Targets {
+						a.Targets[i] = shown(a.Targets[i])
+					}
+					fmt.Println(shown(a.Address), "→", strings.Join(a.Targets, ", "))
 				}
 				return err
 			}),
@@ -44,6 +54,19 @@ func (t *tool) alias() *cobra.Command {
 			}),
 		})
 	return c
+}
+
+// warnOfNobody says so if an alias leads to nobody. It is there all the same: whom it
+// leads to may be added later.
+func warnOfNobody(ctx context.Context, c *admind.Client, address string) error {
+	if strings.HasPrefix(address, "@") {
+		return nil
+	}
+	e, err := c.Explain(ctx, address)
+	if err == nil && e.Refused {
+		fmt.Fprintf(os.Stderr, "For now nobody gets mail to %s, and it is refused: see \"posthaste address explain %s\".\n", address, address)
+	}
+	return err
 }
 
 func (t *tool) address() *cobra.Command {

@@ -68,6 +68,9 @@ func (t *tool) backupCreate() *cobra.Command {
 			return err
 		}
 		fmt.Printf("backup %s: %s in %d files, %s of it new\n", w.Generation, size(w.Bytes), w.Files, size(w.New))
+		if keep < 0 {
+			return errors.New("--keep is how many backups stay, or 0 for all")
+		}
 		if keep > 0 {
 			return t.prune(ctx, where, keep)
 		}

@@ -52,7 +52,7 @@ same time tomorrow. What it sends then is learned.`,
 			if l.Limit == 0 {
 				limit = "none"
 			}
-			rows = append(rows, []string{l.Address, fmt.Sprint(l.Sent), fmt.Sprint(l.Busiest), limit, standing(l)})
+			rows = append(rows, []string{shown(l.Address), fmt.Sprint(l.Sent), fmt.Sprint(l.Busiest), limit, standing(l)})
 		}
 		table(rows)
 		return nil

@@ -174,7 +174,7 @@ func TestPeople(t *testing.T) {
 		t.Error(out)
 	}
 	out := must(t, "", "account", "list", data)
-	for _, want := range []string{"ada@example.org", "1.0 GB", "Bob", "eve@xn--bcher-kva.example"} {
+	for _, want := range []string{"ada@example.org", "1.0 GB", "Bob", "eve@bücher.example"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not in\n%s", want, out)
 		}
@@ -215,7 +215,7 @@ func TestPeople(t *testing.T) {
 	if out := must(t, "", "queue", data); out != "Nothing waits.\n" {
 		t.Errorf("the queue: %q", out)
 	}
-	if out := must(t, "", "queue", "hold", "--to", "example.net", data); out != "0\n" {
+	if out := must(t, "", "queue", "hold", "--to", "example.net", data); out != "Nothing of that waits.\n" {
 		t.Errorf("held: %q", out)
 	}
 	if out := must(t, "", "queue", "list", data); out != "Nothing waits.\n" {
@@ -253,6 +253,30 @@ func TestMistakes(t *testing.T) {
 	mustFail(t, "no folder of this name: Work", "", "import", "mbox", letters, "eve@bücher.example", "--folder", "Work", data)
 	mustFail(t, "no such file", "", "import", "mbox", letters, "eve@bücher.example", "--report", filepath.Join(dir, "no", "where"), data)
 	mustFail(t, "is no mbox", "", "import", "mbox", os.Args[0], "eve@bücher.example", data)
+	for _, wrong := range []string{"1.2.3.4", "[1.2.3.4]", "::1"} {
+		mustFail(t, "no domain name", "", "domain", "add", wrong, data)
+	}
+	mustFail(t, "posthaste: domain example.org: exists already\n", "", "domain", "add", "example.org", data)
+	mustFail(t, "say which", "", "queue", "drop", data)
+	mustFail(t, "nobody@example.org has no account", "", "shared", "add", "team@example.org", "--admin", "nobody@example.org", data)
+	if said := must(t, "", "shared", "list", data); said != "" {
+		t.Errorf("a shared folder was left: %q", said)
+	}
+	if said := must(t, "", "alias", "add", "info@bücher.example", "nobody@bücher.example", data); !strings.Contains(said, "For now nobody gets mail to info@bücher.example") {
+		t.Errorf("an alias to nobody: %q", said)
+	}
+	if said := must(t, "", "alias", "set", "info@bücher.example", "eve@bücher.example", data) + must(t, "", "alias", "list", data); said != "info@bücher.example → eve@bücher.example\n" {
+		t.Errorf("aliases: %q", said)
+	}
+	if said := must(t, "eve@xn--bcher-kva.example\tsecret password\n", "account", "add", "--file", "-", data); !strings.Contains(said, "1 were there already") {
+		t.Errorf("whom there is already: %q", said)
+	}
+	if said := must(t, "\n", "account", "add", "bob@example.org", "--password-stdin", data); !strings.Contains(said, "no password") {
+		t.Errorf("nothing is said of no password: %q", said)
+	}
+	must(t, "", "account", "quota", "eve@bücher.example", "10", data)
+	mustFail(t, "no room left", "", "import", "mbox", letters, "eve@bücher.example", data)
+	mustFail(t, "--keep is", "", "backup", "create", filepath.Join(dir, "backup"), "--keep", "-1", data)
 	nobody := filepath.Join(dir, "nobody")
 	if err := os.WriteFile(nobody, []byte("# nobody\n"), 0o600); err != nil {
 		t.Fatal(err)

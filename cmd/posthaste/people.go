@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"posthaste/internal/base/mail"
 	"posthaste/internal/server/config"
 	"posthaste/internal/service/admind"
 )
@@ -37,7 +38,7 @@ func (t *tool) account() *cobra.Command {
 					if a.Quota > 0 {
 						limit = size(a.Quota)
 					}
-					rows = append(rows, []string{a.Address, a.Name, fmt.Sprint(a.Messages), size(a.Used), limit, state(a)})
+					rows = append(rows, []string{shown(a.Address), a.Name, fmt.Sprint(a.Messages), size(a.Used), limit, state(a)})
 				}
 				if err == nil {
 					table(rows)
@@ -146,9 +147,20 @@ passed over. Accounts that exist already are left alone, and counted.`,
 			return err
 		}
 		fmt.Println("added", args[0])
+		if pass == "" {
+			fmt.Printf("It has no password, so nobody can log in: set one with \"posthaste account password %s\".\n", args[0])
+		}
 		return nil
 	})
 	return c
+}
+
+// canonical gives an address in the one form in which addresses can be compared.
+func canonical(address string) string {
+	if a, err := mail.ParseAddress(address); err == nil {
+		address = a.String()
+	}
+	return strings.ToLower(address)
 }
 
 func addFile(ctx context.Context, cl *admind.Client, file string, quota int64) error {
@@ -167,7 +179,7 @@ func addFile(ctx context.Context, cl *admind.Client, file string, quota int64) e
 		return err
 	}
 	for _, a := range list {
-		have[strings.ToLower(a.Address)] = true
+		have[canonical(a.Address)] = true
 	}
 	added, there := 0, 0
 	lines := bufio.NewScanner(in)
@@ -180,7 +192,7 @@ func addFile(ctx context.Context, cl *admind.Client, file string, quota int64) e
 		if len(f) < 2 {
 			return fmt.Errorf("line %d: an address and a password, divided by a tab, are needed", n)
 		}
-		if have[strings.ToLower(f[0])] {
+		if have[canonical(f[0])] {
 			there++
 			continue
 		}

@@ -112,7 +112,7 @@ func (t *tool) queueAction(action, short string) *cobra.Command {
 		Use: action + " [ID...]", Short: short,
 		Example: "  posthaste queue " + action + " 06b9r1u2k4s8t0aa\n  posthaste queue " + action + " --to example.com --why greylisted",
 	}
-	t.onQueued(c,
+	t.onQueued(c, done[action],
 		func(ctx context.Context, c *admind.Client, id string) error {
 			_, err := c.ChangeQueued(ctx, action, id)
 			return err
@@ -143,7 +143,7 @@ It is kept with the message; mail that comes later is not concerned.`,
 	}
 	c.Flags().StringVar(&via, "via", "", "the `way`: host:port, the name of a route, mx, or default")
 	c.MarkFlagRequired("via")
-	t.onQueued(c,
+	t.onQueued(c, "%d in the queue go that way.",
 		func(ctx context.Context, c *admind.Client, id string) error {
 			_, err := c.Reroute(ctx, id, via)
 			return err
@@ -154,9 +154,19 @@ It is kept with the message; mail that comes later is not concerned.`,
 	return c
 }
 
+// done says how many of a group an action was for. What goes to several domains waits,
+// and is counted, for each.
+var done = map[string]string{
+	"retry":   "%d in the queue are tried now.",
+	"hold":    "%d in the queue are held.",
+	"release": "%d in the queue are let go.",
+	"bounce":  "%d in the queue go back to their senders.",
+	"drop":    "%d in the queue are removed.",
+}
+
 // onQueued makes a command of what is done to a message, and of what is done to a
-// group.
-func (t *tool) onQueued(c *cobra.Command, one func(context.Context, *admind.Client, string) error, many func(context.Context, *admind.Client, admind.Group) (int, error)) {
+// group, of how many done tells.
+func (t *tool) onQueued(c *cobra.Command, done string, one func(context.Context, *admind.Client, string) error, many func(context.Context, *admind.Client, admind.Group) (int, error)) {
 	var g admind.Group
 	c.RunE = t.with(func(ctx context.Context, c *admind.Client, args []string) error {
 		switch {
@@ -165,9 +175,16 @@ func (t *tool) onQueued(c *cobra.Command, one func(context.Context, *admind.Clie
 		case len(args) > 0:
 			return each(args, func(id string) error { return one(ctx, c, strings.ToLower(id)) })
 		}
+		if g == (admind.Group{}) {
+			return errors.New("say which: by their IDs, by --to, --from or --why, or --all")
+		}
 		n, err := many(ctx, c, g)
-		if err == nil {
-			fmt.Printf("%d\n", n)
+		switch {
+		case err != nil:
+		case n == 0:
+			fmt.Println("Nothing of that waits.")
+		default:
+			fmt.Printf(done+"\n", n)
 		}
 		return err
 	})

@@ -27,10 +27,12 @@ folders below it, x deletes those, t and e delete mail, a gives rights to others
 			Long: `Say what somebody may do with a shared folder and all folders below it: a person
 by address, "authenticated" (all who log in here) or "anyone" (who sends mail
 from elsewhere, too). RIGHTS take the place of what they had; "" takes all away.
-With - before WHO they say what is not allowed, whatever else allows it.`,
+With - before WHO they say what is not allowed, whatever else allows it; a -- goes
+in front of that, as below.`,
 			Example: `  posthaste shared grant team@example.org ada@example.org lrswipkxtea
   posthaste shared grant team@example.org authenticated lrsp
-  posthaste shared grant team@example.org anyone ""`,
+  posthaste shared grant team@example.org anyone ""
+  posthaste shared grant team@example.org -- -bob@example.org w`,
 			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
 				return c.Share(ctx, args[0], args[1], args[2])
 			}),
@@ -67,7 +69,7 @@ With - before WHO they say what is not allowed, whatever else allows it.`,
 				list, err := c.Accounts(ctx)
 				for _, a := range list {
 					if a.Shared {
-						fmt.Println(a.Address)
+						fmt.Println(shown(a.Address))
 					}
 				}
 				return err
@@ -105,6 +107,9 @@ mail program.`,
 		default:
 			return fmt.Errorf("--post is anyone, authenticated or nobody, not %q", post)
 		}
+		if err := allThere(ctx, cl, admin); err != nil {
+			return err
+		}
 		if err := cl.AddAccount(ctx, admind.Account{Address: args[0], Quota: int64(limit), Shared: true}); err != nil {
 			return err
 		}
@@ -120,6 +125,24 @@ mail program.`,
 		return nil
 	})
 	return c
+}
+
+// allThere looks whether people have an account, before something is made for them.
+func allThere(ctx context.Context, cl *admind.Client, people []string) error {
+	if len(people) == 0 {
+		return nil
+	}
+	list, err := cl.Accounts(ctx)
+	have := map[string]bool{}
+	for _, a := range list {
+		have[canonical(a.Address)] = !a.Shared
+	}
+	for _, p := range people {
+		if err == nil && !have[canonical(p)] {
+			err = fmt.Errorf("%s has no account here: see posthaste account list", p)
+		}
+	}
+	return err
 }
 
 func (t *tool) accountAdmin() *cobra.Command {

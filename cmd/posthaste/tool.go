@@ -11,9 +11,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"posthaste/internal/base/mail"
 	"posthaste/internal/engine/dir"
 	"posthaste/internal/server/config"
 	"posthaste/internal/server/listen"
@@ -118,6 +120,22 @@ func logger(l config.Log) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(os.Stderr, o))
 	}
 	return slog.New(slog.NewTextHandler(os.Stderr, o))
+}
+
+// shown gives an address as people write it, also "@domain".
+func shown(address string) string {
+	if domain, all := strings.CutPrefix(address, "@"); all {
+		d, err := mail.ParseDomain(domain)
+		if err != nil {
+			return address
+		}
+		return "@" + d.Unicode()
+	}
+	a, err := mail.ParseAddress(address)
+	if err != nil {
+		return address
+	}
+	return a.Unicode()
 }
 
 // size gives bytes in words.

@@ -345,7 +345,7 @@ func (a *Agent) Check(ctx context.Context, o *outpost.Outpost) error {
 		s.close()
 	}
 	if err != nil {
-		return errors.New(Words(&probe, err))
+		return errors.New(Once(Words(&probe, err)))
 	}
 	return nil
 }

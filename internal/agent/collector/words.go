@@ -50,6 +50,12 @@ type WantError struct{ Text string }
 // Error gives the sentence.
 func (e *WantError) Error() string { return e.Text }
 
+// Once gives of Words what holds where nobody tries it again.
+func Once(words string) string {
+	words = strings.TrimSuffix(words, " It is tried again by itself.")
+	return strings.Replace(words, ": it is tried again by itself.", ".", 1)
+}
+
 // Words says what is wrong, in words for the owner, with what can be done.
 func Words(o *outpost.Outpost, err error) string {
 	host := net.JoinHostPort(o.Host, o.Port)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"posthaste/internal/agent/collector"
 	"posthaste/internal/agent/token"
@@ -87,5 +86,5 @@ func (f *failure) refusal(o *outpost.Outpost) *mail.Refusal {
 	case errors.Is(f.err, os.ErrDeadlineExceeded):
 		st.Detail = 2
 	}
-	return &mail.Refusal{Status: st, Text: label(o) + strings.TrimSuffix(f.words, " It is tried again by itself."), Reason: f.err.Error()}
+	return &mail.Refusal{Status: st, Text: label(o) + collector.Once(f.words), Reason: f.err.Error()}
 }

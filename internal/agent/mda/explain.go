@@ -14,13 +14,16 @@ import (
 const maxExplained = 100
 
 // Explain tells in sentences where mail to an address goes, and why. Each step
-// that follows from one before it is moved in.
-func (a *Agent) Explain(ctx context.Context, to mail.Address) ([]string, error) {
+// that follows from one before it is moved in. It also tells whether somebody gets it.
+func (a *Agent) Explain(ctx context.Context, to mail.Address) (lines []string, taken bool, err error) {
 	e := explainer{a: a, seen: map[mail.Address]bool{}}
 	if err := e.follow(ctx, to, 0); err != nil {
-		return nil, fmt.Errorf("mda: explain %s: %w", to, err)
+		return nil, false, fmt.Errorf("mda: explain %s: %w", to, err)
 	}
-	return e.lines, nil
+	if !e.taken && len(e.lines) > 1 {
+		e.say(0, "So nobody gets it: mail to %s is refused.", to.Unicode())
+	}
+	return e.lines, e.taken, nil
 }
 
 type explainer struct {
@@ -28,6 +31,7 @@ type explainer struct {
 	lines []string
 	seen  map[mail.Address]bool // aliases and accounts
 	more  bool                  // than is told of
+	taken bool                  // somebody gets it
 }
 
 func (e *explainer) say(depth int, format string, args ...any) {
@@ -38,6 +42,7 @@ func (e *explainer) follow(ctx context.Context, to mail.Address, depth int) erro
 	if len(e.lines) >= maxExplained {
 		if !e.more {
 			e.more = true
+			e.taken = true // or that is not known
 			e.say(0, "And so on: there are more addresses than can be told.")
 		}
 		return nil
@@ -45,13 +50,14 @@ func (e *explainer) follow(ctx context.Context, to mail.Address, depth int) erro
 	t, err := e.a.resolve(ctx, to)
 	switch {
 	case errors.Is(err, errForeign) && depth == 0:
-		e.say(depth, "%s is not served here: we take mail for it only from people who have logged in, and pass it on.", to.Domain)
+		e.say(depth, "%s is not served here: we take mail for it only from people who have logged in, and pass it on.", to.Domain.Unicode())
 		return nil
 	case errors.Is(err, errForeign):
-		e.say(depth, "%s is elsewhere: the mail is sent on to the server of %s.", to, to.Domain)
+		e.say(depth, "%s is elsewhere: the mail is sent on to the server of %s.", to.Unicode(), to.Domain.Unicode())
+		e.taken = true
 		return nil
 	case errors.Is(err, mail.ErrNotFound):
-		e.say(depth, "There is nobody called %s here: mail to it is refused.", to)
+		e.say(depth, "There is nobody called %s here: mail to it is refused.", to.Unicode())
 		return nil
 	case err != nil:
 		return err
@@ -77,11 +83,11 @@ func (e *explainer) follow(ctx context.Context, to mail.Address, depth int) erro
 // found tells how the address led to its entry.
 func (e *explainer) found(ctx context.Context, to mail.Address, t directory.Target, depth int) error {
 	if t.Found.IsZero() {
-		e.say(depth, "%s is always taken, for whoever is in charge: nobody has been named for it.", to)
+		e.say(depth, "%s is always taken, for whoever is in charge: nobody has been named for it.", to.Unicode())
 		return nil
 	}
 	if t.Found.Domain != to.Domain {
-		e.say(depth, "%s is another name of %s.", to.Domain, t.Found.Domain)
+		e.say(depth, "%s is another name of %s.", to.Domain.Unicode(), t.Found.Domain.Unicode())
 	}
 	d, err := e.a.Directory.Domain(ctx, t.Found.Domain)
 	if err != nil {
@@ -89,9 +95,9 @@ func (e *explainer) found(ctx context.Context, to mail.Address, t directory.Targ
 	}
 	switch {
 	case t.Found.Local == "":
-		e.say(depth, "Nobody is called %s: it goes where all such mail of %s goes.", to, t.Found.Domain)
+		e.say(depth, "Nobody is called %s: it goes where all such mail of %s goes.", to.Unicode(), t.Found.Domain.Unicode())
 	case t.Detail != "" || len(t.Found.Local) < len(to.Local):
-		e.say(depth, "%s is %s with the detail %q, which one of %q divides off.", to, t.Found, t.Detail, d.Separators)
+		e.say(depth, "%s is %s with the detail %q, which one of %q divides off.", to.Unicode(), t.Found.Unicode(), t.Detail, d.Separators)
 	}
 	if t.Alias == nil {
 		return nil
@@ -101,7 +107,7 @@ func (e *explainer) found(ctx context.Context, to mail.Address, t directory.Targ
 		what = fmt.Sprintf("the %d addresses behind it", n)
 	}
 	if t.Found.Local != "" {
-		e.say(depth, "%s is an alias: its mail goes to %s.", t.Found, what)
+		e.say(depth, "%s is an alias: its mail goes to %s.", t.Found.Unicode(), what)
 	}
 	return nil
 }
@@ -125,7 +131,8 @@ func (e *explainer) account(ctx context.Context, t directory.Target, depth int) 
 		return err
 	}
 	if acct.Shared {
-		e.say(depth, "It is put into the shared folder %s.", acct.Address)
+		e.taken = true
+		e.say(depth, "It is put into the shared folder %s.", acct.Address.Unicode())
 		if err := e.a.mayPost(ctx, 0, acct.ID); errors.Is(err, errPost) && depth == 0 {
 			e.say(depth, "Mail from outside is refused: not anyone may send to the folder.")
 		} else if err != nil && !errors.Is(err, errPost) {
@@ -133,14 +140,15 @@ func (e *explainer) account(ctx context.Context, t directory.Target, depth int) 
 		}
 		return nil
 	}
+	e.taken = true // what cannot be sent on is kept
 	if t.Forward == nil {
-		e.say(depth, "It is put into the mailbox of %s.", acct.Address)
+		e.say(depth, "It is put into the mailbox of %s.", acct.Address.Unicode())
 		return nil
 	}
 	if t.Forward.Keep {
-		e.say(depth, "It is put into the mailbox of %s, who also has it sent on; junk is not.", acct.Address)
+		e.say(depth, "It is put into the mailbox of %s, who also has it sent on; junk is not.", acct.Address.Unicode())
 	} else {
-		e.say(depth, "%s has it sent on, and keeps only junk and what cannot be sent on.", acct.Address)
+		e.say(depth, "%s has it sent on, and keeps only junk and what cannot be sent on.", acct.Address.Unicode())
 	}
 	return e.targets(ctx, t.Forward.To, depth)
 }

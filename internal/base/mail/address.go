@@ -224,6 +224,14 @@ func (a Address) String() string {
 	return quoteLocal(a.Local) + "@" + string(a.Domain)
 }
 
+// Unicode gives the address for people: with U-labels where there are any.
+func (a Address) Unicode() string {
+	if a.Domain == "" {
+		return a.String()
+	}
+	return quoteLocal(a.Local) + "@" + a.Domain.Unicode()
+}
+
 // Path gives the address in angle brackets, as MAIL, RCPT and Return-Path
 // want it; "<>" for the null path.
 func (a Address) Path() string { return "<" + a.String() + ">" }

@@ -409,10 +409,16 @@ func (c *Config) check() error {
 	if c.Collect.AtOnce < 1 || c.Collect.AtOnce > 1000 {
 		return errors.New("collect.at_once is a number from 1 to 1000")
 	}
+	ports := map[string]bool{}
 	for i := range c.Listeners {
-		if err := c.checkListener(&c.Listeners[i]); err != nil {
+		l := &c.Listeners[i]
+		if err := c.checkListener(l); err != nil {
 			return err
 		}
+		if ports[l.Address] && !strings.HasSuffix(l.Address, ":0") {
+			return fmt.Errorf("[[listener]] %s is there twice: each port has one listener", l.Address)
+		}
+		ports[l.Address] = true
 	}
 	for _, d := range c.Destinations {
 		if d.Match == "" || d.Connections < 0 || d.MessagesPerConnection < 0 || d.MessagesPerMinute < 0 {
@@ -552,8 +558,12 @@ func (c *Config) checkListener(l *Listener) error {
 	if l.TLS == "" {
 		l.TLS = "starttls"
 	}
-	if _, _, err := net.SplitHostPort(l.Address); err != nil {
-		return fmt.Errorf("[[listener]] address %q: write host:port, or :port for all addresses", l.Address)
+	_, port, err := net.SplitHostPort(l.Address)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil || port == "" {
+		return fmt.Errorf("[[listener]] address %q: write host:port, or :port for all addresses, with a port up to 65535", l.Address)
 	}
 	if !oneOf(l.Protocol, "smtp", "submission", "lmtp", "imap", "pop3", "https", "metrics") {
 		return fmt.Errorf("[[listener]] %s: protocol is smtp, submission, lmtp, imap, pop3, https or metrics, not %q", l.Address, l.Protocol)

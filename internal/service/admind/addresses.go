@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 
 	"posthaste/internal/base/mail"
@@ -33,7 +35,8 @@ type (
 	}
 	// An Explanation tells where mail to an address goes, and why.
 	Explanation struct {
-		Lines []string `json:"lines"`
+		Lines   []string `json:"lines"`
+		Refused bool     `json:"refused,omitempty"` // nobody gets it
 	}
 )
 
@@ -57,6 +60,9 @@ func (s *Server) addDomain(r *http.Request) (any, error) {
 	d, err := domain(in.Name)
 	if err != nil {
 		return nil, err
+	}
+	if _, err := netip.ParseAddr(strings.Trim(in.Name, "[]")); err == nil {
+		return nil, bad("%s is an address, no domain name", in.Name)
 	}
 	if _, literal := d.IP(); literal {
 		return nil, bad("%s is an address, no domain name", d)
@@ -196,8 +202,8 @@ func (s *Server) explain(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	lines, err := s.Delivery.Explain(r.Context(), addr)
-	return Explanation{Lines: lines}, err
+	lines, taken, err := s.Delivery.Explain(r.Context(), addr)
+	return Explanation{Lines: lines, Refused: err == nil && !taken}, err
 }
 
 // Domains gives all domains.

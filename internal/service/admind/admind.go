@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"sort"
 	"strconv"
+	"strings"
 	"time"
 
 	"posthaste/internal/agent/backup"
@@ -240,12 +241,30 @@ func problem(err error) (int, string) {
 	case errors.Is(err, registrar.ErrPassword), errors.Is(err, registrar.ErrShared), errors.Is(err, registrar.ErrNotShared), errors.Is(err, registrar.ErrRights), errors.Is(err, registrar.ErrNoSeenMode):
 		return http.StatusBadRequest, err.Error()
 	case errors.Is(err, mail.ErrNotFound):
-		return http.StatusNotFound, err.Error()
-	case errors.Is(err, mail.ErrExists), errors.Is(err, mail.ErrInUse), errors.Is(err, mail.ErrLimit), errors.Is(err, mail.ErrOverQuota):
-		return http.StatusConflict, err.Error()
+		return http.StatusNotFound, unpacked(err)
+	case errors.Is(err, mail.ErrOverQuota):
+		return http.StatusConflict, "there is no room left: that is all that the account may take; \"posthaste account quota\" gives it more"
+	case errors.Is(err, mail.ErrExists), errors.Is(err, mail.ErrInUse), errors.Is(err, mail.ErrLimit):
+		return http.StatusConflict, unpacked(err)
 	}
 	return http.StatusInternalServerError, err.Error()
 }
+
+// unpacked gives an error without the packages that it came through, of which only the
+// log speaks.
+func unpacked(err error) string {
+	text := err.Error()
+	for {
+		name, rest, ok := strings.Cut(text, ": ")
+		if !ok || !packages[name] {
+			return text
+		}
+		text = rest
+	}
+}
+
+// packages are those whose names stand in front of what else says what was asked for.
+var packages = map[string]bool{"directory": true, "keyring": true, "keys": true, "mta": true, "suppression": true, "journal": true, "registrar": true, "outpost": true}
 
 func decode[T any](r *http.Request) (v T, err error) {
 	d := json.NewDecoder(r.Body)
