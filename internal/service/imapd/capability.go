@@ -104,8 +104,9 @@ func (s *session) id(_ context.Context, c *imap.Command) error {
 	return nil
 }
 
-// enable is ENABLE: it turns on what it knows, and is silent about the rest.
-// RFC 9051 §6.3.1, RFC 6855 §3
+// enable is ENABLE: it turns on what it knows, and is silent about the rest. It may
+// come with a mailbox open, too: clients should not, but servers need not mind, and
+// programs do. RFC 5161 §3.1, RFC 9051 §6.3.1, RFC 6855 §3
 func (s *session) enable(_ context.Context, c *imap.Command) error {
 	var on []string
 	for _, name := range c.Args.(*imap.Enable).Capabilities {

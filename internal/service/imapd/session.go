@@ -122,7 +122,7 @@ var commands = map[string]command{
 	"AUTHENTICATE": {notAuthenticated, tellNone, (*session).authenticate},
 	"LOGIN":        {notAuthenticated, tellNone, (*session).login},
 
-	"ENABLE":      {authenticated, tellAll, (*session).enable},
+	"ENABLE":      {loggedIn, tellAll, (*session).enable},
 	"SELECT":      {loggedIn, tellNone, (*session).selectBox},
 	"EXAMINE":     {loggedIn, tellNone, (*session).selectBox},
 	"CREATE":      {loggedIn, tellAll, (*session).create},
