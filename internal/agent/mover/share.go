@@ -46,7 +46,7 @@ func (a *Agent) Share(ctx context.Context, acct mail.AccountID, source, folder s
 	var left []Left
 	for _, n := range s.Notes {
 		if err := a.note(ctx, mailbox.Box{Account: acct, Mailbox: m.Mailbox}, n); err != nil {
-			if !errors.Is(err, mail.ErrLimit) && !errors.Is(err, mailbox.ErrNoMode) && !errors.Is(err, errEntry) {
+			if !errors.Is(err, mail.ErrLimit) && !errors.Is(err, mailbox.ErrNoMode) && !errors.Is(err, mailbox.ErrNoUse) && !errors.Is(err, mailbox.ErrUseTaken) && !errors.Is(err, errEntry) {
 				return left, err
 			}
 			left = append(left, Left{n.Name, err.Error()})
@@ -147,6 +147,9 @@ func (a *Agent) Sharing(ctx context.Context, acct mail.AccountID, box mail.Mailb
 		for _, n := range found[i] {
 			if n.Reader == 0 && n.Name == mailbox.SeenEntry && len(m.ACL) == 0 {
 				continue // each mailbox has it; it is of use to who shares
+			}
+			if n.Reader == acct && n.Name == mailbox.UseEntry {
+				continue // LIST tells it, and so does every target
 			}
 			s.Notes = append(s.Notes, Note{top + n.Name, n.Value})
 		}

@@ -108,10 +108,10 @@ var fetchModifiers = map[string]func(*Decoder, *Fetch){
 	},
 	"PARTIAL": func(d *Decoder, c *Fetch) {
 		d.sp()
-		c.Window = d.window()
-		if !d.isUID() {
-			d.fail("PARTIAL needs UID FETCH")
+		if c.Window != (Window{}) {
+			d.fail("PARTIAL comes once")
 		}
+		c.Window = d.window() // of FETCH, too, where the RFC has it for UID FETCH only
 	},
 	"VANISHED": func(_ *Decoder, c *Fetch) { c.Vanished = true },
 }

@@ -137,7 +137,16 @@ func (d *Decoder) entry() string {
 	if d.ok() && !validEntry(name) {
 		d.fail("this is no name of an entry")
 	}
+	if _, rest, _ := SplitEntry(name); isVendor(rest) {
+		d.fail("an entry of a vendor has a name behind that of the vendor")
+	}
 	return name
+}
+
+// isVendor tells whether what is behind /private or /shared is all that a vendor has
+// there, and no entry. RFC 5464 §3.2
+func isVendor(rest string) bool {
+	return strings.HasPrefix(rest, "/vendor/") && strings.Count(rest, "/") < 3
 }
 
 func validEntry(name string) bool {

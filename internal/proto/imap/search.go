@@ -287,6 +287,9 @@ func (d *Decoder) searchReturn(c *Search) {
 			d.fail("unknown return option")
 		}
 		if r == ReturnPartial {
+			if c.Return&ReturnPartial != 0 {
+				d.fail("PARTIAL comes once")
+			}
 			d.sp()
 			c.Partial = d.window()
 		}

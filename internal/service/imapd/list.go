@@ -212,7 +212,7 @@ func matcher(reference string, patterns []string) func(string) bool {
 
 // selects tells whether the selection options want a name.
 func selects(o imap.ListSelect, l *listed) bool {
-	if o&imap.SelectSubscribed != 0 && !l.subscribed || o&imap.SelectSpecialUse != 0 && specialUses[l.Role] == "" {
+	if o&imap.SelectSubscribed != 0 && !l.subscribed || o&imap.SelectSpecialUse != 0 && l.Role.Use() == "" {
 		return false
 	}
 	return l.exists || o&imap.SelectSubscribed != 0
@@ -251,10 +251,10 @@ func (s *session) tellListed(a *imap.List, l *listed) {
 	}
 	if l.children {
 		attrs = append(attrs, `\HasChildren`)
-	} else if l.exists {
+	} else if l.exists || a.Return&imap.ReturnChildren != 0 {
 		attrs = append(attrs, `\HasNoChildren`)
 	}
-	if use := specialUses[l.Role]; use != "" {
+	if use := l.Role.Use(); use != "" {
 		attrs = append(attrs, use)
 	}
 	s.enc.Raw("* LIST ").Flags(attrs).Raw(` "/" `).Mailbox(l.text)

@@ -10,15 +10,6 @@ import (
 	"posthaste/internal/store/mailbox"
 )
 
-// specialUses has the uses that mailboxes can have. RFC 6154 §2
-var specialUses = map[mailbox.Role]string{
-	mailbox.SentRole:    `\Sent`,
-	mailbox.DraftsRole:  `\Drafts`,
-	mailbox.TrashRole:   `\Trash`,
-	mailbox.JunkRole:    `\Junk`,
-	mailbox.ArchiveRole: `\Archive`,
-}
-
 // create is CREATE. RFC 9051 §6.3.4, RFC 6154 §3
 func (s *session) create(ctx context.Context, c *imap.Command) error {
 	a := c.Args.(*imap.Create)
@@ -55,23 +46,26 @@ func (s *session) role(ctx context.Context, owner mail.AccountID, uses []string)
 	if len(uses) == 0 {
 		return mailbox.NoRole, nil
 	}
+	role, ok := mailbox.ParseUse(uses[0])
+	if !ok || len(uses) > 1 {
+		return mailbox.NoRole, errNoUse
+	}
 	list, _, err := s.srv.Mail.Mailboxes(ctx, owner)
 	if err != nil {
 		return mailbox.NoRole, err
 	}
-	for role, use := range specialUses {
-		if len(uses) != 1 || !strings.EqualFold(use, uses[0]) {
-			continue
+	for i := range list {
+		if list[i].Role == role {
+			return mailbox.NoRole, errUseTaken
 		}
-		for i := range list {
-			if list[i].Role == role {
-				return mailbox.NoRole, no(imap.CodeUseAttr, "another mailbox has this use")
-			}
-		}
-		return role, nil
 	}
-	return mailbox.NoRole, no(imap.CodeUseAttr, "this use is not supported")
+	return role, nil
 }
+
+var (
+	errNoUse    = no(imap.CodeUseAttr, "this use is not supported")
+	errUseTaken = no(imap.CodeUseAttr, "another mailbox has this use")
+)
 
 // delete is DELETE. A client that deletes the mailbox which it has open has it
 // closed first. RFC 9051 §6.3.5

@@ -138,6 +138,10 @@ func (s *session) setMetadata(ctx context.Context, c *imap.Command) error {
 	switch {
 	case errors.Is(err, mailbox.ErrNoMode):
 		return no(imap.CodeCannot, "this entry is own or common")
+	case errors.Is(err, mailbox.ErrNoUse):
+		return errNoUse
+	case errors.Is(err, mailbox.ErrUseTaken):
+		return errUseTaken
 	case errors.Is(err, mailbox.ErrTooLong):
 		return no(imap.CodeMetadata("MAXSIZE", mailbox.MaxAnnotation), "a value is too long")
 	case errors.Is(err, mailbox.ErrTooMany):

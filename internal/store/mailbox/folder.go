@@ -451,18 +451,8 @@ func (e *Edit) ByRole(role Role) (mail.MailboxID, error) {
 	if role == InboxRole {
 		return Inbox, nil
 	}
-	p := key(e.acct, kindMailbox)
-	for row, err := range e.tx.Scan(kv.Prefix(p)) {
-		if err != nil {
-			return 0, err
-		}
-		m, err := decodeMailbox(mail.MailboxID(binary.BigEndian.Uint64(row.Key[len(p):])), row.Value)
-		if err != nil {
-			return 0, err
-		}
-		if m.Role == role && !m.Placeholder {
-			return m.ID, nil
-		}
+	if id, err := e.hasRole(role); id != 0 || err != nil {
+		return id, err
 	}
 	for _, f := range firstMailboxes {
 		if f.role == role {

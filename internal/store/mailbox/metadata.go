@@ -81,6 +81,9 @@ func (s *Store) Metadata(ctx context.Context, b Box, of []Annotation, levels Lev
 				return err
 			}
 		}
+		if err := withUse(r, b, of, found, levels); err != nil {
+			return err
+		}
 		return withSeenMode(r, b, of, found, levels)
 	})
 	if err != nil {
@@ -130,6 +133,7 @@ func (n *Annotation) isSeenMode(b Box) bool {
 }
 
 // SetMetadata writes annotations, all or none, and gives the sequence of that.
+// ErrNoUse and ErrUseTaken are about UseEntry, and it is
 // ErrNoMode if SeenEntry would get another value than a SeenMode or none, which
 // makes it SeenOwn.
 func (s *Store) SetMetadata(ctx context.Context, b Box, list []Annotation) (seq mail.ModSeq, err error) {
@@ -173,8 +177,11 @@ func (s *Store) SetMetadata(ctx context.Context, b Box, list []Annotation) (seq 
 	return seq, nil
 }
 
-// setEntry is annotate, also for SeenEntry.
+// setEntry is annotate, also for SeenEntry and UseEntry.
 func (e *Edit) setEntry(b Box, n Annotation) (changed bool, err error) {
+	if n.isUse(b) {
+		return e.setUse(b, n.Value)
+	}
 	if !n.isSeenMode(b) {
 		return e.annotate(b.Mailbox, n)
 	}
