@@ -55,7 +55,8 @@ func TestMoveSharing(t *testing.T) {
 	imapLines(t, d.imap, "ada", "old",
 		`SETACL "INBOX.Folder 2" bert lrs`, `SETACL "INBOX.Folder 2" nobody lr`, `SETACL "INBOX.Folder 2" "-anyone" i`, `SETACL INBOX "-authenticated" i`,
 		`CREATE "INBOX.Folder 2.Own"`, `DELETEACL "INBOX.Folder 2.Own" bert`, `SUBSCRIBE "INBOX.Folder 2"`,
-		`SETMETADATA "INBOX.Folder 2" (/shared/comment "for all" /private/comment "for me")`)
+		`SETMETADATA "INBOX.Folder 2" (/shared/comment "for all" /private/comment "for me")`,
+		`SETMETADATA "" (/private/comment "about me")`)
 	people := write(t, filepath.Join(t.TempDir(), "people"), ada.address+"\tada\told\n"+bob.address+"\tbert\told\n")
 	args := []string{"import", "imap", "127.0.0.1", "--accounts", people, "--tls", "none", "--port", d.imap}
 	out, err := small.tool(args...)
@@ -73,9 +74,9 @@ func TestMoveSharing(t *testing.T) {
 		}
 		return lines
 	}
-	get := []string{`GETACL "Folder 2"`, `GETMETADATA "Folder 2" (/shared/comment /private/comment)`, `GETACL INBOX`, `GETACL "Folder 2/Own"`, `LSUB "" "Folder*"`}
+	get := []string{`GETACL "Folder 2"`, `GETMETADATA "Folder 2" (/shared/comment /private/comment)`, `GETMETADATA "" /private/comment`, `GETACL INBOX`, `GETACL "Folder 2/Own"`, `LSUB "" "Folder*"`}
 	ours := strings.Join(read(ada.address, ada.password, small.imapPort(), get...), "\n")
-	contains(t, ours, bob.address+" lrs\n", "-anyone i", "-authenticated i", "/shared/comment for all", "/private/comment for me", "LSUB () / Folder 2")
+	contains(t, ours, bob.address+" lrs\n", "-anyone i", "-authenticated i", "/shared/comment for all", "/private/comment for me", "/private/comment about me", "LSUB () / Folder 2")
 	for _, line := range strings.Split(ours, "\n") {
 		if strings.Contains(line, "/Own") && strings.Contains(line, bob.address) {
 			t.Error("a folder that was shared with nobody is: ", line)
@@ -103,8 +104,8 @@ func TestMoveSharing(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	there := strings.Join(read("ada", "old", next.imap, `GETACL "INBOX.Folder 2"`, `GETMETADATA "INBOX.Folder 2" (/shared/comment /private/comment)`, `GETACL INBOX`), "\n")
-	contains(t, there, "bert lrs", "-anyone i", "-authenticated i", "for all", "for me")
+	there := strings.Join(read("ada", "old", next.imap, `GETACL "INBOX.Folder 2"`, `GETMETADATA "INBOX.Folder 2" (/shared/comment /private/comment)`, `GETMETADATA "" /private/comment`, `GETACL INBOX`), "\n")
+	contains(t, there, "bert lrs", "-anyone i", "-authenticated i", "for all", "for me", "about me")
 
 	// The same in files, which a Dovecot then serves.
 	home := filepath.Join(next.dir, "mail", "files")

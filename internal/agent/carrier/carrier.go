@@ -8,6 +8,8 @@ import (
 	"errors"
 	"io"
 	"time"
+
+	"posthaste/internal/agent/mover"
 )
 
 // A Folder of a Source.
@@ -61,13 +63,17 @@ type Store interface {
 	// renumbered does not say that this is no matter.
 	Open(ctx context.Context, f Folder, renumbered bool) (box uint64, ok bool, err error)
 	// Share brings the sharing of a folder that Open has given, if it has not come
-	// before, or with again in any case: in place of what is here.
+	// before, or with again in any case: in place of what is here. Whole is a folder,
+	// too, which Open has not given.
 	Share(ctx context.Context, folder string, s Sharing, again bool) ([]Left, error)
 	Known(ctx context.Context, folder string, list []Message) ([]bool, error)
 	Flags(ctx context.Context, folder string, list []Message) (changed int, err error)
 	Deletions(ctx context.Context, folder string, here io.Reader) (gone int, err error)
 	Begin(ctx context.Context, folder string) Delivery
 }
+
+// Whole is, as a folder that is shared, the account as a whole.
+const Whole = mover.Whole
 
 // A Delivery keeps some messages, all at its end.
 type Delivery interface {

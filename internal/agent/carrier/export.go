@@ -33,6 +33,8 @@ type OutMessage struct {
 type Account interface {
 	Folders(ctx context.Context) ([]OutFolder, error)
 	List(ctx context.Context, f OutFolder, each func(OutMessage) error) error
+	// Sharing gives that of a folder; of the zero OutFolder, what its owner has noted
+	// about the account as a whole.
 	Sharing(ctx context.Context, f OutFolder) (Sharing, error)
 	// Read gives messages in the order of their UIDs.
 	Read(ctx context.Context, f OutFolder, uids []uint32, each func(OutMessage, io.Reader) error) error
@@ -82,6 +84,9 @@ func (ex *Export) Run(ctx context.Context) (rep Report, err error) {
 	rep.AllFolders = len(folders)
 	for _, f := range folders {
 		rep.Expected += f.Messages
+	}
+	if err := ex.shareAccount(ctx, &rep); err != nil {
+		return rep, err
 	}
 	for _, f := range folders {
 		rep.Folder = f.Name
@@ -149,6 +154,24 @@ func (ex *Export) share(ctx context.Context, f OutFolder, rep *Report) error {
 		if len(rep.Left) < maxProblems {
 			rep.Left = append(rep.Left, Problem{f.Name, l.What, l.Why})
 		}
+	}
+	return err
+}
+
+func (ex *Export) shareAccount(ctx context.Context, rep *Report) error {
+	t, ok := ex.Target.(interface {
+		shareAccount(context.Context, []Note) ([]Left, error)
+	})
+	if !ok || len(ex.Only) > 0 {
+		return nil
+	}
+	s, err := ex.Account.Sharing(ctx, OutFolder{})
+	if err != nil {
+		return err
+	}
+	left, err := t.shareAccount(ctx, s.Notes)
+	for _, l := range left {
+		rep.Left = append(rep.Left, Problem{"the account", l.What, l.Why})
 	}
 	return err
 }

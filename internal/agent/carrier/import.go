@@ -68,6 +68,9 @@ func (im *Import) Run(ctx context.Context) (Report, error) {
 		r.rep.Expected += f.Messages
 	}
 	r.rep.AllFolders = len(folders)
+	if err := r.shareAccount(ctx); err != nil {
+		return r.rep, err
+	}
 	for i := range folders {
 		f := &folders[i]
 		if im.Under != "" {

@@ -171,9 +171,37 @@ func person(identifier string) (who, why string) {
 	return name, ""
 }
 
-// notes reads what is noted about a folder. RFC 5464 §4.2
+// notes reads what is noted about a folder.
 func (s *IMAP) notes(ctx context.Context, wire string, out *Sharing) (left []Left, err error) {
-	var list []Note
+	out.Notes, left, err = s.notesOf(ctx, wire, "/private /shared")
+	return left, err
+}
+
+// ofAccount gives what is noted about the account as a whole, by its owner: what is
+// shared there is the server's. RFC 5464 §3.2
+func (s *IMAP) ofAccount(ctx context.Context) (list []Note, left []Left, err error) {
+	if !s.c.caps["METADATA"] && !s.c.caps["METADATA-SERVER"] {
+		return nil, nil, nil
+	}
+	// Dovecot gives nothing of an account below /private itself.
+	all, left, err := s.notesOf(ctx, "", "/private /private/comment /private/vendor")
+	if errors.Is(err, ErrRefused) {
+		return nil, []Left{{"metadata", err.Error()}}, nil
+	}
+	had := map[string]bool{}
+	for _, n := range all {
+		name := strings.ToLower(n.Name)
+		if strings.HasPrefix(name, "/private/") && !had[name] {
+			list = append(list, n)
+		}
+		had[name] = true
+	}
+	return list, left, err
+}
+
+// notesOf reads what is noted about a folder, or the account, below some entries.
+// RFC 5464 §4.2
+func (s *IMAP) notesOf(ctx context.Context, wire, below string) (list []Note, left []Left, err error) {
 	total := 0
 	take := func(name string) error {
 		t, err := s.c.in.Token()
@@ -200,7 +228,7 @@ func (s *IMAP) notes(ctx context.Context, wire string, out *Sharing) (left []Lef
 		list = append(list, n)
 		return err
 	}
-	err = s.c.do(ctx, "GETMETADATA (DEPTH infinity) "+quote(wire)+" (/private /shared)", func(name string) error {
+	err = s.c.do(ctx, "GETMETADATA (DEPTH infinity) "+quote(wire)+" ("+below+")", func(name string) error {
 		if name != "METADATA" {
 			return nil
 		}
@@ -228,8 +256,7 @@ func (s *IMAP) notes(ctx context.Context, wire string, out *Sharing) (left []Lef
 			}
 		}
 	})
-	out.Notes = list
-	return left, err
+	return list, left, err
 }
 
 // InDomain gives what an Import's Who is where nobody says more: names are addresses,
@@ -266,6 +293,26 @@ func (r *run) share(ctx context.Context, f *Folder) error {
 	list, err := r.Store.Share(ctx, f.Name, s, r.FollowRights)
 	for _, l := range list {
 		r.left(f, l)
+	}
+	return err
+}
+
+// shareAccount brings what is noted about the account as a whole, if all of it comes.
+func (r *run) shareAccount(ctx context.Context) error {
+	src, ok := r.Source.(interface {
+		ofAccount(context.Context) ([]Note, []Left, error)
+	})
+	if !ok || r.DryRun || r.Under != "" || len(r.Only) > 0 {
+		return nil
+	}
+	list, left, err := src.ofAccount(ctx)
+	if err == nil && len(list) > 0 {
+		var more []Left
+		more, err = r.Store.Share(ctx, Whole, Sharing{Notes: list}, r.FollowRights)
+		left = append(left, more...)
+	}
+	for _, l := range left {
+		r.left(&Folder{Name: "the account"}, l)
 	}
 	return err
 }
@@ -308,6 +355,22 @@ func (t *IMAPTarget) share(ctx context.Context, s Sharing, who func(string) stri
 		}
 		err := t.note(ctx, n)
 		if err := refused(n.Name, err); err != nil {
+			return left, err
+		}
+	}
+	return left, nil
+}
+
+// shareAccount has the account at the target have noted about it what ours has.
+func (t *IMAPTarget) shareAccount(ctx context.Context, list []Note) (left []Left, err error) {
+	if len(list) > 0 && !t.c.caps["METADATA"] && !t.c.caps["METADATA-SERVER"] {
+		return []Left{{"metadata", "the server has none"}}, nil
+	}
+	t.wire = ""
+	for _, n := range list {
+		if err := t.note(ctx, n); errors.Is(err, ErrRefused) {
+			left = append(left, Left{n.Name, err.Error()})
+		} else if err != nil {
 			return left, err
 		}
 	}

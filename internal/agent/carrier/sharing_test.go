@@ -20,6 +20,7 @@ func TestIMAPSharing(t *testing.T) {
 		`GETACL "Work"`:                         "TAG NO not for you\r\n",
 		getMeta + ` "INBOX" (/private /shared)`: "* METADATA INBOX (/shared/comment {4}\r\na\r\nb /private/none NIL /private/comment \"mine\")\r\n* METADATA INBOX /shared/x\r\nTAG OK\r\n",
 		getMeta + ` "Work" (/private /shared)`:  "TAG BAD what?\r\n",
+		getMeta + ` "" (/private /private/comment /private/vendor)`: "* METADATA \"\" (/private/vendor/x/sig \"-- \" /private/none NIL)\r\n* METADATA \"\" (/private/vendor/x/sig {3}\r\n--  /PRIVATE/comment \"me\" /shared/admin \"mailto:x\")\r\nTAG OK\r\n",
 	}), "")
 	if err != nil {
 		t.Fatal(err)
@@ -28,6 +29,7 @@ func TestIMAPSharing(t *testing.T) {
 	s := newShelf()
 	r := s.take(t, src, func(im *Import) { im.Who, im.FollowRights = InDomain("example.org"), true })
 	equal(t, s.rights, []string{
+		`true /private/vendor/x/sig="-- " /PRIVATE/comment="me"`,
 		`INBOXtrue bob@example.org:lrsk -eve@x:r authenticated:p /shared/comment="a\r\nb" /private/comment="mine"`, "Worktrue",
 	})
 	var left []string
@@ -35,6 +37,7 @@ func TestIMAPSharing(t *testing.T) {
 		left = append(left, p.String())
 	}
 	equal(t, left, []string{
+		"the account, message rights of eve: who is that?",
 		"INBOX, message rights of $staff: there are no groups here", "INBOX, message rights of anonymous: there is nobody who has not logged in",
 		"INBOX, message rights of eve: who is that?",
 		"Work, message rights: the server refuses: NO not for you", "Work, message metadata: the server refuses: BAD what?", "Work, message rights of eve: who is that?",
@@ -109,7 +112,7 @@ func TestTargetSharing(t *testing.T) {
 	if len(rep.Left) != 1 || rep.Left[0].ID != "rights of -anyone" {
 		t.Error(rep.Left)
 	}
-	for _, want := range []string{`SETACL "Work.&AMQ-_b" "bob" "lrscd"`, `SETMETADATA "Work.&AMQ-_b" ("/shared/comment" {10+}` + "\r\nall\r\nof us)\r\n"} {
+	for _, want := range []string{`SETACL "Work.&AMQ-_b" "bob" "lrscd"`, `SETMETADATA "Work.&AMQ-_b" ("/shared/comment" {10+}` + "\r\nall\r\nof us)\r\n", `SETMETADATA "" ("/private/x" {1+}` + "\r\n1)\r\n"} {
 		if !strings.Contains(sent.String(), want) {
 			t.Errorf("%q was not sent, but\n%s", want, sent.String())
 		}

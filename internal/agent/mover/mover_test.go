@@ -170,3 +170,45 @@ func TestShare(t *testing.T) {
 	want("{[{bob@example.org l}] [{/private/comment mine} {/shared/comment ours} {/shared/vendor/posthaste/seen common}]}")
 	h.Check()
 }
+
+// TestShareWhole: what its owner has noted about an account comes once, and goes out;
+// again, it takes the place of what is here.
+func TestShareWhole(t *testing.T) {
+	h := house.New(t, "mx.example.org")
+	ada := h.Account(0, "ada@example.org")[0]
+	a := &mover.Agent{Mailboxes: h.Mailboxes, Directory: h.Directory}
+	ctx := t.Context()
+	share := func(again bool, value, leftOut string) {
+		t.Helper()
+		in := mover.Sharing{Notes: []mover.Note{{"/private/comment", []byte(value)}, {"/PRIVATE/Vendor/x", nil}, {"/shared/admin", []byte("mailto:x")}, {"/other/x", []byte("x")}}}
+		left, err := a.Share(ctx, ada, "s", mover.Whole, in, again)
+		var what []string
+		for _, l := range left {
+			what = append(what, l.What)
+		}
+		if got := strings.Join(what, " "); got != leftOut || err != nil {
+			t.Errorf("left out %q, want %q: %v", got, leftOut, err)
+		}
+	}
+	want := func(s string) {
+		t.Helper()
+		out, err := a.Sharing(ctx, ada, mailbox.NoMailbox)
+		if got := fmt.Sprintf("%s", out); got != s || err != nil {
+			t.Errorf("%s, want %s: %v", got, s, err)
+		}
+	}
+	want("{[] []}")
+	share(false, "me", "/shared/admin /other/x")
+	want("{[] [{/private/comment me} {/private/vendor/x }]}")
+	own := mailbox.Annotation{Reader: ada, Name: "/comment", Value: []byte("changed here")}
+	if _, err := h.Mailboxes.SetMetadata(ctx, mailbox.Box{Account: ada}, []mailbox.Annotation{own}); err != nil {
+		t.Fatal(err)
+	}
+	share(false, "me", "")
+	want("{[] [{/private/comment changed here} {/private/vendor/x }]}")
+	share(true, "there", "/shared/admin /other/x")
+	want("{[] [{/private/comment there} {/private/vendor/x }]}")
+	if m, err := h.Mailboxes.Mailbox(ctx, ada, mailbox.Inbox); err != nil || len(m.ACL) > 0 {
+		t.Error(m.ACL, err)
+	}
+}

@@ -34,23 +34,25 @@ type Sharing struct {
 // Left is a part of a Sharing that could not be brought.
 type Left struct{ What, Why string }
 
-// Share brings the sharing of a folder that Open knows, once: what is changed here
+// Whole is, as a folder that is shared, the account as a whole: it has only notes, of its
+// owner.
+const Whole = ""
+
+// Share brings the sharing of a folder that Open knows, or of Whole, once: what is changed here
 // later stays. With again, it takes the place of the rights that are here, if all who
 // have some there are known here: else theirs, which came under another name, would be
 // lost. What cannot come is left out and told.
 func (a *Agent) Share(ctx context.Context, acct mail.AccountID, source, folder string, s Sharing, again bool) ([]Left, error) {
+	if folder == Whole {
+		return a.shareWhole(ctx, acct, source, s.Notes, again)
+	}
 	m, err := a.Mailboxes.FindMove(ctx, acct, source, folder)
 	if err != nil || m.Shared && !again {
 		return nil, err
 	}
-	var left []Left
-	for _, n := range s.Notes {
-		if err := a.note(ctx, mailbox.Box{Account: acct, Mailbox: m.Mailbox}, n); err != nil {
-			if !errors.Is(err, mail.ErrLimit) && !errors.Is(err, mailbox.ErrNoMode) && !errors.Is(err, mailbox.ErrNoUse) && !errors.Is(err, mailbox.ErrUseTaken) && !errors.Is(err, errEntry) {
-				return left, err
-			}
-			left = append(left, Left{n.Name, err.Error()})
-		}
+	left, err := a.notes(ctx, mailbox.Box{Account: acct, Mailbox: m.Mailbox}, s.Notes)
+	if err != nil {
+		return left, err
 	}
 	var grants []mailbox.Grant
 	only := again && s.Rights != nil
@@ -74,6 +76,41 @@ func (a *Agent) Share(ctx context.Context, acct mail.AccountID, source, folder s
 		return append(left, Left{"rights", err.Error()}), nil
 	}
 	return left, err
+}
+
+// shareWhole brings what is noted about the account. That it has come is remembered as of
+// a folder that goes to INBOX, which every account has.
+func (a *Agent) shareWhole(ctx context.Context, acct mail.AccountID, source string, list []Note, again bool) ([]Left, error) {
+	m, err := a.Mailboxes.OpenMove(ctx, acct, mailbox.Move{Source: source, Folder: Whole}, false, func(*mailbox.Edit) (mail.MailboxID, error) { return mailbox.Inbox, nil })
+	if err != nil || m.Shared && !again {
+		return nil, err
+	}
+	var left []Left
+	list = slices.DeleteFunc(slices.Clone(list), func(n Note) bool {
+		private, _, ok := imap.SplitEntry(n.Name)
+		if ok && !private {
+			left = append(left, Left{n.Name, "what all share of a server is not an account's"})
+		}
+		return ok && !private
+	})
+	more, err := a.notes(ctx, mailbox.Box{Account: acct, Mailbox: mailbox.NoMailbox}, list)
+	if left = append(left, more...); err != nil {
+		return left, err
+	}
+	return left, a.Mailboxes.ShareMove(ctx, acct, source, Whole, nil, false)
+}
+
+// notes writes notes, and gives those that cannot come.
+func (a *Agent) notes(ctx context.Context, b mailbox.Box, list []Note) (left []Left, err error) {
+	for _, n := range list {
+		if err := a.note(ctx, b, n); err != nil {
+			if !errors.Is(err, mail.ErrLimit) && !errors.Is(err, mailbox.ErrNoMode) && !errors.Is(err, mailbox.ErrNoUse) && !errors.Is(err, mailbox.ErrUseTaken) && !errors.Is(err, errEntry) {
+				return left, err
+			}
+			left = append(left, Left{n.Name, err.Error()})
+		}
+	}
+	return left, nil
 }
 
 // errEntry: a note has a name that METADATA does not have.
@@ -123,8 +160,19 @@ func (a *Agent) grant(ctx context.Context, r Right) (g mailbox.Grant, why string
 	return g, "", err
 }
 
-// Sharing gives that of a mailbox: what all have noted about it, and its owner.
+// Sharing gives that of a mailbox: what all have noted about it, and its owner. Of
+// mailbox.NoMailbox it is that of Whole.
 func (a *Agent) Sharing(ctx context.Context, acct mail.AccountID, box mail.MailboxID) (s Sharing, err error) {
+	if box == mailbox.NoMailbox {
+		found, err := a.Mailboxes.Metadata(ctx, mailbox.Box{Account: acct}, []mailbox.Annotation{{Reader: acct}}, mailbox.AllBelow)
+		if err != nil {
+			return s, err
+		}
+		for _, n := range found[0] {
+			s.Notes = append(s.Notes, Note{"/private" + n.Name, n.Value})
+		}
+		return s, nil
+	}
 	m, err := a.Mailboxes.Mailbox(ctx, acct, box)
 	if err != nil {
 		return s, err
