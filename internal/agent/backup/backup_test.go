@@ -121,7 +121,7 @@ func TestOrder(t *testing.T) {
 		if _, err := r.Create(t.Context(), time.Unix(at, 0), "v", []File{one}, Cache{}); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := r.Prune(t.Context(), 1+n%2); err != nil {
+		if _, _, err := r.Prune(t.Context(), 2-n%2); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := read(t, r, ""); err != nil || got["one"] != text {
