@@ -139,7 +139,7 @@ func (t *tool) prune(ctx context.Context, where string, keep int) error {
 	}
 	n, freed, err := r.Prune(ctx, keep)
 	if err == nil && n > 0 {
-		fmt.Printf("forgot %d old backups; that freed %s\n", n, size(freed))
+		fmt.Printf("forgot %s; that freed %s\n", many(n, "old backup"), size(freed))
 	}
 	return err
 }
@@ -298,7 +298,7 @@ is read. The scratch folder is removed.`,
 		if wrong > 0 {
 			return fmt.Errorf("backup %s: %d things are wrong", name, wrong)
 		}
-		fmt.Printf("backup %s is whole: %d accounts, %d messages, %s\n", name, len(list), messages, size(bytes))
+		fmt.Printf("backup %s is whole: %s, %s, %s\n", name, many(len(list), "account"), many(messages, "message"), size(bytes))
 		return nil
 	}
 	return c

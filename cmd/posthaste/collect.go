@@ -313,7 +313,7 @@ func (t *tool) collectShow() *cobra.Command {
 // outpostWords tells all about one in sentences.
 func outpostWords(o admind.Outpost) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s collects the mail of %s at %s, port %s (%s, %s), every %d minutes.\n", o.Account, o.User, o.Host, o.Port, strings.ToUpper(o.Protocol), securityWords(o.Security), o.Every)
+	fmt.Fprintf(&b, "%s collects the mail of %s at %s, port %s (%s, %s), every %s.\n", o.Account, o.User, o.Host, o.Port, strings.ToUpper(o.Protocol), securityWords(o.Security), many(o.Every, "minute"))
 	if len(o.Folders) > 0 {
 		fmt.Fprintf(&b, "Folders there: %s.\n", strings.Join(o.Folders, ", "))
 	}
@@ -334,11 +334,11 @@ func outpostWords(o admind.Outpost) string {
 	case "delete":
 		b.WriteString(". There it is deleted.\n")
 	default:
-		fmt.Fprintf(&b, ". There it is deleted %s days later.\n", strings.TrimSuffix(o.After, "d"))
+		fmt.Fprintf(&b, ". There it is deleted %s later.\n", days(o.After))
 	}
-	fmt.Fprintf(&b, "%d messages (%s) were collected, %d in the last visit; %d were deleted there.\n", o.Collected, size(o.Bytes), o.LastCollected, o.Removed)
+	fmt.Fprintf(&b, "Collected: %s (%s), %d in the last visit; deleted there: %d.\n", many(o.Collected, "message"), size(o.Bytes), o.LastCollected, o.Removed)
 	if o.Refused > 0 {
-		fmt.Fprintf(&b, "%d messages stay there, as they cannot be taken; of the last: %s.\n", o.Refused, o.Refusal)
+		fmt.Fprintf(&b, "Left there, as it cannot be taken: %s; of the last: %s.\n", many(o.Refused, "message"), o.Refusal)
 	}
 	b.WriteString(sendAsWords(o))
 	b.WriteString("Now: " + outpostState(o))

@@ -391,7 +391,7 @@ func (m *moveIn) tell(r carrier.Report, address string) error {
 	if m.im.DryRun {
 		verb = "would bring"
 	}
-	fmt.Printf("%s: %s %d messages (%s) of %d folders; %d had come before", address, verb, r.Added, size(r.Bytes), r.Folders, r.Known)
+	fmt.Printf("%s: %s %s (%s) of %s; %d had come before", address, verb, many(r.Added, "message"), size(r.Bytes), many(r.Folders, "folder"), r.Known)
 	if r.Changed > 0 {
 		fmt.Printf("; flags of %d changed", r.Changed)
 	}
@@ -400,7 +400,7 @@ func (m *moveIn) tell(r carrier.Report, address string) error {
 	}
 	fmt.Println(".")
 	if r.Dropped > 0 {
-		fmt.Printf("%d keywords found no room: a folder has at most 59 different ones.\n", r.Dropped)
+		fmt.Printf("%s found no room: a folder has at most 59 different ones.\n", many(r.Dropped, "keyword"))
 	}
 	tellLeft(r.Left)
 	n := int64(len(r.Problems)) + r.MoreProblems

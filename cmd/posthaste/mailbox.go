@@ -158,7 +158,7 @@ restore --at": a backup may know of mail that is no longer kept here.`,
 		if err != nil {
 			return err
 		}
-		fmt.Printf("restored %d messages\n", n)
+		fmt.Printf("restored %s\n", many(n, "message"))
 		return nil
 	})
 	return c

@@ -78,7 +78,7 @@ func TestDeleted(t *testing.T) {
 		t.Errorf("deleted is %q", out)
 	}
 	mustFail(t, "no id of a deleted", "", "mailbox", "deleted", "restore", "ada@example.org", "x", data)
-	mustFail(t, "of 1 messages 0 were", "", "mailbox", "deleted", "restore", "ada@example.org", "1.1", data)
+	mustFail(t, "0 of 1 could be restored", "", "mailbox", "deleted", "restore", "ada@example.org", "1.1", data)
 	mustFail(t, "or say --all", "", "mailbox", "deleted", "restore", "ada@example.org", data)
 	must(t, "", "mailbox", "deleted", "list", "ada@example.org", "--since", "2026-11-20T10:00", "--at", "2026-11-20", data)
 	mustFail(t, "write it as", "", "mailbox", "deleted", "list", "ada@example.org", "--at", "x", data)
@@ -512,7 +512,7 @@ func TestPOP3Policies(t *testing.T) {
 	out := set("--device", "Archive", "--mailbox", "inbox", "--mailbox", "Sent", "--newest", "100", "--since", "2026-01-31", "--unread", "--dele", "hide")
 	for _, want := range []string{
 		"All devices without a policy of their own: what is collected is moved to Trash 30 days later; DELE means moved to Trash; it sees INBOX.",
-		"Device archive: what is collected stays; DELE means hidden from this device; it sees INBOX and Sent, the newest 100 messages, from 2026-01-31 on, what is unread.",
+		"Device archive: what is collected stays; DELE means hidden from this device; it sees INBOX and Sent, of that the newest 100 messages, from 2026-01-31 on, what is unread.",
 		"No message is about to go.",
 	} {
 		if !strings.Contains(out, want) {

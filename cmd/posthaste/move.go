@@ -270,7 +270,7 @@ func flipOne(ctx context.Context, cl *admind.Client, address string, how admind.
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s is answered here now: %d messages in %d folders were there.\n", address, r.There, r.Folders)
+	fmt.Printf("%s is answered here now: %s in %s.\n", address, many(r.There, "message"), many(r.Folders, "folder"))
 	for _, w := range r.Whichever {
 		fmt.Fprintf(os.Stderr, "  could not be read: %s\n", w)
 	}

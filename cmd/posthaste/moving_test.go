@@ -63,7 +63,7 @@ func TestMoving(t *testing.T) {
 	repo := filepath.Join(dir, "backup")
 	contains(must(t, "", "backup", "create", repo, "--recipient", key.Recipient().String(), data), "in ")
 	mustFail(t, "--identity", "", "backup", "verify", repo)
-	contains(must(t, "", "backup", "verify", repo, "--identity", identity), "is whole: 1 accounts, 20 messages")
+	contains(must(t, "", "backup", "verify", repo, "--identity", identity), "is whole: 1 account, 20 messages")
 
 	// The whole, an account, a folder, a message.
 	other := "--data=" + filepath.Join(dir, "other")
@@ -74,7 +74,7 @@ func TestMoving(t *testing.T) {
 	contains(must(t, "", restore...), "brought 0 messages")
 	must(t, "", "account", "remove", "ada@example.org", "--yes", data)
 	must(t, "secret password", "account", "add", "ada@example.org", "--password-stdin", data)
-	contains(must(t, "", append(restore, "--message", "<3@x>")...), "brought 1 messages")
+	contains(must(t, "", append(restore, "--message", "<3@x>")...), "brought 1 message ")
 	contains(must(t, "", append(restore, "--folder", "Work/Lists")...), "brought 10 messages")
 	contains(must(t, "", restore...), "brought 9 messages")
 	contains(must(t, "", restore...), "brought 0 messages")

@@ -208,7 +208,7 @@ func addFile(ctx context.Context, cl *admind.Client, file string, quota int64) e
 	if err := lines.Err(); err != nil {
 		return err
 	}
-	fmt.Printf("added %d accounts, %d were there already\n", added, there)
+	fmt.Printf("added %s, %d were there already\n", many(added, "account"), there)
 	return nil
 }
 

@@ -71,7 +71,7 @@ func printPlan(plan admind.POP3Plan) {
 		fmt.Println("No message is about to go.")
 		return
 	}
-	fmt.Printf("%d messages will go, %d of them within the hour.\n", plan.All, plan.Now)
+	fmt.Printf("%s will go, %d within the hour.\n", many(plan.All, "message"), plan.Now)
 	rows := [][]string{{"GOES", "HOW", "DEVICE", "MAILBOX", "FROM", "SUBJECT"}}
 	for _, l := range plan.Leaving {
 		rows = append(rows, []string{l.Goes.Local().Format("2006-01-02 15:04"), l.Removal, device(l.Device), l.Mailbox, l.From, l.Subject})
@@ -92,7 +92,7 @@ func policyWords(p admind.POP3Policy) string {
 	case "delete":
 		b.WriteString("what is collected is " + how + " when the client leaves")
 	default:
-		b.WriteString("what is collected is " + how + " " + strings.TrimSuffix(p.After, "d") + " days later")
+		b.WriteString("what is collected is " + how + " " + days(p.After) + " later")
 	}
 	b.WriteString("; DELE means " + how)
 	b.WriteString("; it sees " + strings.Join(append([]string(nil), p.Mailboxes...), " and "))
@@ -100,7 +100,7 @@ func policyWords(p admind.POP3Policy) string {
 		b.WriteString("INBOX")
 	}
 	if p.Newest > 0 {
-		fmt.Fprintf(&b, ", the newest %d messages", p.Newest)
+		b.WriteString(", of that the newest " + many(p.Newest, "message"))
 	}
 	if p.Since != "" {
 		b.WriteString(", from " + p.Since + " on")

@@ -152,7 +152,7 @@ func (r *restoring) undelete(ctx context.Context, src *keptMail, generation stri
 		}
 		n += part
 	}
-	fmt.Printf("put back %d messages that were deleted since %s\n", n, at.Local().Format("2006-01-02 15:04:05"))
+	fmt.Printf("put back %s deleted since %s\n", many(n, "message"), at.Local().Format("2006-01-02 15:04:05"))
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -136,6 +137,23 @@ func shown(address string) string {
 		return address
 	}
 	return a.Unicode()
+}
+
+// many gives a number of things in words: "1 message", "2 messages".
+func many[N int | int64](n N, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
+}
+
+// days gives "30d" in words.
+func days(after string) string {
+	n, err := strconv.Atoi(strings.TrimSuffix(after, "d"))
+	if err != nil {
+		return after
+	}
+	return many(n, "day")
 }
 
 // size gives bytes in words.

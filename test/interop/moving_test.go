@@ -311,7 +311,7 @@ func TestMoveFromDovecot(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	contains(t, out, "brought 1 messages", "3 were deleted there")
+	contains(t, out, "brought 1 message ", "3 were deleted there")
 	sameMail(t, "after the second import", sorted(whole(t, small.imapPort(), ada.address, ada.password)), ourNames(whole(t, d.imap, "ada", "old")))
 
 	moveOut(t, d, ada)

@@ -375,5 +375,5 @@ except imaplib.IMAP4.error:
 		}
 		return nil
 	})
-	contains(t, tool("pop3", "policy", "show", ada.address), "1 messages will go, 0 of them within the hour", "Invoice", "trash")
+	contains(t, tool("pop3", "policy", "show", ada.address), "1 message will go, 0 within the hour", "Invoice", "trash")
 }

@@ -228,7 +228,7 @@ func (s *Server) restoreDeleted(r *http.Request) (any, error) {
 	}
 	n, err := s.Mailboxes.Restore(r.Context(), a.ID, want)
 	if err == nil && n < len(f.IDs) {
-		return nil, bad("of %d messages %d were there, and are back; the others cannot be restored", len(f.IDs), n)
+		return nil, bad("%d of %d could be restored, and are back; the others are not there", n, len(f.IDs))
 	}
 	return Changed{Items: n}, err
 }
