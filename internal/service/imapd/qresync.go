@@ -34,7 +34,9 @@ func (s *session) resync(ctx context.Context, snap *mailbox.Snapshot, r *imap.Re
 func (s *session) tellEarlier(ctx context.Context, snap *mailbox.Snapshot, a *imap.Fetch) error {
 	wanted := s.box.saved
 	if !a.Set.Saved {
-		wanted = a.Set.UIDSet(s.box.view.MaxUID())
+		// Here "*" is the highest UID that there ever was: a client that asks for 1:*
+		// is to hear of the last message, too, if that is what has gone.
+		wanted = a.Set.UIDSet(max(s.box.view.MaxUID(), snap.Mailbox.UIDNext-1))
 	}
 	// What the client still counts among the messages is told when that ends.
 	return s.tellVanished(ctx, snap, wanted.Subtract(s.box.view.UIDs()), a.Since, 0)
