@@ -108,11 +108,12 @@ func (p *Part) IsAttachment() bool { return equalFold(p.Disposition, "attachment
 
 // At gives the part that IMAP numbers so, for p the root or a Message; nil if
 // there is none. The empty path is p. A message that is no multipart has
-// exactly part 1, which is itself (its body). RFC 9051 §6.4.5.1
+// exactly part 1, which is itself (its body) and has no parts. RFC 9051 §6.4.5.1
 func (p *Part) At(path ...uint32) *Part {
 	for i, n := range path {
+		whole := i == 0
 		if i > 0 && p.Message != nil {
-			p = p.Message // 2.1 of a message in part 2
+			p, whole = p.Message, true // 2.1 of a message in part 2
 		}
 		switch {
 		case n == 0:
@@ -122,7 +123,7 @@ func (p *Part) At(path ...uint32) *Part {
 				return nil
 			}
 			p = p.Children[n-1]
-		case n == 1 && p.Envelope != nil: // a whole message
+		case n == 1 && whole:
 		default:
 			return nil
 		}
