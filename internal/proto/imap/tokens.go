@@ -265,11 +265,26 @@ func (d *Decoder) astring() string { return d.stringOr(isAstring) }
 // listMailbox takes a pattern of LIST or LSUB.
 func (d *Decoder) listMailbox() string { return d.name7(d.stringOr(isList)) }
 
+// stringOr takes a string, or bytes of a class and, as some clients send names without
+// quotes, of UTF-8.
 func (d *Decoder) stringOr(t *class) string {
 	if c := d.peek(); c == '"' || c == '{' {
 		return d.str()
 	}
-	return string(d.span(t, "a string"))
+	start, ascii := d.pos, true
+	for d.ok() && d.pos < len(d.line) && (t[d.line[d.pos]] || d.line[d.pos] >= utf8.RuneSelf) {
+		ascii = ascii && d.line[d.pos] < utf8.RuneSelf
+		d.pos++
+	}
+	if d.pos == start {
+		d.fail("expected a string")
+	}
+	s := d.line[start:d.pos]
+	if !ascii && !utf8.Valid(s) {
+		d.fail("the string is not UTF-8")
+		return ""
+	}
+	return string(s)
 }
 
 // mailbox takes a mailbox name and gives it in UTF-8, with INBOX in upper case.
