@@ -18,6 +18,7 @@ type Conn struct {
 	net.Conn
 	Patience time.Duration // for each read
 	Until    time.Time     // no read goes on longer; zero if there is no such time
+	readBy   time.Time     // the deadline that is set for reading
 	stopped  atomic.Bool
 	passed   atomic.Bool // Pass reads no more
 	lost     atomic.Bool
@@ -25,18 +26,32 @@ type Conn struct {
 
 // Read reads with a deadline.
 func (c *Conn) Read(p []byte) (int, error) {
-	deadline := time.Now().Add(c.Patience)
+	if err := c.Arm(); err != nil {
+		return 0, err
+	}
+	n, err := c.Conn.Read(p)
+	return n, c.note(err)
+}
+
+// Arm sets the deadline of a Read that comes now, unless the one that is set will do:
+// setting it costs more than a small read does, and needs more stack. Read does it; who
+// calls it before takes both off it. It must not be called while somebody reads.
+func (c *Conn) Arm() error {
+	now := time.Now()
+	deadline := now.Add(c.Patience)
 	if !c.Until.IsZero() && c.Until.Before(deadline) {
 		deadline = c.Until
 	}
-	if err := c.SetReadDeadline(deadline); err != nil {
-		return 0, c.note(err)
+	if d := deadline.Sub(c.readBy); d < 0 || d > min(time.Second, deadline.Sub(now)/10) {
+		if err := c.SetReadDeadline(deadline); err != nil {
+			return c.note(err)
+		}
+		c.readBy = deadline
 	}
 	if c.stopped.Load() || c.passed.Load() {
 		c.SetReadDeadline(time.Unix(1, 0))
 	}
-	n, err := c.Conn.Read(p)
-	return n, c.note(err)
+	return nil
 }
 
 // Write writes with a deadline.
@@ -75,6 +90,6 @@ func (c *Conn) Secure(ctx context.Context, cfg *tls.Config) error {
 	if err := t.HandshakeContext(ctx); err != nil {
 		return err
 	}
-	c.Conn = t
+	c.Conn, c.readBy = t, time.Time{}
 	return nil
 }

@@ -48,7 +48,11 @@ func Connections(ctx context.Context, ln net.Listener, log *slog.Logger, each fu
 			continue
 		}
 		pause = 0
-		running.Go(func() { each(c) })
+		running.Add(1)
+		go func() { // not running.Go: sessions that wait by the thousand have small stacks
+			defer running.Done()
+			each(c)
+		}()
 	}
 }
 

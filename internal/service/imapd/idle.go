@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -50,39 +51,55 @@ func (s *session) ignore() {
 	s.others.set(nil, nil)
 }
 
+// errSilent says that nobody has said anything for keepAlive.
+var errSilent = errors.New("imapd: silence")
+
 // waitForNews tells a client what happens, until it says something. One
 // goroutine waits for that, while this one waits for it and for news.
-func (s *session) waitForNews(ctx context.Context) error {
-	fresh := s.listen() // the client may have gone to another mailbox
-	if fresh || s.box != nil && s.box.behind && s.rest() == tellAll && s.wants()&imap.MessageExpunge != 0 {
-		// What the last command was not allowed to tell.
-		if err := s.apart(func() error { return s.tellNews(ctx) }); err != nil {
-			return err
-		}
+func (s *session) waitForNews() error {
+	if err := s.apart(s.to.tellMissed); err != nil {
+		return err
 	}
-	input := make(chan error, 1)
+	input := make(chan error, 2)
 	go func() { input <- s.dec.Wait() }()
-	alive := time.NewTicker(keepAlive)
+	alive := time.AfterFunc(keepAlive, func() { input <- errSilent }) // a timer's channel needs more stack
 	defer alive.Stop()
 	for {
 		var err error
 		select {
 		case err = <-input:
-			return err
+			if err != errSilent {
+				return err
+			}
+			err = s.apart(s.to.tellAlive)
+			alive.Reset(keepAlive)
 		case <-s.news:
-			err = s.apart(func() error { return s.tellNews(ctx) })
+			err = s.apart(s.to.tellNews)
 		case <-s.others.news:
-			err = s.apart(func() error { return s.tellNews(ctx) })
-		case <-alive.C:
-			s.enc.Status("*", imap.OK, "", "still here")
-			err = s.flush()
+			err = s.apart(s.to.tellNews)
 		}
 		if err != nil {
 			s.conn.Stop() // what waits for input ends at once
-			<-input
+			for <-input == errSilent {
+			}
 			return err
 		}
 	}
+}
+
+// tellMissed tells what the last command was not allowed to tell.
+func (s *session) tellMissed(ctx context.Context) error {
+	fresh := s.listen() // the client may have gone to another mailbox
+	if fresh || s.box != nil && s.box.behind && s.rest() == tellAll && s.wants()&imap.MessageExpunge != 0 {
+		return s.tellNews(ctx)
+	}
+	return nil
+}
+
+// tellAlive tells a client that it is not forgotten.
+func (s *session) tellAlive() error {
+	s.enc.Status("*", imap.OK, "", "still here")
+	return s.flush()
 }
 
 // rest is the rule while no command but IDLE is under way. RFC 5465 §6.1

@@ -93,21 +93,53 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	return nil
 }
 
-// ServeConn serves one connection, and closes it.
+// ServeConn serves one connection, and closes it. The goroutine that calls it is the
+// one that waits while the client is idle, so it stays shallow: see receive and apart.
 func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 	s.prepare()
-	defer nc.Close()
+	if ses := s.receive(ctx, nc); ses != nil {
+		ses.run()
+	}
+}
+
+// receive is admit in a goroutine of its own: what that needs of stack, above all for a
+// handshake, the session would keep for as long as it lasts.
+func (s *Server) receive(ctx context.Context, nc net.Conn) *session {
+	admitted := make(chan *session, 1)
+	go func() { admitted <- s.admit(ctx, nc) }()
+	return <-admitted
+}
+
+// admit lets a connection in, under TLS if it has to be. If it gives nil, the connection
+// is closed.
+func (s *Server) admit(ctx context.Context, nc net.Conn) *session {
 	c := &serve.Conn{Conn: nc, Patience: commandTimeout}
 	addr := serve.AddrOf(nc)
 	place := limit.PlaceOf(addr, s.Limits.Trusted)
 	if !s.places.Enter(place) {
 		s.refuse(c, addr)
-		return
+		nc.Close()
+		return nil
 	}
-	defer s.places.Leave(place)
-	if ses := s.begin(ctx, c, addr); ses != nil {
-		s.serve(ctx, ses)
+	leave := func() {
+		s.places.Leave(place)
+		nc.Close()
 	}
+	if s.ImplicitTLS {
+		if err := c.Secure(ctx, s.TLS); err != nil {
+			s.Log.Debug("TLS handshake", "remote", addr, "error", err)
+			leave()
+			return nil
+		}
+	}
+	ses := newSession(s, c, addr)
+	own, end := serve.Session(ctx, s.limits.Grace, c.Stop, func() { c.Close() })
+	ses.bind(own, func() {
+		end()
+		ses.leave()
+		leave()
+	})
+	return ses
 }
 
 // refuse turns a connection away that is one too many.
@@ -119,29 +151,4 @@ func (s *Server) refuse(c *serve.Conn, addr netip.AddrPort) {
 	if !s.ImplicitTLS {
 		imap.NewEncoder(c).Status("*", imap.BYE, imap.CodeLimit, "too many connections").Flush()
 	}
-}
-
-// begin makes a session, under TLS if it has to be; nil if that fails. It runs
-// apart since a handshake needs much stack, which the session would keep.
-func (s *Server) begin(ctx context.Context, c *serve.Conn, addr netip.AddrPort) *session {
-	made := make(chan *session, 1)
-	go func() {
-		defer close(made)
-		if s.ImplicitTLS {
-			if err := c.Secure(ctx, s.TLS); err != nil {
-				s.Log.Debug("TLS handshake", "remote", addr, "error", err)
-				return
-			}
-		}
-		made <- newSession(s, c, addr)
-	}()
-	return <-made
-}
-
-// serve runs a session until it or ctx ends.
-func (s *Server) serve(ctx context.Context, ses *session) {
-	defer ses.leave()
-	own, end := serve.Session(ctx, s.limits.Grace, ses.conn.Stop, func() { ses.conn.Close() })
-	defer end()
-	ses.run(own)
 }

@@ -48,6 +48,10 @@ type session struct {
 	compare    comparator     // how SEARCH, SORT and THREAD compare texts
 	tongue     *language      // of texts for people; nil is English
 
+	// What the goroutine that waits has done by others.
+	to   struct{ greet, work, tellMissed, tellNews, tellAlive func() error }
+	part func(error)
+
 	news   <-chan struct{} // that something has changed; nil if the session does not listen
 	deafen func()          // ends that
 
@@ -203,26 +207,40 @@ func (s *session) secured() {
 	s.peer.TLS, s.binding = auth.Protection(s.conn.Conn)
 }
 
+// bind makes what is done apart, in the context of the session; end lets go of what it
+// holds.
+func (s *session) bind(ctx context.Context, end func()) {
+	s.to.greet = s.greet
+	s.to.work = func() error { return s.commands(ctx) }
+	s.to.tellMissed = func() error { return s.tellMissed(ctx) }
+	s.to.tellNews = func() error { return s.tellNews(ctx) }
+	s.to.tellAlive = s.tellAlive
+	s.part = func(err error) {
+		defer end()
+		if err == nil {
+			err = s.passOn()
+		}
+		s.apart(func() error { s.farewell(ctx, err); return nil })
+	}
+}
+
 // run greets the client, waits for its commands and has them done. It stays
 // shallow: what needs a deep stack runs in apart, so that a session which waits
 // keeps a small one.
-func (s *session) run(ctx context.Context) {
+func (s *session) run() {
 	s.conn.Until = time.Now().Add(loginTimeout)
-	err := s.apart(s.greet)
+	err := s.apart(s.to.greet)
 	for err == nil && s.elsewhere == nil {
 		if s.news != nil {
-			err = s.waitForNews(ctx)
+			err = s.waitForNews()
 		} else {
 			err = s.dec.Wait()
 		}
 		if err == nil {
-			err = s.apart(func() error { return s.commands(ctx) })
+			err = s.apart(s.to.work)
 		}
 	}
-	if err == nil {
-		err = s.passOn()
-	}
-	s.apart(func() error { s.farewell(ctx, err); return nil })
+	s.part(err)
 }
 
 // apart runs fn in a goroutine of its own, which owns the session meanwhile. A
@@ -243,8 +261,17 @@ func (s *session) apart(fn func() error) error {
 
 func (s *session) greet() error {
 	s.enc.Status("*", imap.OK, imap.CodeCapability(s.capabilities()), "Posthaste is ready")
+	return s.rests()
+}
+
+// rests sends the answers before the session waits for the client, and sets how long it
+// does: who waits shall not need stack for that.
+func (s *session) rests() error {
 	s.conn.Patience = idleTimeout
-	return s.flush()
+	if err := s.flush(); err != nil {
+		return err
+	}
+	return s.conn.Arm()
 }
 
 // commands does what the client has sent, until it has sent no more. Answers to
@@ -269,8 +296,7 @@ func (s *session) commands(ctx context.Context) error {
 			return err
 		}
 		if s.dec.Buffered() == 0 || s.idling != nil {
-			s.conn.Patience = idleTimeout
-			return s.flush()
+			return s.rests()
 		}
 	}
 }
