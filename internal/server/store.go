@@ -43,6 +43,10 @@ func OpenStore(c config.Config, log *slog.Logger) (*Store, error) {
 	if err := os.RemoveAll(d.Path(stagingName)); err != nil {
 		log.Warn("what a backup has left cannot be removed; the next one tries again", "error", err)
 	}
+	reserve := d.Reserve(log)
+	if err := reserve.Release(); err != nil {
+		log.Warn("the reserve for a full disk", "error", err)
+	}
 	metrics := NewMetrics()
 	db, err := pebblekv.Open(filepath.Join(path, "index"), pebblekv.Options{Log: log, CacheSize: cacheBytes(c) / 2, Landed: metrics.landed})
 	if err != nil {
@@ -52,7 +56,7 @@ func OpenStore(c config.Config, log *slog.Logger) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("store in %s: %w", path, err), db.Close(), d.Close())
 	}
-	s := &Store{DB: db, Blobs: blobs, dir: d, index: db, packs: blobs, reserve: d.Reserve(log), metrics: metrics}
+	s := &Store{DB: db, Blobs: blobs, dir: d, index: db, packs: blobs, reserve: reserve, metrics: metrics}
 	metrics.of(s)
 	return s, nil
 }

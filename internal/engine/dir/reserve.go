@@ -48,6 +48,23 @@ func (r *Reserve) Full() bool { return r.full.Load() }
 // Room gives how many bytes of the disk are free for us, and how many it has.
 func (r *Reserve) Room() (free, all int64, err error) { return r.room() }
 
+// Release gives the room up if the disk is full, before the store is opened: that takes
+// room, too.
+func (r *Reserve) Release() error {
+	free, all, err := r.room()
+	if err != nil || free >= sizeOf(all)/8 {
+		return err
+	}
+	if err := os.Remove(r.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	r.say(true, free)
+	return nil
+}
+
+// sizeOf gives how large the reserve is on a disk of so many bytes.
+func sizeOf(disk int64) int64 { return min(reserveMax, disk/reservePart) }
+
 // Run watches the disk until ctx ends.
 func (r *Reserve) Run(ctx context.Context) {
 	t := time.NewTicker(reserveEvery)
@@ -75,7 +92,7 @@ func (r *Reserve) step() error {
 	if err != nil {
 		return err
 	}
-	size := min(reserveMax, all/reservePart)
+	size := sizeOf(all)
 	_, err = os.Stat(r.path)
 	held := err == nil
 	switch {

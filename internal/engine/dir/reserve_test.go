@@ -38,6 +38,21 @@ func TestReserve(t *testing.T) {
 			t.Errorf("step %d, %d free: held %v, full %v", i, s.free, err == nil, r.Full())
 		}
 	}
+	// Before the store is opened.
+	for _, s := range []struct {
+		free       int64
+		held, full bool
+	}{{128, true, false}, {127, false, true}, {10, false, true}} {
+		free = s.free
+		if err := r.Release(); err != nil {
+			t.Fatal(err)
+		}
+		_, err := os.Stat(path)
+		if (err == nil) != s.held || r.Full() != s.full {
+			t.Errorf("released with %d free: held %v, full %v", s.free, err == nil, r.Full())
+		}
+	}
+	free = 50_000
 	r.path = filepath.Join(t.TempDir(), "none", reserveName)
 	if err := r.step(); err == nil {
 		t.Error("a reserve in a folder that is not there")

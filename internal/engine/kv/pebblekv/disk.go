@@ -34,6 +34,9 @@ type disk struct {
 	live     atomic.Bool   // Open is through: from here on errors are kept from Pebble
 	frozen   chan struct{} // closed when the disk has failed
 	released chan struct{} // closed when the store closes: nobody waits any more
+	hopeless chan error    // why the store cannot be opened, if that shows before it is
+	givenUp  atomic.Bool   // and nobody waits for it any more
+	failures atomic.Int32  // of operations while it is opened
 
 	mu      sync.Mutex
 	err     error
@@ -47,6 +50,7 @@ func newDisk(log *slog.Logger) *disk {
 		log:      log,
 		frozen:   make(chan struct{}),
 		released: make(chan struct{}),
+		hopeless: make(chan error, 1),
 		full:     make(chan struct{}),
 	}
 }
@@ -107,7 +111,7 @@ func (d *disk) release() {
 // and after any other error the disk is frozen.
 func (d *disk) do(what string, op func() error) error {
 	if !d.live.Load() {
-		return op()
+		return d.begin(what, op)
 	}
 	if d.failed() != nil {
 		return d.freeze()
@@ -121,6 +125,33 @@ func (d *disk) do(what string, op func() error) error {
 	}
 	d.fail(fmt.Errorf("%s: %w", what, err))
 	return d.freeze()
+}
+
+// maxFailures is how many operations may fail while the store is opened.
+const maxFailures = 3
+
+// begin is do while the store is opened. Pebble writes what is in its log to a table
+// then, and if it cannot, tries again at once and without end: on a full disk Open would
+// never return.
+func (d *disk) begin(what string, op func() error) error {
+	if d.givenUp.Load() {
+		return d.freeze()
+	}
+	err := op()
+	if err == nil || d.failures.Add(1) != maxFailures {
+		return err
+	}
+	d.givenUp.Store(true)
+	d.hopeless <- fmt.Errorf("%s: %w", what, err)
+	return err
+}
+
+// advised says what to do about an error of opening the store.
+func advised(err error) error {
+	if noSpace(err) {
+		return fmt.Errorf("%w; make room on it, and try again (%w)", mail.ErrFull, err)
+	}
+	return err
 }
 
 // hush is do for what an Update itself may have to wait for: the log and its

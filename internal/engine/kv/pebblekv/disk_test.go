@@ -66,6 +66,32 @@ func testFailed(t *testing.T, hook func(string, string) error) {
 	}
 }
 
+// TestOpenFull: a store that cannot be opened as there is no room says so, and can be
+// opened when there is.
+func TestOpenFull(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	s := openMem(t, Options{FS: mem})
+	if err := write(t, s, lockA, "k", "v"); err != nil {
+		t.Fatal(err)
+	}
+	left := func() vfs.FS { return mem.CrashClone(vfs.CrashCloneCfg{}) }
+	for _, op := range []string{"create", "write", "sync"} {
+		fs := &faultyFS{FS: left()}
+		fs.set(on(op, ".sst", syscall.ENOSPC))
+		err := mustEnd(t, "Open", begin(func() error {
+			_, err := Open("a/store", Options{FS: fs})
+			return err
+		}))
+		if !errors.Is(err, syscall.ENOSPC) || !errors.Is(err, mail.ErrFull) || !strings.Contains(err.Error(), "make room") {
+			t.Errorf("Open with no room to %s gives %v", op, err)
+		}
+	}
+	s = openMem(t, Options{FS: left()})
+	if v, err := read(t, s, lockA, "k"); v != "v" || err != nil {
+		t.Errorf("after that: %q, %v", v, err)
+	}
+}
+
 // On a full disk commits fail and reads go on; with space all goes on.
 func TestFull(t *testing.T) {
 	fs := &faultyFS{FS: vfs.NewMem()}

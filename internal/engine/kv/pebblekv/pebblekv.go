@@ -172,9 +172,24 @@ func (s *Store) open(dir string, o Options) error {
 	}
 	po.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy { return apart }
 	po.EventListener = s.listener()
-	db, err := pebble.Open(dir, po)
-	if err != nil {
-		return err
+	type opened struct {
+		db  *pebble.DB
+		err error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		db, err := pebble.Open(dir, po)
+		done <- opened{db, err}
+	}()
+	var db *pebble.DB
+	select {
+	case o := <-done:
+		if o.err != nil {
+			return advised(o.err)
+		}
+		db = o.db
+	case err := <-s.disk.hopeless: // Pebble's Open never ends, and touches the disk no more
+		return advised(err)
 	}
 	if err := s.disk.failed(); err != nil {
 		return errors.Join(err, db.Close())
