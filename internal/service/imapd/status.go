@@ -36,11 +36,10 @@ func (s *session) tellStatus(ctx context.Context, m *place, items imap.StatusIte
 	}
 	unseen, modSeq := m.Unseen, m.ModSeq
 	if items&(imap.StatusUnseen|imap.StatusHighestModSeq) != 0 && m.OwnSeen(m.owner, s.peer.Account) {
-		snap, err := s.srv.Mail.OpenAs(ctx, m.box(), s.peer.Account)
-		if err != nil {
+		var err error
+		if unseen, modSeq, err = s.srv.Mail.UnseenBy(ctx, m.box(), s.peer.Account); err != nil {
 			return err
 		}
-		unseen, modSeq = snap.Unseen(), snap.Mailbox.ModSeq
 	}
 	deleted := uint64(0)
 	if items&imap.StatusDeletedStorage != 0 {

@@ -196,6 +196,77 @@ func (s *Store) OpenAs(ctx context.Context, b Box, who mail.AccountID) (*Snapsho
 	return s.open(ctx, boxKey{b.Account, b.Mailbox}, who)
 }
 
+// askedFor is of how many messages UnseenBy asks one by one whether they are there.
+const askedFor = 500
+
+// UnseenBy gives how many messages of a mailbox where \Seen is each reader's own
+// somebody has not seen, and the sequence of the last change as they have it: what Unseen
+// and ModSeq are of OpenAs. The messages themselves are read only if neither what they
+// have seen nor what they have not is little, and messages are missing in between.
+func (s *Store) UnseenBy(ctx context.Context, b Box, who mail.AccountID) (unseen uint32, last mail.ModSeq, err error) {
+	known := false
+	err = s.DB.View(ctx, func(r kv.Reader) error {
+		m, err := readMailbox(r, b.Account, b.Mailbox)
+		if err != nil {
+			return err
+		}
+		p, err := loadState(r, readerKey{boxKey{b.Account, b.Mailbox}, who})
+		if err != nil {
+			return err
+		}
+		last = max(m.ModSeq, p.last)
+		unseen, known, err = countUnseen(r, b, &m, p.seen())
+		return err
+	})
+	if err != nil {
+		return 0, 0, fmt.Errorf("mailbox: what %d has not seen: %w", who, err)
+	}
+	if known {
+		return unseen, last, nil
+	}
+	snap, err := s.OpenAs(ctx, b, who)
+	if err != nil {
+		return 0, 0, err
+	}
+	return snap.Unseen(), snap.Mailbox.ModSeq, nil
+}
+
+// countUnseen counts the messages of a mailbox that are not among those seen, if that
+// takes little.
+func countUnseen(r kv.Reader, b Box, m *Mailbox, seen mail.UIDSet) (n uint32, known bool, err error) {
+	given := mail.UIDSpan(1, m.UIDNext-1)
+	if m.UIDNext == 1 {
+		given = mail.UIDSet{}
+	}
+	not := given.Subtract(seen)
+	switch {
+	case seen.IsEmpty() || m.Total == uint32(given.Len()): // all are there that ever were
+		return m.Total - uint32(seen.Len()), true, nil
+	case not.Len() <= askedFor:
+		n, err = there(r, b, not)
+		return n, true, err
+	case seen.Len() <= askedFor:
+		n, err = there(r, b, seen)
+		return m.Total - n, true, err
+	}
+	return 0, false, nil
+}
+
+// there counts the messages of a set that are in a mailbox.
+func there(r kv.Reader, b Box, set mail.UIDSet) (n uint32, err error) {
+	var keys [][]byte
+	for u := range set.All() {
+		keys = append(keys, messageKey(b.Account, b.Mailbox, u))
+	}
+	rows, err := r.GetMany(keys...)
+	for _, row := range rows {
+		if row != nil {
+			n++
+		}
+	}
+	return n, err
+}
+
 // as gives a snapshot as a reader has it.
 func (s *Store) as(r kv.Reader, snap *Snapshot, a, who mail.AccountID) (*Snapshot, error) {
 	m := &snap.Mailbox

@@ -110,3 +110,61 @@ func TestSeenIsTidied(t *testing.T) {
 		t.Error(m.SeenMode(), err)
 	}
 }
+
+// TestUnseenBy: what is counted without the messages is what a snapshot has.
+func TestUnseenBy(t *testing.T) {
+	s := newStore(t, 0, 0)
+	withBob(t, s, 0)
+	p := prepare(t, s, letter("x", "1", ""))
+	if err := s.Grant(t.Context(), ada, Inbox, Grant{To: GranteeOf(bob), Rights: AllRights}, ReplaceRights); err != nil {
+		t.Fatal(err)
+	}
+	same := func(step string) {
+		t.Helper()
+		n, last, err := s.UnseenBy(t.Context(), Box{ada, Inbox}, bob)
+		if err != nil {
+			t.Fatal(err)
+		}
+		snap, err := s.OpenAs(t.Context(), Box{ada, Inbox}, bob)
+		if err != nil || n != snap.Unseen() || last != snap.Mailbox.ModSeq {
+			t.Errorf("%s: %d unseen at %d, want %d at %d, %v", step, n, last, snap.Unseen(), snap.Mailbox.ModSeq, err)
+		}
+	}
+	same("empty")
+	const all = 3 * askedFor
+	for range all / 100 {
+		if _, err := s.AppendMessages(t.Context(), ada, Inbox, slices.Repeat([]Incoming{{Prepared: p}}, 100)...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mark := func(mode FlagMode, set mail.UIDSet) {
+		t.Helper()
+		if _, err := s.StoreFlags(t.Context(), ada, Inbox, set, FlagChange{Mode: mode, Flags: Seen, By: bob}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expunge := func(set mail.UIDSet) {
+		t.Helper()
+		if _, _, err := s.Expunge(t.Context(), ada, Inbox, set, ExpungeAll); err != nil {
+			t.Fatal(err)
+		}
+	}
+	odd := mail.UIDSet{}
+	for u := mail.UID(1); u <= all; u += 2 {
+		odd.Add(u)
+	}
+	same("nothing seen")
+	mark(AddFlags, mail.UIDSpan(1, 700))
+	same("some seen, all there")
+	mark(RemoveFlags, mail.UIDSpan(11, 700))
+	expunge(mail.UIDSpan(5, 20))
+	same("few seen, some gone")
+	mark(AddFlags, odd)
+	same("half seen, some gone")
+	mark(AddFlags, mail.UIDSpan(1, all))
+	mark(RemoveFlags, mail.UIDSpan(100, 110))
+	expunge(mail.UIDSpan(108, 120))
+	same("few not seen, some gone")
+	expunge(mail.UIDSpan(1, all))
+	same("all gone")
+}
