@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -65,12 +66,17 @@ you may keep those.`,
   posthaste domain dns example.org --failures`,
 		RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
 			list, err := c.Records(ctx, args[0], o)
+			if err != nil {
+				return err
+			}
+			var zone strings.Builder
 			for _, r := range list {
 				if r.Wrong != "" {
-					fmt.Printf("; NOT SO YET: %s\n", r.Wrong)
+					fmt.Fprintf(&zone, "; NOT SO YET: %s\n", r.Wrong)
 				}
-				fmt.Printf("; %s\n%s.  IN  %s  %s\n", r.Why, r.Name, r.Type, r.Value)
+				fmt.Fprintf(&zone, "; %s\n%s.  IN  %s  %s\n", r.Why, r.Name, r.Type, r.Value)
 			}
+			_, err = fmt.Print(zone.String())
 			return err
 		}),
 	}

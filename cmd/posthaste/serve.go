@@ -70,7 +70,10 @@ func (t *tool) settings() *cobra.Command {
 		&cobra.Command{
 			Use: "example", Short: "Print a file with every setting and its default", Args: cobra.NoArgs,
 			Example: "  posthaste config example > posthaste.toml",
-			Run:     func(*cobra.Command, []string) { fmt.Print(config.Example) },
+			RunE: func(*cobra.Command, []string) error {
+				_, err := fmt.Print(config.Example) // a file of which the end is missing is another configuration
+				return err
+			},
 		},
 		&cobra.Command{
 			Use: "check", Short: "Say what is wrong with the file, if anything", Args: cobra.NoArgs,

@@ -163,7 +163,7 @@ func check(path string) error {
 		return fmt.Errorf("the folder %s of the store can be written by others (mode %04o); chmod 700 it", path, mode)
 	}
 	if uid, ok := owner(st); ok && uid != os.Geteuid() {
-		return fmt.Errorf("the folder %s of the store belongs to user %d, and this program runs as user %d", path, uid, os.Geteuid())
+		return fmt.Errorf("the folder %s of the store belongs to user %d, and this program runs as user %d: run it as that one (sudo -u '#%d' posthaste ...)", path, uid, os.Geteuid(), uid)
 	}
 	return nil
 }
