@@ -21,9 +21,14 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // the second Ctrl-C ends it at once
 	ran, err := root().ExecuteContextC(ctx)
+	interrupted := ctx.Err() != nil
 	stop()
 	if err == nil {
 		err = unknown(ran)
+	}
+	if err != nil && interrupted {
+		fmt.Fprintln(os.Stderr, "posthaste: interrupted") // whatever has failed because of that
+		os.Exit(130)
 	}
 	if err != nil {
 		if !errors.Is(err, errSaid) {

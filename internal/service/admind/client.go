@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"syscall"
 )
 
 // A Client calls the API over any transport: a socket, or a handler in the same
@@ -129,7 +130,7 @@ func (c *Client) sendBody(ctx context.Context, method, path string, body io.Read
 	}
 	res, err := c.HTTP.Do(r)
 	if err != nil {
-		return nil, fmt.Errorf("the server does not answer: %w", err)
+		return nil, unanswered(err)
 	}
 	if res.StatusCode/100 != 2 {
 		defer res.Body.Close()
@@ -140,6 +141,17 @@ func (c *Client) sendBody(ctx context.Context, method, path string, body io.Read
 		return nil, errors.New(p.Error)
 	}
 	return res, nil
+}
+
+// unanswered says that there was no answer, without the URL, which nobody has typed.
+func unanswered(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		return fmt.Errorf("the server has ended meanwhile (%w): start it, and run the command again", err)
+	}
+	return fmt.Errorf("the server does not answer: %w", err)
 }
 
 // Status asks the server about itself.
