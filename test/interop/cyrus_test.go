@@ -91,7 +91,7 @@ func TestMoveCyrus(t *testing.T) {
 		from []string
 	}{
 		"ids":     {"", []string{"", "--user", "ada"}},
-		"folders": {"mailbox_legacy_dirs: yes\n", []string{"user/ada"}},
+		"folders": {"mailbox_legacy_dirs: yes\nsubscription_db: twoskip\n", []string{"user/ada"}},
 	} {
 		t.Run(layout, func(t *testing.T) {
 			imapPort, popPort, spool := startCyrus(t, how.conf)
@@ -105,10 +105,12 @@ for box in ['INBOX','"W&APw-rk/Sub one.x"']:
         typ,r=c.append(box,flags,'"%02d-Feb-2020 04:05:06 +0000"'%(1+i%28),('Subject: %d\r\n\r\n'%i+'Line with \u00fc\r\n'*(i*i)).encode())
         if typ!='OK': sys.exit(str(r))
 c.select('INBOX'); c.store('3:5','+FLAGS','(\\Deleted)'); c.expunge()
+for name in ['INBOX','"W&APw-rk/Sub one.x"','Gone','"W&APw-rk"']: c.subscribe(name)
+c.unsubscribe('"W&APw-rk"')
 c.setacl('"W&APw-rk"',sys.argv[2],'lrs'); c.setacl('"W&APw-rk"','-anyone','i')
 c.logout()`
 			job{name: "python3", args: []string{"-c", fill, imapPort, userOf(bob)}}.ok(t)
-			args := append([]string{"import", "cyrus", filepath.Join(spool, how.from[0]), ada.address}, how.from[1:]...)
+			args := append([]string{"import", "cyrus", filepath.Join(spool, how.from[0]), ada.address, "--configdirectory", filepath.Join(filepath.Dir(spool), "conf")}, how.from[1:]...)
 			out, err := small.tool(args...)
 			if err != nil {
 				t.Fatalf("%v: %s", err, out)
@@ -120,6 +122,10 @@ c.logout()`
 			sameMail(t, "after the import", sorted(whole(t, small.imapPort(), ada.address, ada.password)), sorted(want))
 			sameMail(t, "POP3 ids", uidls(t, port(small.POP3), ada.address, ada.password), uidls(t, popPort, "ada", "old"))
 			contains(t, strings.Join(imapLines(t, small.imapPort(), ada.address, ada.password, `GETACL "W&APw-rk"`), ""), fmt.Sprintf("%q lrs", bob.address), `"-anyone" i`)
+			subscribed := strings.Join(imapLines(t, small.imapPort(), ada.address, ada.password, `LSUB "" "W*"`), "")
+			if contains(t, subscribed, "Sub one.x"); strings.Contains(subscribed, "W&APw-rk\"") || strings.HasSuffix(subscribed, "W&APw-rk") {
+				t.Errorf("what is not subscribed there is here: %s", subscribed)
+			}
 			if out, err = small.tool(args...); err != nil || !strings.Contains(out, "brought 0 messages") {
 				t.Errorf("%v: %s", err, out)
 			}

@@ -28,6 +28,8 @@ type Cyrus struct {
 	dirs  map[string]string // of folders by name
 	dir   string            // of the folder that was listed
 	odd   []error           // what may be a folder, too
+	// subscribed are names of folders; nil: it is not known, so all are.
+	subscribed map[string]bool
 }
 
 // NewCyrus reads a user's folders: those below dir, which has the INBOX, or if user is
@@ -141,6 +143,75 @@ func (s *Cyrus) byID(dir, user string) error {
 	return nil
 }
 
+// maxSubscriptions is how long a file with subscriptions may be.
+const maxSubscriptions = 64 << 20
+
+// Subscriptions reads what the user has subscribed to from where Cyrus keeps it: dir is
+// what imapd.conf calls configdirectory. It is an error if there is nothing of the user's.
+func (s *Cyrus) Subscriptions(dir string) error {
+	local, domain, _ := strings.Cut(s.owner, "@")
+	local = strings.ReplaceAll(local, ".", "^")
+	id := filepath.Base(s.dirs[imap.Inbox])
+	if len(id) < 2 {
+		id = "--"
+	}
+	places := []string{filepath.Join(escapeGlob(dir), "user", "uuid", escapeGlob(id[:1]), escapeGlob(id[1:2]), escapeGlob(id), "sub.db")}
+	if domain == "" {
+		places = append(places, filepath.Join(escapeGlob(dir), "user", "*", escapeGlob(local)+".sub"))
+	}
+	if domain == "" {
+		domain = "*"
+	} else {
+		domain = escapeGlob(domain)
+	}
+	places = append(places, filepath.Join(escapeGlob(dir), "domain", "*", domain, "user", "*", escapeGlob(local)+".sub"))
+	for _, pattern := range places {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			return err
+		}
+		if len(found) > 1 {
+			return fmt.Errorf("%s are of several users: say --user with the domain", strings.Join(found, " and "))
+		}
+		if len(found) == 1 {
+			return s.subscriptions(found[0])
+		}
+	}
+	return fmt.Errorf("%s has no subscriptions of %s, as a file %s.sub or sub.db: name what imapd.conf has as configdirectory; without it, all folders are subscribed", dir, s.owner, local)
+}
+
+func (s *Cyrus) subscriptions(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxSubscriptions+1))
+	if err == nil && len(b) > maxSubscriptions {
+		err = fmt.Errorf("it has more than %d bytes", maxSubscriptions)
+	}
+	var list [][]string
+	if err == nil {
+		list, err = cyrus.ParseSubscriptions(b, s.owner)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	s.subscribed = map[string]bool{}
+	for _, levels := range list {
+		if len(levels) == 1 {
+			s.subscribed[imap.Inbox] = true
+			continue
+		}
+		levels = levels[1:]
+		for i := range levels {
+			levels[i] = cyrusLevel(levels[i])
+		}
+		s.subscribed[strings.Join(levels, "/")] = true
+	}
+	return nil
+}
+
 // escapeGlob has a path mean itself in a pattern.
 func escapeGlob(p string) string {
 	return strings.NewReplacer("*", `\*`, "?", `\?`, "[", `\[`, `\`, `\\`).Replace(p)
@@ -182,14 +253,14 @@ func (s *Cyrus) Name() string { return s.name }
 // Close is as of Source.
 func (s *Cyrus) Close() error { return nil }
 
-// Folders is as of Source. All are subscribed: what is, Cyrus keeps elsewhere.
+// Folders is as of Source. If Subscriptions has not been called, all are subscribed.
 func (s *Cyrus) Folders(ctx context.Context) (out []Folder, err error) {
 	for name, dir := range s.dirs {
 		x, f, err := openIndex(dir)
 		if err == nil {
 			f.Close()
 		}
-		out = append(out, Folder{Name: name, Into: name, Subscribed: true, Messages: int64(x.Records)})
+		out = append(out, Folder{Name: name, Into: name, Subscribed: s.subscribed == nil || s.subscribed[name], Messages: int64(x.Records)})
 	}
 	slices.SortFunc(out, func(a, b Folder) int {
 		if (a.Name == imap.Inbox) != (b.Name == imap.Inbox) {

@@ -119,3 +119,58 @@ func TestCyrusByID(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// TestCyrusSubscriptions finds what is subscribed in the places and forms of old and new
+// servers; where there is nothing of the user's, that is told.
+func TestCyrusSubscriptions(t *testing.T) {
+	root := t.TempDir()
+	old, conf := root+"/ada^l", root+"/[conf] *"
+	byID := root + "/partition"
+	for dir, name := range map[string]string{old: "", old + "/W&APw-rk": "", old + "/Gone": "", byID + "/uuid/a/1/a1": "user.ada^l", byID + "/uuid/b/2/b2": "\"user.ada^l.W&APw-rk\"", byID + "/uuid/c/3/c3": "user.ada^l.Gone"} {
+		head := cyrusHead + "\tid\n\n\n"
+		if name != "" {
+			head = cyrusHead + "%(N " + name + " A %(ada.l lr))\n"
+		}
+		file(t, dir+"/cyrus.header", head)
+		file(t, dir+"/1.", "Subject: x\r\n\r\n")
+	}
+	subscribed := func(dir, user string) string {
+		t.Helper()
+		src, err := NewCyrus(dir, user, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := src.Subscriptions(conf); err != nil {
+			return err.Error()
+		}
+		list, err := src.Folders(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, f := range list {
+			if f.Subscribed {
+				names = append(names, f.Name)
+			}
+		}
+		return strings.Join(names, " ")
+	}
+	want := func(got, want string) {
+		t.Helper()
+		if got != want && !(strings.HasPrefix(want, "!") && strings.Contains(got, want[1:])) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	want(subscribed(old, ""), "!has no subscriptions of ada.l, as a file ada^l.sub")
+	want(subscribed(byID, "ada.l"), "!has no subscriptions of ada.l")
+	file(t, conf+"/user/a/ada^l.sub", "user.ada^l\t\nuser.ada^l.W&APw-rk\t\nuser.ada^l.Never\t\n")
+	want(subscribed(old, ""), "INBOX Würk")
+	want(subscribed(byID, "ada.l"), "INBOX Würk")
+	file(t, conf+"/user/uuid/a/1/a1/sub.db", "\x1fVER\x1f\t2\nNINBOX\x1fGone\t\n")
+	want(subscribed(byID, "ada.l"), "Gone")
+	want(subscribed(old, ""), "INBOX Würk")
+	file(t, conf+"/user/a/ada^l.sub", "\241\002\213\015skiplist file\000\000\000")
+	want(subscribed(old, ""), "!cvt_cyrusdb")
+	file(t, conf+"/user/x/ada^l.sub", "")
+	want(subscribed(old, ""), "!of several users")
+}
