@@ -157,7 +157,7 @@ func TestPeople(t *testing.T) {
 		t.Errorf("domains are %q", out)
 	}
 	dns := must(t, "", "domain", "dns", "example.org", data)
-	for _, want := range []string{"example.org.  IN  MX  10 ", "v=spf1 mx -all", "._domainkey.example.org.  IN  TXT  \"v=DKIM1; k=rsa; p=", "_dmarc.example.org.  IN  TXT  \"v=DMARC1; p=none"} {
+	for _, want := range []string{"example.org.  IN  MX  10 ", "v=spf1 mx -all", "._domainkey.example.org.  IN  TXT  \"v=DKIM1; k=rsa; p=", "_dmarc.example.org.  IN  TXT  \"v=DMARC1; p=none", "_imaps._tcp.example.org.  IN  SRV  0 1 993 "} {
 		if !strings.Contains(dns, want) {
 			t.Errorf("%q is not in\n%s", want, dns)
 		}

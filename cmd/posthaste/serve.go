@@ -63,8 +63,8 @@ is enough for other servers but not for people's mail programs.`,
 // lastWait is how long a server whose disk has failed takes to close its store.
 const lastWait = 10 * time.Second
 
-// settings is the command "config".
-func (t *tool) settings() *cobra.Command {
+// configuration is the command "config".
+func (t *tool) configuration() *cobra.Command {
 	c := &cobra.Command{Use: "config", Short: "The configuration file: an example, or a check", GroupID: "run"}
 	c.AddCommand(
 		&cobra.Command{

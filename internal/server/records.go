@@ -34,6 +34,7 @@ func (h *House) records(ctx context.Context, ring *keyring.Keyring, host, d mail
 	out = append(out, signers...)
 	out = append(out, h.names(ctx, host, d)...)
 	out = append(out, h.safety(host, d)...)
+	out = append(out, h.signposts(host, d)...)
 	dmarc := "v=DMARC1; p=none; rua=mailto:" + reporter.DMARCMailbox + "@" + string(d)
 	if o.Failures {
 		dmarc += "; ruf=mailto:" + reporter.FailureMailbox + "@" + string(d) + "; fo=1"
@@ -112,7 +113,7 @@ func (h *House) safety(host, d mail.Domain) (out []admind.Record) {
 // policy gives our MTA-STS policy as text, the same for all domains; nil if it is
 // not served.
 func (h *House) policy() []byte {
-	if !slices.ContainsFunc(h.c.Listeners, func(l config.Listener) bool { return l.Protocol == "https" }) {
+	if !h.servesWeb() {
 		return nil
 	}
 	p := mtasts.Policy{Mode: mtasts.Mode(h.c.MTASTS.Mode), MaxAge: time.Duration(h.c.MTASTS.MaxAge)}
@@ -120,6 +121,10 @@ func (h *House) policy() []byte {
 		p.MX = []string{string(host)}
 	}
 	return p.Append(nil)
+}
+
+func (h *House) servesWeb() bool {
+	return slices.ContainsFunc(h.c.Listeners, func(l config.Listener) bool { return l.Protocol == "https" })
 }
 
 // policyFor gives the policy of a domain of ours.

@@ -357,7 +357,7 @@ func (h *House) service(l config.Listener, name string) (service, error) {
 			},
 		}, nil
 	case "https":
-		return &webd.Server{Policy: h.policyFor, TLS: cfg, Log: h.o.Log, Connections: h.c.Limits.Connections}, nil
+		return &webd.Server{Policy: h.policyFor, Settings: h.settingsOf, TLS: cfg, Log: h.o.Log, Connections: h.c.Limits.Connections}, nil
 	case "metrics":
 		return &webd.Metrics{Handler: h.metricsHandler(), TLS: cfg, Log: h.o.Log}, nil
 	case "pop3":

@@ -13,28 +13,8 @@ import (
 
 // TestOnePort: openssl gets mail and the web from one port, by ALPN, and curl the web.
 func TestOnePort(t *testing.T) {
-	dir := t.TempDir()
-	key, cert := filepath.Join(dir, "key.pem"), filepath.Join(dir, "cert.pem")
-	job{name: "openssl", args: []string{"req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", cert}}.ok(t)
 	at := freePort(t)
-	conf := write(t, filepath.Join(dir, "posthaste.toml"), fmt.Sprintf("hostname = \"mail.example\"\ndata = %q\n[[tls]]\ncertificate = %q\nkey = %q\n[[listener]]\naddress = %q\nprotocol = \"https\"\nalpn = [\"imap\", \"pop3\", \"submission\"]\n", filepath.Join(dir, "data"), cert, key, at))
-	run, err := start(filepath.Join(dir, "log"), nil, os.Stderr, "serve", "--config", conf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	run.Data = filepath.Join(dir, "data")
-	defer func() {
-		if err := run.end(); err != nil {
-			t.Error(err)
-		}
-	}()
-	eventually(t, func() error {
-		c, err := net.Dial("tcp", at)
-		if err == nil {
-			c.Close()
-		}
-		return err
-	})
+	cert := webHouse(t, fmt.Sprintf("[[listener]]\naddress = %q\nprotocol = \"https\"\nalpn = [\"imap\", \"pop3\", \"submission\"]\n", at), at).CA
 	for alpn, c := range map[string]struct{ say, want string }{
 		"imap":     {"a LOGOUT\r\n", "* BYE"},
 		"pop3":     {"QUIT\r\n", "+OK"},
@@ -51,4 +31,31 @@ func TestOnePort(t *testing.T) {
 	if code != 0 || out != "404" {
 		t.Errorf("curl: %s, %d", out, code)
 	}
+}
+
+// webHouse starts a server of its own that is called localhost, as the certificate of the
+// demonstration is, with such listeners; it waits for that at the address.
+func webHouse(t *testing.T, listeners, at string) *house {
+	t.Helper()
+	dir := t.TempDir()
+	tls := filepath.Dir(small.CA)
+	conf := write(t, filepath.Join(dir, "posthaste.toml"), fmt.Sprintf("hostname = \"localhost\"\ndata = %q\n[[tls]]\ncertificate = %q\nkey = %q\n%s", filepath.Join(dir, "data"), filepath.Join(tls, "cert.pem"), filepath.Join(tls, "key.pem"), listeners))
+	h, err := start(filepath.Join(dir, "log"), nil, os.Stderr, "serve", "--config", conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Data, h.CA = filepath.Join(dir, "data"), small.CA
+	t.Cleanup(func() {
+		if err := h.end(); err != nil {
+			t.Error(err)
+		}
+	})
+	eventually(t, func() error {
+		c, err := net.Dial("tcp", at)
+		if err == nil {
+			c.Close()
+		}
+		return err
+	})
+	return h
 }

@@ -73,8 +73,8 @@ hostname = "mail.example.org"
 # tls = "implicit"
 
 # Not among the defaults: a listener on ":443" with protocol "https" serves the
-# policy of [mta_sts], and nothing else. It needs a certificate for "mta-sts."
-# in front of each domain. Its setting alpn, a list of "imap", "pop3" and "submission",
+# policy of [mta_sts], and tells mail programs their settings. It needs certificates
+# for "mta-sts.", "autoconfig." and "autodiscover." in front of each domain. Its setting alpn, a list of "imap", "pop3" and "submission",
 # has it serve these as well, for programs that ask for them as TLS begins (by ALPN "imap",
 # "pop3" and "smtp"), as Delta Chat does where a network lets only port 443 through.
 # Nor is one on "127.0.0.1:9725" with protocol "metrics", which Prometheus reads. Its

@@ -31,6 +31,7 @@ import (
 	"posthaste/internal/agent/registrar"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/base/trace"
+	"posthaste/internal/proto/discovery"
 	"posthaste/internal/store/allowance"
 	"posthaste/internal/store/directory"
 	"posthaste/internal/store/journal"
@@ -80,6 +81,8 @@ type Server struct {
 	Former *former.Agent
 	// Records gives what a domain should have in the DNS.
 	Records func(ctx context.Context, d mail.Domain, o RecordOptions) ([]Record, error)
+	// Settings gives those of a domain for mail programs.
+	Settings func(ctx context.Context, d mail.Domain) (discovery.Settings, error)
 	// Metrics tells the metrics.
 	Metrics http.Handler
 	// SHA1 tells that SCRAM-SHA-1 is announced.

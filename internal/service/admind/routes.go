@@ -48,6 +48,7 @@ func (s *Server) aboutPeople() routes {
 		"DELETE /v1/accounts/{address}":                              s.answer(s.removeAccount),
 		"PUT /v1/accounts/{address}/quota":                           s.answer(s.setQuota),
 		"PUT /v1/accounts/{address}/password":                        s.answer(s.setPassword),
+		"GET /v1/accounts/{address}/settings":                        s.answer(s.settings),
 		"GET /v1/accounts/{address}/passwords":                       s.answer(s.appPasswords),
 		"POST /v1/accounts/{address}/passwords":                      s.answer(s.addAppPassword),
 		"DELETE /v1/accounts/{address}/passwords/{name}":             s.answer(s.removeAppPassword),

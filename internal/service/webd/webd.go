@@ -1,5 +1,6 @@
-// Package webd has two small web servers: one for what other mail servers look up at a
-// domain, which is its MTA-STS policy (RFC 8461 §3.3), and one for metrics.
+// Package webd has two small web servers: one for what is looked up at a domain, by other
+// mail servers its MTA-STS policy (RFC 8461 §3.3) and by mail programs its settings
+// (package discovery), and one for metrics.
 package webd
 
 import (
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"posthaste/internal/base/mail"
+	"posthaste/internal/proto/discovery"
 	"posthaste/internal/proto/mtasts"
 )
 
@@ -23,13 +25,15 @@ const (
 	lastWait  = 2 * time.Second
 )
 
-// A Server answers with MTA-STS policies. All fields must be set.
+// A Server answers with MTA-STS policies and settings. All fields must be set.
 type Server struct {
 	// Policy gives the policy of a domain as text; mail.ErrNotFound if it is none
 	// of ours.
 	Policy func(ctx context.Context, d mail.Domain) ([]byte, error)
-	TLS    *tls.Config
-	Log    *slog.Logger
+	// Settings gives those of a domain; mail.ErrNotFound if it is none of ours.
+	Settings func(ctx context.Context, d mail.Domain) (discovery.Settings, error)
+	TLS      *tls.Config
+	Log      *slog.Logger
 	// Connections is how many there may be at a time.
 	Connections int
 }
@@ -77,15 +81,18 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		host = r.Host
 	}
-	name, ok := strings.CutPrefix(strings.ToLower(host), "mta-sts.")
+	host = strings.ToLower(host)
+	name, ok := strings.CutPrefix(host, "mta-sts.")
+	if !ok {
+		s.settings(w, r, host)
+		return
+	}
 	d, err := mail.ParseDomain(name)
-	if !ok || err != nil || r.URL.Path != mtasts.Path {
+	if err != nil || r.URL.Path != mtasts.Path {
 		http.NotFound(w, r)
 		return
 	}
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
-		http.Error(w, "only to be read", http.StatusMethodNotAllowed)
+	if !reading(w, r) {
 		return
 	}
 	text, err := s.Policy(r.Context(), d)
@@ -98,8 +105,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "try again later", http.StatusServiceUnavailable)
 		return
 	}
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Write(text)
+	give(w, "text/plain; charset=utf-8", text)
 }
 
 // A bounded listener has so many connections at a time; more wait.

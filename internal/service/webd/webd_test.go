@@ -21,23 +21,13 @@ const policy = "version: STSv1\r\nmode: enforce\r\nmx: mx.a.example\r\nmax_age: 
 
 // TestPolicy: the policy is given for the names that have it, and nothing else is.
 func TestPolicy(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, roots := network.Certificate("mta-sts.a.example", "mta-sts.b.example", "other.example")
-	s := &webd.Server{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}, Log: slog.New(slog.DiscardHandler), Connections: 2, Policy: func(_ context.Context, d mail.Domain) ([]byte, error) {
+	s := &webd.Server{Policy: func(_ context.Context, d mail.Domain) ([]byte, error) {
 		if d != "a.example" {
 			return nil, mail.ErrNotFound
 		}
 		return []byte(policy), nil
 	}}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- s.Serve(ctx, ln) }()
-	c := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, ln.Addr().String())
-	}}}
+	c, at, end := web(t, s, "mta-sts.a.example", "mta-sts.b.example", "other.example")
 	for _, q := range []struct {
 		method, url string
 		code        int
@@ -66,11 +56,33 @@ func TestPolicy(t *testing.T) {
 			t.Errorf("%s %s: %s %q", q.method, q.url, resp.Status, b)
 		}
 	}
-	cancel()
-	if err := <-done; err != nil {
+	if err := end(); err != nil {
 		t.Error(err)
 	}
-	if _, err := net.Dial("tcp", ln.Addr().String()); err == nil {
+	if _, err := net.Dial("tcp", at); err == nil {
 		t.Error("it still listens")
+	}
+}
+
+// web runs a server with a certificate for names; all that the client asks for, it asks
+// there.
+func web(t *testing.T, s *webd.Server, names ...string) (c *http.Client, at string, end func() error) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, roots := network.Certificate(names...)
+	s.TLS, s.Log, s.Connections = &tls.Config{Certificates: []tls.Certificate{cert}}, slog.New(slog.DiscardHandler), 2
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx, ln) }()
+	at = ln.Addr().String()
+	c = &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, at)
+	}}}
+	return c, at, func() error {
+		cancel()
+		return <-done
 	}
 }

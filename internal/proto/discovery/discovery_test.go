@@ -1,0 +1,139 @@
+package discovery
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var hill = Settings{Domain: "hill.example", Services: Sort([]Service{
+	{POP3, "mail.hill.example", 995, false},
+	{Submission, "mail.hill.example", 587, true},
+	{IMAP, "mail.hill.example", 143, true},
+	{IMAP, "mail.hill.example", 993, false},
+	{IMAP, "mail.hill.example", 1993, false},
+	{Submission, "mail.hill.example", 465, false},
+})}
+
+func TestSort(t *testing.T) {
+	var got []int
+	for _, s := range hill.Services {
+		got = append(got, s.Port)
+	}
+	if want := []int{993, 143, 995, 465, 587}; !slices.Equal(got, want) {
+		t.Errorf("the order is %v, want %v", got, want)
+	}
+}
+
+// golden compares with a file of what programs have been seen to take.
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	want, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s: got\n%s", name, got)
+	}
+	wellFormed(t, got)
+}
+
+func wellFormed(t *testing.T, b []byte) {
+	t.Helper()
+	for d := xml.NewDecoder(bytes.NewReader(b)); ; {
+		if _, err := d.Token(); err == io.EOF {
+			return
+		} else if err != nil {
+			t.Fatalf("%v in\n%s", err, b)
+		}
+	}
+}
+
+func TestDocuments(t *testing.T) {
+	golden(t, "autoconfig.xml", Autoconfig(hill))
+	golden(t, "autodiscover.xml", Autodiscover(hill, "ada@hill.example"))
+	golden(t, "autodiscover-error.xml", AutodiscoverError(ErrSchema))
+	profile, ok := Profile(hill, "ada@hill.example", "Ada Hill")
+	if !ok {
+		t.Fatal("no profile")
+	}
+	golden(t, "profile.mobileconfig", profile)
+	for _, bad := range []string{`<a@"&'>`, "Ä\x01\xff@x"} { // whatever is asked for
+		wellFormed(t, Autodiscover(hill, bad))
+		p, _ := Profile(hill, bad, bad)
+		wellFormed(t, p)
+	}
+	if _, ok := Profile(Settings{Services: hill.Services[:2]}, "x", ""); ok {
+		t.Error("a profile that cannot send")
+	}
+	pop, ok := Profile(Settings{Services: hill.Services[2:]}, "x", "")
+	if !ok || !bytes.Contains(pop, []byte("EmailTypePOP")) {
+		t.Error("no profile for POP3")
+	}
+}
+
+func TestSRV(t *testing.T) {
+	want := map[string]string{
+		"_imaps._tcp.hill.example": "0 1 993 mail.hill.example.", "_imap._tcp.hill.example": "1 1 143 mail.hill.example.",
+		"_pop3s._tcp.hill.example": "10 1 995 mail.hill.example.", "_pop3._tcp.hill.example": "0 0 0 .",
+		"_submissions._tcp.hill.example": "0 1 465 mail.hill.example.", "_submission._tcp.hill.example": "1 1 587 mail.hill.example.",
+	}
+	for _, r := range SRVRecords(hill) {
+		if want[r.Name] != r.Value || r.Why == "" {
+			t.Errorf("%s is %s: %s", r.Name, r.Value, r.Why)
+		}
+		delete(want, r.Name)
+	}
+	if len(want) > 0 {
+		t.Error("missing:", want)
+	}
+}
+
+const request = `<?xml version="1.0" encoding="utf-8"?><Autodiscover xmlns="http://schemas.microsoft.com/exchange/autodiscover/outlook/requestschema/2006"><Request><EMailAddress> ada@hill.example </EMailAddress><AcceptableResponseSchema>SCHEMA</AcceptableResponseSchema></Request></Autodiscover>`
+
+func TestParseAutodiscover(t *testing.T) {
+	for in, want := range map[string]error{
+		strings.Replace(request, "SCHEMA", responseSchema, 1): nil,
+		strings.Replace(request, "SCHEMA", "", 1):             nil,
+		strings.Replace(request, "SCHEMA", "http://schemas.microsoft.com/exchange/autodiscover/mobilesync/responseschema/2006", 1): ErrSchema,
+		"":                ErrRequest,
+		"<Autodiscover/>": ErrRequest,
+		"<Other><Request><EMailAddress>a@b</EMailAddress></Request></Other>": ErrRequest,
+		request[:200]:                  ErrRequest,
+		strings.Repeat("<a>", 100_000): ErrRequest,
+		"<!DOCTYPE a [<!ENTITY b \"c\">]><Autodiscover><Request><EMailAddress>&b;</EMailAddress></Request></Autodiscover>": ErrRequest,
+	} {
+		address, err := ParseAutodiscover(strings.NewReader(in))
+		if !errors.Is(err, want) || (want == nil) != (err == nil) || err == nil && address != "ada@hill.example" {
+			t.Errorf("%.80s: %q %v", in, address, err)
+		}
+	}
+}
+
+func FuzzParseAutodiscover(f *testing.F) {
+	f.Add(request)
+	f.Fuzz(func(t *testing.T, in string) {
+		address, err := ParseAutodiscover(strings.NewReader(in))
+		if err == nil && address == "" {
+			t.Error("an empty address")
+		}
+		wellFormed(t, Autodiscover(hill, address))
+	})
+}
+
+func TestAutodiscoverJSON(t *testing.T) {
+	for protocol, good := range map[string]bool{"AutodiscoverV1": true, "autodiscoverv1": true, "ActiveSync": false, "": false} {
+		b, ok := AutodiscoverJSON("mail.hill.example", protocol)
+		var got map[string]string
+		if err := json.Unmarshal(b, &got); err != nil || ok != good || good && got["Url"] != "https://mail.hill.example/autodiscover/autodiscover.xml" {
+			t.Errorf("%q: %s %v", protocol, b, err)
+		}
+	}
+}
