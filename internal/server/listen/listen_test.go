@@ -65,6 +65,22 @@ func TestCertificatesSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+// TestPortThatCannotBeHad: what stands in the way is said.
+func TestPortThatCannotBeHad(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	var s Sockets
+	defer s.Close()
+	for address, want := range map[string]string{ln.Addr().String(): "another program has this port", "192.0.2.1:25": "does not have this address"} {
+		if _, err := s.Listen(address); err == nil || !strings.Contains(err.Error(), address) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
+
 // TestSocketsOutliveLeases: a port stays open, and connections wait, while one
 // listener gives it to the next.
 func TestSocketsOutliveLeases(t *testing.T) {

@@ -2,9 +2,11 @@ package listen
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
+	"syscall"
 )
 
 // Sockets are the ports that are open. They outlive a reload: a port that both
@@ -57,7 +59,7 @@ func (s *Sockets) socket(address string) (*socket, error) {
 	lc.SetMultipathTCP(false)
 	ln, err := lc.Listen(context.Background(), "tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", address, err)
+		return nil, refused(address, err)
 	}
 	sk := &socket{ln: ln, done: make(chan struct{}), changed: make(chan struct{})}
 	go sk.accept()
@@ -66,6 +68,19 @@ func (s *Sockets) socket(address string) (*socket, error) {
 	}
 	s.open[address] = sk
 	return sk, nil
+}
+
+// refused says why a port cannot be had.
+func refused(address string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("listen on %s: another program has this port (%w): \"ss -ltnp\" shows which", address, syscall.EADDRINUSE)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("listen on %s: only root, or who has CAP_NET_BIND_SERVICE, as with dist/posthaste.service, may open ports below 1024 (%w)", address, syscall.EACCES)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("listen on %s: this machine does not have this address (%w)", address, syscall.EADDRNOTAVAIL)
+	}
+	return fmt.Errorf("listen on %s: %w", address, err)
 }
 
 func (s *socket) lease() *lease {
