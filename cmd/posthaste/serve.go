@@ -80,7 +80,7 @@ func (t *tool) configuration() *cobra.Command {
 			RunE: func(*cobra.Command, []string) error {
 				c, err := config.Read(t.config)
 				if err == nil {
-					_, err = listen.Certificates(c.TLS)
+					err = checkCertificates(c.TLS)
 				}
 				if err == nil {
 					fmt.Println(t.config, "is as it should be.")
@@ -89,6 +89,14 @@ func (t *tool) configuration() *cobra.Command {
 			},
 		})
 	return c
+}
+
+func checkCertificates(pairs []config.KeyPair) error {
+	cfg, err := listen.Certificates(pairs)
+	if err != nil {
+		return err
+	}
+	return listen.Expired(cfg, pairs)
 }
 
 // A daemon is a server over its reloads.
@@ -267,6 +275,9 @@ func (d *daemon) build(c config.Config) (*server.House, error) {
 	cfg, err := listen.Certificates(pairs)
 	if err != nil {
 		return nil, err
+	}
+	if err := listen.Expired(cfg, pairs); err != nil {
+		d.log.Error("mail programs will refuse the connection: put in a new certificate, and send SIGHUP", "error", err)
 	}
 	r, err := newResolver(c.DNS, d.log)
 	if err != nil {

@@ -1,11 +1,15 @@
 package listen
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -61,6 +65,36 @@ func TestSelfMade(t *testing.T) {
 func TestCertificatesSaysWhatIsWrong(t *testing.T) {
 	_, err := Certificates([]config.KeyPair{{Certificate: "nowhere.pem", Key: "nowhere.key"}})
 	if err == nil || !strings.Contains(err.Error(), "nowhere.pem") {
+		t.Error(err)
+	}
+}
+
+// TestExpired: a certificate that has expired is told, and used.
+func TestExpired(t *testing.T) {
+	dir := t.TempDir()
+	ca, err := authority(filepath.Join(dir, "ca.pem"), filepath.Join(dir, "ca.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	past := time.Now().Add(-time.Hour)
+	old := &x509.Certificate{SerialNumber: serial(), DNSNames: []string{"x.example"}, NotBefore: past.Add(-time.Hour), NotAfter: past}
+	der, err := x509.CreateCertificate(rand.Reader, old, ca.Leaf, &key.PublicKey, ca.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pairs := []config.KeyPair{{Certificate: filepath.Join(dir, "ca.pem"), Key: filepath.Join(dir, "ca.key")}, {Certificate: filepath.Join(dir, "old.pem"), Key: filepath.Join(dir, "old.key")}}
+	if err := write(pairs[1].Certificate, pairs[1].Key, der, key); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := Certificates(pairs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Expired(cfg, pairs); err == nil || !strings.Contains(err.Error(), "old.pem has expired") || strings.Contains(err.Error(), "ca.pem") {
 		t.Error(err)
 	}
 }

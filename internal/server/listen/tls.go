@@ -32,12 +32,21 @@ func Certificates(pairs []config.KeyPair) (*tls.Config, error) {
 		if err != nil {
 			return nil, fmt.Errorf("certificate %s with key %s: %w", p.Certificate, p.Key, err)
 		}
-		if left := time.Until(c.Leaf.NotAfter); left < 0 {
-			return nil, fmt.Errorf("certificate %s has expired on %s", p.Certificate, c.Leaf.NotAfter.Format(time.DateOnly))
-		}
 		certs = append(certs, c)
 	}
 	return &tls.Config{Certificates: certs, MinVersion: tls.VersionTLS12}, nil
+}
+
+// Expired says of which of the files the certificate has expired. They are used all the
+// same: other servers encrypt with whatever certificate there is, and to take no mail at
+// all is worse than programs that complain.
+func Expired(cfg *tls.Config, pairs []config.KeyPair) (err error) {
+	for i, c := range cfg.Certificates {
+		if time.Now().After(c.Leaf.NotAfter) {
+			err = errors.Join(err, fmt.Errorf("certificate %s has expired on %s", pairs[i].Certificate, c.Leaf.NotAfter.Format(time.DateOnly)))
+		}
+	}
+	return err
 }
 
 const (
