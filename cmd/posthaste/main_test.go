@@ -258,6 +258,12 @@ func TestMistakes(t *testing.T) {
 	}
 	mustFail(t, "posthaste: domain example.org: exists already\n", "", "domain", "add", "example.org", data)
 	mustFail(t, "say which", "", "queue", "drop", data)
+	for _, wrong := range []string{"UIDONYL", "IMAP4rev1", ""} {
+		mustFail(t, "no capability", "", "account", "capability", "off", "eve@bücher.example", wrong, data)
+	}
+	for _, name := range []string{"uidonly", "THREAD", "THREAD=REFS", "LITERAL+", "QUOTASET"} {
+		must(t, "", "account", "capability", "off", "eve@bücher.example", name, data)
+	}
 	mustFail(t, "nobody@example.org has no account", "", "shared", "add", "team@example.org", "--admin", "nobody@example.org", data)
 	if said := must(t, "", "shared", "list", data); said != "" {
 		t.Errorf("a shared folder was left: %q", said)

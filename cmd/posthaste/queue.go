@@ -143,7 +143,7 @@ It is kept with the message; mail that comes later is not concerned.`,
 	}
 	c.Flags().StringVar(&via, "via", "", "the `way`: host:port, the name of a route, mx, or default")
 	c.MarkFlagRequired("via")
-	t.onQueued(c, "%d in the queue go that way.",
+	t.onQueued(c, "Sent that way from now on: %d.",
 		func(ctx context.Context, c *admind.Client, id string) error {
 			_, err := c.Reroute(ctx, id, via)
 			return err
@@ -157,11 +157,11 @@ It is kept with the message; mail that comes later is not concerned.`,
 // done says how many of a group an action was for. What goes to several domains waits,
 // and is counted, for each.
 var done = map[string]string{
-	"retry":   "%d in the queue are tried now.",
-	"hold":    "%d in the queue are held.",
-	"release": "%d in the queue are let go.",
-	"bounce":  "%d in the queue go back to their senders.",
-	"drop":    "%d in the queue are removed.",
+	"retry":   "Tried now: %d.",
+	"hold":    "Held: %d.",
+	"release": "Let go: %d.",
+	"bounce":  "Returned to their senders: %d.",
+	"drop":    "Removed: %d.",
 }
 
 // onQueued makes a command of what is done to a message, and of what is done to a

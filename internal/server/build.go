@@ -25,6 +25,7 @@ import (
 	"posthaste/internal/base/mail"
 	"posthaste/internal/server/config"
 	"posthaste/internal/service/admind"
+	"posthaste/internal/service/imapd"
 	"posthaste/internal/service/pop3d"
 	"posthaste/internal/store/acquaintance"
 	"posthaste/internal/store/allowance"
@@ -165,7 +166,7 @@ func (h *House) sending() error {
 func (h *House) administration(host mail.Domain) {
 	c, o := h.c, h.o
 	h.Admin = &admind.Server{
-		Backup: o.Backup, Backups: h.backups, Depot: h.depot, Full: o.Full, SHA1: c.Auth.ScramSHA1,
+		Backup: o.Backup, Backups: h.backups, Depot: h.depot, Full: o.Full, SHA1: c.Auth.ScramSHA1, CanWithhold: imapd.CanWithhold,
 		Registrar: &registrar.Registrar{
 			DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: h.keys, Outposts: h.posts,
 			Quota: int64(c.Limits.AccountQuota), Hash: h.hash, AppPassword: h.auth.NewAppPassword,

@@ -85,6 +85,9 @@ type Server struct {
 	Settings func(ctx context.Context, d mail.Domain) (discovery.Settings, error)
 	// Metrics tells the metrics.
 	Metrics http.Handler
+	// CanWithhold tells whether IMAP here has a capability of this name, which an account
+	// can do without.
+	CanWithhold func(name string) bool
 	// SHA1 tells that SCRAM-SHA-1 is announced.
 	SHA1    bool
 	Version string

@@ -33,6 +33,9 @@ func (s *Server) switchOff(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !s.CanWithhold(in.Name) {
+		return nil, bad("IMAP here has no capability %q that could be switched off", in.Name)
+	}
 	if err = s.Registrar.SwitchOff(r.Context(), addr, in.Name); errors.Is(err, directory.ErrCapability) {
 		err = errRequest{err}
 	}

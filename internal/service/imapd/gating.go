@@ -69,6 +69,16 @@ func (s *session) withheld(capability string) bool {
 	return capability == "UIDONLY" && s.srv.misused.has(misuse{s.peer.Account, s.client, capability})
 }
 
+// CanWithhold tells whether a name is that of a capability that sessions are offered, or
+// of a family of such, and can be withheld.
+func CanWithhold(name string) bool {
+	name = strings.ToUpper(name)
+	return name != "IMAP4REV1" && slices.ContainsFunc(strings.Fields(always+sometimes+afterLogin), func(w string) bool {
+		family, _, _ := strings.Cut(w, "=")
+		return strings.ToUpper(w) == name || strings.ToUpper(family) == name
+	})
+}
+
 // gated tells whether anything is withheld.
 func (s *session) gated() bool { return len(s.without) > 0 || s.withheld("UIDONLY") }
 
