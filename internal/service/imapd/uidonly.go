@@ -14,6 +14,10 @@ func (s *session) needsUIDs(c *imap.Command) error {
 	switch c.Name {
 	case "FETCH", "STORE", "SEARCH", "COPY", "MOVE", "SORT", "THREAD", "REPLACE":
 		return errUIDRequired
+	case "SELECT", "EXAMINE":
+		if r := c.Args.(*imap.Select).Resync; r != nil && len(r.MatchSeq.Ranges) > 0 {
+			return errUIDRequired
+		}
 	}
 	return nil
 }
