@@ -41,6 +41,8 @@ var commandTests = []struct {
 	{`a ID ("name" sodr "version" NIL)`, "ID", &ID{[]IDField{{"name", "sodr"}, {"version", ""}}}},
 	{"a STARTTLS", "STARTTLS", nil},
 	{`a AUTHENTICATE "plain" =`, "AUTHENTICATE", &Authenticate{Mechanism: "PLAIN", Initial: []byte{}}},
+	{"a AUTHENTICATE PLAIN {8+}\r\nAGEAYg==", "AUTHENTICATE", &Authenticate{Mechanism: "PLAIN", Initial: []byte("\x00a\x00b")}},
+	{"a FETCH 1 (FAST)", "FETCH", &Fetch{Set: seqs(one(1)), Items: kinds(ItemFlags, ItemInternalDate, ItemSize)}},
 	{"a AUTHENTICATE {5+}\r\nPLAIN =", "AUTHENTICATE", &Authenticate{Mechanism: "PLAIN", Initial: []byte{}}},
 	{"a AUTHENTICATE plain", "AUTHENTICATE", &Authenticate{Mechanism: "PLAIN"}},
 	{"a AUTHENTICATE PLAIN =", "AUTHENTICATE", &Authenticate{Mechanism: "PLAIN", Initial: []byte{}}},

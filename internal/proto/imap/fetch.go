@@ -128,16 +128,7 @@ func parseFetch(d *Decoder) any {
 	if d.peek() == '(' {
 		d.list(func() { d.fetchItem(c) })
 	} else {
-		start := d.pos
-		name := d.keyword()
-		if macro := fetchMacros[name]; macro != nil {
-			for _, k := range macro {
-				c.Items = append(c.Items, FetchItem{Kind: k})
-			}
-		} else {
-			d.pos = start
-			d.fetchItem(c)
-		}
+		d.fetchItem(c)
 	}
 	if d.more() {
 		d.list(func() {
@@ -155,9 +146,18 @@ func parseFetch(d *Decoder) any {
 // isUID tells whether the command begins with UID.
 func (d *Decoder) isUID() bool { return len(d.name) > 4 && d.name[:4] == "UID " }
 
+// fetchItem takes one item, or a macro, which the RFC has by itself and some clients
+// put into parentheses.
 func (d *Decoder) fetchItem(c *Fetch) {
 	var f FetchItem
-	item := fetchItems[d.keyword()]
+	name := d.keyword()
+	if macro := fetchMacros[name]; macro != nil {
+		for _, k := range macro {
+			c.Items = append(c.Items, FetchItem{Kind: k})
+		}
+		return
+	}
+	item := fetchItems[name]
 	if item == nil {
 		d.fail("unknown FETCH item")
 		return

@@ -28,7 +28,7 @@ func parseAuthenticate(d *Decoder) any {
 	d.sp()
 	c.Mechanism = upper([]byte(d.astring())) // an atom, says the RFC; some send a string
 	if d.more() {
-		c.Initial = d.base64(d.span(isAstring, "base64"))
+		c.Initial = d.base64([]byte(d.astring()))
 	}
 	return c
 }

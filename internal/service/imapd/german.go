@@ -151,7 +151,7 @@ var german = language{
 		"no such comparator":                           "so einen Vergleich gibt es nicht",
 
 		// What cannot be understood.
-		"a word": "ein Wort", "a tag": "eine Marke", "a number": "eine Zahl", "a string": "ein Text", "a capability": "eine Fähigkeit", "base64": "Base64",
+		"a word": "ein Wort", "a tag": "eine Marke", "a number": "eine Zahl", "a string": "ein Text", "a capability": "eine Fähigkeit",
 		"a space": "ein Leerzeichen", "a literal": "ein Literal", "RETURN": "RETURN", "SET or NONE": "SET oder NONE", "URL or TEXT": "URL oder TEXT", "all, shared or priv": "all, shared oder priv",
 		"MIME needs a part": "MIME braucht einen Teil",
 		"MessageNew and MessageExpunge come together, and other events of messages with them": "MessageNew und MessageExpunge gehören zusammen, und andere Ereignisse von Nachrichten dazu",
