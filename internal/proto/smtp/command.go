@@ -60,7 +60,7 @@ func ParseCommand(line []byte) (Command, error) {
 			return c, ErrControl
 		}
 	}
-	arg = bytes.TrimRight(arg, " ")
+	arg = bytes.Trim(arg, " ")
 	var err error
 	switch c.Verb {
 	case HELO, EHLO, LHLO:
@@ -161,11 +161,20 @@ func hasNonASCII[T []byte | string](s T) bool {
 }
 
 // parsePath takes <address> off the front of s; what follows it must be
-// nothing or begin with a space. A source route is read and forgotten.
+// nothing or begin with a space. A source route is read and forgotten. Scanners and
+// scripts that leave out the brackets are understood, as by most servers (decision 046).
 // RFC 5321 §4.1.2, appendix C
 func parsePath(s string) (a mail.Address, rest string, err error) {
 	if !strings.HasPrefix(s, "<") {
-		return a, "", ErrSyntax
+		bare, rest, more := strings.Cut(s, " ")
+		if more {
+			rest = " " + rest
+		}
+		if strings.ContainsAny(bare, `<>"`) || len(bare) > maxPath {
+			return a, "", ErrSyntax
+		}
+		a, err = mail.ParseAddress(bare)
+		return a, rest, err
 	}
 	end := pathEnd(s)
 	if end < 0 {
@@ -187,11 +196,14 @@ func parsePath(s string) (a mail.Address, rest string, err error) {
 		return mail.Address{Local: "postmaster"}, rest, nil
 	}
 	a, err = mail.ParseAddress(in)
-	if err == nil && (len(a.Local) > 64*4 || len(in) > 512) {
+	if err == nil && (len(a.Local) > 64*4 || len(in) > maxPath) {
 		err = ErrSyntax
 	}
 	return a, rest, err
 }
+
+// maxPath is how long an address may be; RFC 5321 §4.5.3.1 has 256.
+const maxPath = 512
 
 // pathEnd gives the place of the > that ends the path at the front of s,
 // passing over those within quotes; -1 if there is none.
