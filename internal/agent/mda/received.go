@@ -1,6 +1,8 @@
 package mda
 
 import (
+	"bytes"
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -123,16 +125,18 @@ const maxHeader = 1 << 20
 // Header gives the header of a message that has come in, with its empty line;
 // the whole message if it has no body.
 func Header(b mail.Body) ([]byte, error) {
+	if in, ok := b.(interface{ Bytes() []byte }); ok {
+		if all := in.Bytes(); all != nil {
+			all = all[:min(len(all), maxHeader)]
+			return bytes.Clone(all[:cmp.Or(headerOf(all), len(all))]), nil
+		}
+	}
 	buf := make([]byte, min(b.Size(), 8<<10))
 	for {
 		if n, err := b.ReadAt(buf, 0); n < len(buf) {
 			return nil, err
 		}
-		n := 0
-		for f := range message.Fields(buf) {
-			n = f.Offset + len(f.Raw)
-		}
-		if end := endOfHeader(buf, n); end > 0 {
+		if end := headerOf(buf); end > 0 {
 			return buf[:end], nil
 		}
 		if int64(len(buf)) >= min(b.Size(), maxHeader) {
@@ -140,6 +144,15 @@ func Header(b mail.Body) ([]byte, error) {
 		}
 		buf = make([]byte, min(b.Size(), maxHeader, int64(len(buf))*8))
 	}
+}
+
+// headerOf tells where the header in b ends; 0 if it may go on behind b.
+func headerOf(b []byte) int {
+	n := 0
+	for f := range message.Fields(b) {
+		n = f.Offset + len(f.Raw)
+	}
+	return endOfHeader(b, n)
 }
 
 // endOfHeader tells where the header in b ends, whose last field ends at n; 0

@@ -75,6 +75,11 @@ func (p part) ReadAt(b []byte, off int64) (int, error) {
 	return n, nil
 }
 
+// A whole is a body that is in memory.
+type whole struct{ part }
+
+func (w whole) Bytes() []byte { return []byte(w.text) }
+
 func TestHeader(t *testing.T) {
 	long := "X: " + strings.Repeat("a", 30_000) + "\r\n"
 	for _, c := range []struct{ text, want string }{
@@ -87,9 +92,11 @@ func TestHeader(t *testing.T) {
 		{long + "\r\n" + strings.Repeat("body", 10_000), long + "\r\n"},
 		{long + "B: c", long + "B: c"},
 	} {
-		got, err := mda.Header(part{c.text, len(c.text)})
-		if err != nil || string(got) != c.want {
-			t.Errorf("%.30q: %d bytes, %v; want %d", c.text, len(got), err, len(c.want))
+		for _, b := range []mail.Body{part{c.text, len(c.text)}, whole{part{text: c.text}}} {
+			got, err := mda.Header(b)
+			if err != nil || string(got) != c.want {
+				t.Errorf("%.30q: %d bytes, %v; want %d", c.text, len(got), err, len(c.want))
+			}
 		}
 	}
 	if _, err := mda.Header(part{"A: b\r\n\r\n", 3}); err == nil {
