@@ -64,7 +64,7 @@ type Options struct {
 	// safe, and must be quick; nil: nobody does.
 	Landed func(time.Duration)
 
-	memTable uint64 // bytes; 0: 16 MB
+	memTable uint64 // bytes; 0: 32 MB
 }
 
 // format is the version of Pebble's files. It is raised only by a release that
@@ -72,7 +72,7 @@ type Options struct {
 const format = pebble.FormatValueSeparation
 
 const (
-	defaultMemTable = 16 << 20
+	defaultMemTable = 32 << 20
 	defaultCache    = 64 << 20
 	blockSize       = 16 << 10        // of what is compressed at a time
 	closeWait       = 5 * time.Second // for a disk that is ill
