@@ -34,8 +34,12 @@ type Server struct {
 	greetOnly bool // for Try
 }
 
-// patience is how long a server may keep us waiting.
-const patience = 5 * time.Minute
+const (
+	// patience is how long a server may keep us waiting.
+	patience = 5 * time.Minute
+	// greetingTime is how long it has for its greeting.
+	greetingTime = 30 * time.Second
+)
 
 // ErrRefused is a NO or BAD of an IMAP server.
 var ErrRefused = errors.New("the server refuses")
@@ -45,6 +49,12 @@ var ErrLogin = errors.New("log in")
 
 // ErrNoTLS says that a server does not begin TLS, which it was asked to.
 var ErrNoTLS = errors.New("it does not know STARTTLS: choose tls, which has port 993 as a rule")
+
+// errSilent says that there is no greeting, which a server that waits for TLS does not give.
+var errSilent = errors.New("it says nothing: if it begins with TLS, choose tls")
+
+// errClear says that a server does not begin with TLS.
+var errClear = errors.New("it does not begin with TLS: choose starttls, or another port")
 
 // errPreauth says that nobody can be believed to be logged in before TLS. RFC 9051 §7.1.4
 var errPreauth = errors.New("it says before TLS that one is logged in, as somebody in between could")
@@ -98,14 +108,30 @@ func (s *Server) dial(ctx context.Context) (*session, error) {
 	}
 	conn, err := s.Dial(ctx, "tcp", net.JoinHostPort(s.Host, port))
 	if err != nil {
-		return nil, err
+		return nil, unreached(s.Host, port, err)
 	}
 	c := &session{conn: conn}
-	if err := s.begin(ctx, c); err != nil {
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	err = s.begin(ctx, c)
+	if !stop() && ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	if _, clear := errors.AsType[tls.RecordHeaderError](err); clear {
+		err = fmt.Errorf("%w (%w)", errClear, err)
+	}
+	if err != nil {
 		c.conn.Close()
 		return nil, fmt.Errorf("%s: %w", s.Host, err)
 	}
 	return c, nil
+}
+
+// unreached says that a server cannot be reached.
+func unreached(host, port string, err error) error {
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		err = e.Err
+	}
+	return fmt.Errorf("%s cannot be reached at port %s: %w", host, port, err)
 }
 
 // Try tells whether the server can be reached as it is said to be, and if there is a
@@ -138,7 +164,12 @@ func (s *Server) begin(ctx context.Context, c *session) error {
 		c.conn = tls.Client(c.conn, cfg)
 	}
 	c.in, c.out = imap.NewAnswers(timed{c.conn}), bufio.NewWriterSize(timed{c.conn}, 64<<10)
+	raw := c.conn
+	late := time.AfterFunc(greetingTime, func() { raw.Close() })
 	tag, err := c.in.Next()
+	if !late.Stop() || err == io.EOF && s.Security != "tls" {
+		return errSilent
+	}
 	if err != nil {
 		return err
 	}
