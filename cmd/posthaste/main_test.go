@@ -280,6 +280,10 @@ func TestMistakes(t *testing.T) {
 	if said := must(t, "\n", "account", "add", "bob@example.org", "--password-stdin", data); !strings.Contains(said, "no password") {
 		t.Errorf("nothing is said of no password: %q", said)
 	}
+	must(t, "", "alias", "add", "bob.old@example.org", "Bob@example.org", data)
+	if said := must(t, "", "account", "remove", "bob@example.org", "--yes", data); said != "The alias bob.old@example.org still leads there: see \"posthaste alias set\" and \"alias remove\".\n" {
+		t.Errorf("after a removal: %q", said)
+	}
 	must(t, "", "account", "quota", "eve@bücher.example", "10", data)
 	mustFail(t, "no room left", "", "import", "mbox", letters, "eve@bücher.example", data)
 	mustFail(t, "--keep is", "", "backup", "create", filepath.Join(dir, "backup"), "--keep", "-1", data)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -246,7 +247,21 @@ func (t *tool) accountRemove() *cobra.Command {
 				return errors.New("nothing was removed")
 			}
 		}
-		return cl.RemoveAccount(ctx, args[0])
+		if err := cl.RemoveAccount(ctx, args[0]); err != nil {
+			return err
+		}
+		return tellLeading(ctx, cl, args[0])
 	})
 	return c
+}
+
+// tellLeading tells of aliases that lead to an address that is gone.
+func tellLeading(ctx context.Context, cl *admind.Client, address string) error {
+	list, err := cl.Aliases(ctx)
+	for _, a := range list {
+		if slices.ContainsFunc(a.Targets, func(to string) bool { return canonical(to) == canonical(address) }) {
+			fmt.Fprintf(os.Stderr, "The alias %s still leads there: see \"posthaste alias set\" and \"alias remove\".\n", shown(a.Address))
+		}
+	}
+	return err
 }
