@@ -22,6 +22,12 @@ type provider struct {
 	url    string
 }
 
+func (p *provider) deny(denied bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.denied = denied
+}
+
 // ServeHTTP is the authorization server.
 func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
@@ -118,12 +124,12 @@ func TestCollectByCode(t *testing.T) {
 	} {
 		mustFail(t, c.want, "", append(add, c.args...)...)
 	}
-	p.denied = true
+	p.deny(true)
 	mustFail(t, "it was not allowed", "", append(add, "--oauth", web.URL, "--client-id", "abc")...)
 	if out := must(t, "", "collect", "list", data); !strings.Contains(out, "Nothing is collected") {
 		t.Error(out)
 	}
-	p.denied = false
+	p.deny(false)
 	out := must(t, "", append(add, "--oauth", web.URL, "--client-id", "abc")...)
 	for _, want := range []string{"https://id.example/device", "WDJB-MJHT", "ada.l at 127.0.0.1", "collects the mail of ada.l"} {
 		if !strings.Contains(out, want) {
