@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -39,6 +40,22 @@ func askLine(ctx context.Context, what string) (string, error) {
 		fmt.Fprintln(os.Stderr) // nobody has ended the line
 	}
 	return strings.TrimSpace(line), err
+}
+
+// readFile reads a file that a person has named; - is standard input.
+func readFile(name string) ([]byte, error) {
+	if name == "-" {
+		return io.ReadAll(os.Stdin)
+	}
+	return os.ReadFile(name)
+}
+
+// openFile opens a file that a person has named; - is standard input.
+func openFile(name string) (io.ReadCloser, error) {
+	if name == "-" {
+		return io.NopCloser(os.Stdin), nil
+	}
+	return os.Open(name)
 }
 
 // awaited gives what read gives, unless ctx ends before.

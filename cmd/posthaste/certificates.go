@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/pem"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -76,7 +75,7 @@ func (t *tool) certificateAdd() *cobra.Command {
 	c.Flags().StringSliceVar(&protocols, "protocols", nil, "what it opens: `submission,imap,pop3`; all if not given")
 	c.Flags().StringVar(&name, "name", "", "what it is called; the certificate's own `name` if not given")
 	c.RunE = t.with(func(ctx context.Context, c *admind.Client, args []string) error {
-		file, err := os.ReadFile(args[1])
+		file, err := readFile(args[1])
 		if err != nil {
 			return err
 		}

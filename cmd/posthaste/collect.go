@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -77,7 +76,7 @@ func (o *outpostFlags) flags(c *cobra.Command) {
 	f.StringVar(&o.port, "port", "", "another `port` than the usual one")
 	f.StringVar(&o.security, "tls", "tls", "`how` to connect: tls (from the first byte), starttls, or none (to this machine only)")
 	f.StringVar(&o.user, "user", "", "the user `name` there; as a rule the address there")
-	f.StringVar(&o.passwordFile, "password-file", "", "a `file` with the password, or the refresh token; without it, it is asked for")
+	f.StringVar(&o.passwordFile, "password-file", "", "a `file` with the password, or the refresh token (- is standard input); without it, it is asked for")
 	f.StringVar(&o.after, "after", "leave", "what becomes of mail there that is here: `leave`, delete, or days such as 30d, after which it is deleted")
 	f.StringArrayVar(&o.folders, "folder", nil, "the folder there of this `name`, instead of INBOX (may be said again; only over IMAP)")
 	f.StringVar(&o.mailbox, "into", "", "the `mailbox` here that it goes to, instead of INBOX; it is made")
@@ -146,7 +145,7 @@ func (o *outpostFlags) settings(c *cobra.Command) (admind.OutpostSettings, error
 
 // secretOf reads a secret from a file.
 func secretOf(file string) (string, error) {
-	b, err := os.ReadFile(file)
+	b, err := readFile(file)
 	return strings.TrimRight(string(b), "\r\n"), err
 }
 

@@ -257,11 +257,14 @@ collected again: say how its POP3 ids are made. Dovecot's own format is
 type pair struct{ ours, user, password string }
 
 func readPairs(file string) (out []pair, err error) {
-	f, err := os.Open(file)
+	f, err := openFile(file)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if file == "-" {
+		file = "standard input"
+	}
 	lines := bufio.NewScanner(f)
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimRight(lines.Text(), "\r")

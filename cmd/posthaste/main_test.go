@@ -287,6 +287,8 @@ func TestMistakes(t *testing.T) {
 	must(t, "", "account", "quota", "eve@bücher.example", "10", data)
 	mustFail(t, "no room left", "", "import", "mbox", letters, "eve@bücher.example", data)
 	mustFail(t, "--keep is", "", "backup", "create", filepath.Join(dir, "backup"), "--keep", "-1", data)
+	mustFail(t, "is not what posthaste export has written", "[]", "import", "people", "-", data)
+	mustFail(t, "standard input: line 1", "one word\n", "import", "imap", "127.0.0.1", "--accounts", "-", data)
 	nobody := filepath.Join(dir, "nobody")
 	if err := os.WriteFile(nobody, []byte("# nobody\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -70,7 +70,7 @@ pop3_uidl_format does not say otherwise.`,
 	f.StringVar(&m.POP3, "pop3", "", "its `URL` for POP3: pop3s://host or pop3://host; without it, POP3 has to wait for the flip")
 	f.StringVar(&m.User, "user", "", "the user's `name` there; without it, the address")
 	f.StringVar(&m.Master, "master", "", "the `name` of a master user there")
-	f.StringVar(&passwordFile, "password-file", "", "a `file` with the master user's password, which is kept until \"move end\"")
+	f.StringVar(&passwordFile, "password-file", "", "a `file` with the master user's password (- is standard input), which is kept until \"move end\"")
 	f.StringVar(&list, "accounts", "", "all accounts of a `file`: the address here and the user there, divided by a tab")
 	f.StringVar(&m.UIDL, "uidl", "", "the `format` of POP3 ids there")
 	f.StringVar(&tls, "tls", "", "none: speak to it without TLS, in a network that nobody else can listen to")
@@ -112,7 +112,7 @@ func contents(file string) (string, error) {
 	if file == "" {
 		return "", nil
 	}
-	b, err := os.ReadFile(file)
+	b, err := readFile(file)
 	return string(b), err
 }
 

@@ -100,14 +100,14 @@ func (d delivery) Abort(why error) { d.d.Abort(why) }
 // imapFlags say how one gets into an IMAP server.
 type imapFlags struct {
 	user, master, passwordFile, tls, port, ca string
-	asked                                     string // the password that was typed
+	asked                                     string // the password that was typed, or read
 }
 
 func (a *imapFlags) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&a.user, "user", "", "the user's `name` there; without it, the address")
 	f.StringVar(&a.master, "master", "", "the `name` of a master user, who logs in for others")
-	f.StringVar(&a.passwordFile, "password-file", "", "a `file` with the password; without it, it is asked for")
+	f.StringVar(&a.passwordFile, "password-file", "", "a `file` with the password (- is standard input); without it, it is asked for")
 	f.StringVar(&a.tls, "tls", "tls", "`how` to connect: tls (port 993), starttls or none (port 143)")
 	f.StringVar(&a.port, "port", "", "another `port`")
 	f.StringVar(&a.ca, "ca", "", "a `file` with the certificate to trust, if the server has none that all trust")
@@ -141,12 +141,13 @@ func (a *imapFlags) server(ctx context.Context, host string, p pair) (*carrier.S
 }
 
 func (a *imapFlags) password(ctx context.Context, s *carrier.Server) (string, error) {
-	if a.passwordFile != "" {
-		b, err := os.ReadFile(a.passwordFile)
-		return strings.TrimRight(string(b), "\r\n"), err
-	}
 	if a.asked != "" {
 		return a.asked, nil
+	}
+	if a.passwordFile != "" {
+		b, err := readFile(a.passwordFile)
+		a.asked = strings.TrimRight(string(b), "\r\n") // standard input can be read once
+		return a.asked, err
 	}
 	who := s.User
 	if s.Master != "" {

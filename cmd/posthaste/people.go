@@ -165,15 +165,11 @@ func canonical(address string) string {
 }
 
 func addFile(ctx context.Context, cl *admind.Client, file string, quota int64) error {
-	in := io.Reader(os.Stdin)
-	if file != "-" {
-		f, err := os.Open(file)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		in = f
+	in, err := openFile(file)
+	if err != nil {
+		return err
 	}
+	defer in.Close()
 	have := map[string]bool{}
 	list, err := cl.Accounts(ctx)
 	if err != nil {

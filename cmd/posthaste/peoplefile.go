@@ -119,7 +119,7 @@ learned: posthaste move --help.`,
 		Example: `  posthaste export maildir /backup/all --all
   posthaste import people /backup/all/people.json`,
 		RunE: t.beginning(func(ctx context.Context, cl *admind.Client, args []string) error {
-			b, err := os.ReadFile(args[0])
+			b, err := readFile(args[0])
 			if err != nil {
 				return err
 			}
