@@ -80,6 +80,9 @@ func (t *tool) configuration() *cobra.Command {
 			RunE: func(*cobra.Command, []string) error {
 				c, err := config.Read(t.config)
 				if err == nil {
+					err = c.Unread()
+				}
+				if err == nil {
 					err = checkCertificates(c.TLS)
 				}
 				if err == nil {

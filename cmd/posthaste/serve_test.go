@@ -188,4 +188,8 @@ func TestServeSaysWhatIsWrong(t *testing.T) {
 		mustFail(t, want, "", "serve", "--config", config)
 	}
 	mustFail(t, "no such file", "", "serve", "--config", filepath.Join(dir, "nowhere.toml"))
+	if err := os.WriteFile(config, []byte("[[route]]\ndomain = \"*\"\nhost = \"a:1\"\ntls = \"required\"\nusername = \"u\"\npassword_file = \"none\"\n[[hook]]\nurl = \"http://127.0.0.1:1\"\nsecret_file = \"posthaste.toml\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustFail(t, "[[route]] password_file: open "+filepath.Join(dir, "none")+": no such file", "", "config", "check", "--config", config)
 }

@@ -30,14 +30,6 @@ type S3 struct {
 	Clear bool `toml:"clear"`
 }
 
-// resolve makes names of files whole.
-func (b *Backup) resolve(abs func(*string)) {
-	if !backup.IsBucket(b.Directory) {
-		abs(&b.Directory)
-	}
-	abs(&b.S3.Credentials)
-}
-
 func (b *Backup) check() error {
 	if b.Keep < 0 || b.Every < Duration(time.Minute) {
 		return errors.New("backup: keep is not negative, and every is a minute at least")

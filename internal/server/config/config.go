@@ -373,34 +373,6 @@ func Parse(b []byte) (Config, error) {
 	return c, c.check()
 }
 
-// resolve makes file names in the file relative to its folder.
-func (c *Config) resolve(dir string) {
-	abs := func(p *string) {
-		if *p != "" && !filepath.IsAbs(*p) {
-			*p = filepath.Join(dir, *p)
-		}
-	}
-	abs(&c.Data)
-	c.Backup.resolve(abs)
-	for i := range c.TLS {
-		abs(&c.TLS[i].Certificate)
-		abs(&c.TLS[i].Key)
-	}
-	for i := range c.Routes {
-		abs(&c.Routes[i].PasswordFile)
-		if o := c.Routes[i].OAuth2; o != nil {
-			abs(&o.SecretFile)
-			abs(&o.RefreshFile)
-		}
-	}
-	for i := range c.Hooks {
-		abs(&c.Hooks[i].SecretFile)
-	}
-	for i := range c.Auth.Issuers {
-		abs(&c.Auth.Issuers[i].SecretFile)
-	}
-}
-
 // check says in a sentence what cannot be.
 func (c *Config) check() error {
 	if err := c.checkBasics(); err != nil {
