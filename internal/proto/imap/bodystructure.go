@@ -27,7 +27,7 @@ func AppendBodyStructure(dst []byte, p *message.Part, detail Detail) []byte {
 			dst = AppendBodyStructure(dst, child, detail)
 		}
 		if len(p.Children) == 0 { // the syntax wants one
-			dst = append(dst, nothing...)
+			dst = AppendBodyStructure(dst, nothing, detail)
 		}
 		dst = AppendString(append(dst, ' '), p.Subtype)
 		if detail == Extended {
@@ -62,7 +62,7 @@ func AppendBodyStructure(dst []byte, p *message.Part, detail Detail) []byte {
 }
 
 // nothing stands for a part that the syntax wants and the message does not have.
-const nothing = `("TEXT" "PLAIN" ("CHARSET" "US-ASCII") NIL NIL "7BIT" 0 0)`
+var nothing = &message.Part{Type: "text", Subtype: "plain"}
 
 // typeParams gives the parameters of a part that is no multipart. Plain text that
 // does not say its charset is in US-ASCII, and is told to be, as other servers do;
@@ -86,7 +86,7 @@ func appendMessage(dst []byte, m *message.Part, detail Detail) []byte {
 	dst = append(dst, ' ')
 	if m == nil {
 		dst = AppendEnvelope(dst, nil)
-		return append(append(dst, ' '), nothing...)
+		return AppendBodyStructure(append(dst, ' '), nothing, detail)
 	}
 	dst = AppendEnvelope(dst, m.Envelope)
 	return AppendBodyStructure(append(dst, ' '), m, detail)

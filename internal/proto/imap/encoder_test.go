@@ -185,11 +185,14 @@ func TestBodyStructure(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, extended)
 	}
 	broken := &message.Part{Type: "Multipart", Subtype: "x"}
-	if got := string(AppendBodyStructure(nil, broken, Basic)); got != `(("TEXT" "PLAIN" ("CHARSET" "US-ASCII") NIL NIL "7BIT" 0 0) "x")` {
+	if got := string(AppendBodyStructure(nil, broken, Basic)); got != `(("text" "plain" ("charset" "us-ascii") NIL NIL "7BIT" 0 0) "x")` {
+		t.Error(got)
+	}
+	if got := string(AppendBodyStructure(nil, broken, Extended)); got != `(("text" "plain" ("charset" "us-ascii") NIL NIL "7BIT" 0 0 NIL NIL NIL NIL) "x" NIL NIL NIL NIL)` {
 		t.Error(got)
 	}
 	opaque := &message.Part{Type: "message", Subtype: "rfc822"}
-	if got := string(AppendBodyStructure(nil, opaque, Basic)); got != `("message" "rfc822" NIL NIL NIL "7BIT" 0 (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL) ("TEXT" "PLAIN" ("CHARSET" "US-ASCII") NIL NIL "7BIT" 0 0) 0)` {
+	if got := string(AppendBodyStructure(nil, opaque, Basic)); got != `("message" "rfc822" NIL NIL NIL "7BIT" 0 (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL) ("text" "plain" ("charset" "us-ascii") NIL NIL "7BIT" 0 0) 0)` {
 		t.Error(got)
 	}
 }

@@ -117,9 +117,6 @@ func parseNotify(d *Decoder) any {
 func (d *Decoder) notifyGroup() (g NotifyGroup) {
 	d.openList()
 	g.Filter, g.Mailboxes = d.mailboxFilter()
-	if g.Filter == FilterSubtreeOne {
-		d.fail("unknown filter")
-	}
 	d.sp()
 	if !d.word("NONE") {
 		d.list(func() { d.notifyEvent(&g) })

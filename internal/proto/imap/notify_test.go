@@ -44,7 +44,7 @@ var notifyTests = []struct {
 	{"SET STATUS", "expected a space"},
 	{"SET (selected ())", "expected a word"},
 	{"SET (nonsense NONE)", "unknown filter"},
-	{"SET (subtree-one x NONE)", "unknown filter"},
+	{"SET (subtree-one x NONE)", &Notify{Groups: []NotifyGroup{{Filter: FilterSubtreeOne, Mailboxes: []string{"x"}}}}},
 	{"SET (mailboxes NONE)", "expected a space"},
 	{"SET (selected (MessageNew))", "MessageNew and MessageExpunge come together, and other events of messages with them"},
 	{"SET (selected (FlagChange))", "MessageNew and MessageExpunge come together, and other events of messages with them"},
