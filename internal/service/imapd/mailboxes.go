@@ -28,8 +28,25 @@ func (s *session) create(ctx context.Context, c *imap.Command) error {
 	if err == nil {
 		s.knowName(func(n *names) { n.add(mailbox.Box{Account: at.owner, Mailbox: m.ID}, at.full(), at.prefix != "") })
 		s.code = imap.CodeMailboxID(mailboxID(m.ID))
+		s.tellName("()", at.full(), a.Mailbox, false)
 	}
 	return err
+}
+
+// tellName tells who speaks IMAP4rev2 under which name a mailbox is known that the client
+// has given another name: of which several are the same, since é can be written as one
+// character or as two. always tells it also where the name is the same.
+// RFC 9051 §6.3.2, §6.3.9.7
+func (s *session) tellName(attributes, name, given string, always bool) {
+	same := name == strings.TrimSuffix(given, string(mailbox.Separator))
+	if !s.has(rev2) || same && !always {
+		return
+	}
+	s.enc.Raw("* LIST ").Raw(attributes).Raw(` "/" `).Mailbox(name)
+	if !same {
+		s.enc.Raw(` ("OLDNAME" (`).Mailbox(given).Raw("))")
+	}
+	s.enc.CRLF()
 }
 
 // creatable refuses to make a mailbox that the person may not.
@@ -70,7 +87,8 @@ var (
 // delete is DELETE. A client that deletes the mailbox which it has open has it
 // closed first. RFC 9051 §6.3.5
 func (s *session) delete(ctx context.Context, c *imap.Command) error {
-	at, err := s.name(ctx, c.Args.(*imap.Delete).Mailbox)
+	given := c.Args.(*imap.Delete).Mailbox
+	at, err := s.name(ctx, given)
 	if err != nil {
 		return err
 	}
@@ -90,6 +108,7 @@ func (s *session) delete(ctx context.Context, c *imap.Command) error {
 	}
 	if err == nil {
 		s.knowName(func(n *names) { delete(n.boxes, m.box()) })
+		s.tellName(`(\NonExistent)`, at.full(), given, false)
 	}
 	return err
 }
@@ -120,6 +139,9 @@ func (s *session) rename(ctx context.Context, c *imap.Command) error {
 	}
 	if err == nil && from.name != mailbox.InboxName {
 		s.knowName(func(n *names) { n.rename(from.full(), to.full()) })
+	}
+	if err == nil {
+		s.tellName("()", to.full(), a.To, false)
 	}
 	return err
 }

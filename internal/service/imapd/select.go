@@ -45,7 +45,8 @@ func (s *session) selectBox(ctx context.Context, c *imap.Command) error {
 		flags:    snap.Mailbox.ModSeq,
 		recents:  -1,
 	}
-	s.tellSelected(snap, m.full())
+	s.tellSelected(snap)
+	s.tellName("()", m.full(), a.Mailbox, true)
 	if a.Resync != nil {
 		if err := s.resync(ctx, snap, a.Resync); err != nil {
 			s.box = nil
@@ -68,7 +69,7 @@ func (s *session) closed() {
 }
 
 // tellSelected tells what a client wants to know when it opens a mailbox.
-func (s *session) tellSelected(snap *mailbox.Snapshot, name string) {
+func (s *session) tellSelected(snap *mailbox.Snapshot) {
 	s.enc.Raw("* ").Num(uint64(snap.Len())).Raw(" EXISTS").CRLF()
 	s.claim(snap, 1)
 	s.tellRecent()
@@ -87,9 +88,6 @@ func (s *session) tellSelected(snap *mailbox.Snapshot, name string) {
 	s.enc.Status("*", imap.OK, imap.CodeNumber("UIDNEXT", uint64(m.UIDNext)), "predicted next UID")
 	s.enc.Status("*", imap.OK, imap.CodeNumber("HIGHESTMODSEQ", uint64(m.ModSeq)), "highest mod-sequence")
 	s.enc.Status("*", imap.OK, imap.CodeMailboxID(mailboxID(m.ID)), "id of the mailbox")
-	if s.has(rev2) {
-		s.enc.Raw(`* LIST () "/" `).Mailbox(name).CRLF()
-	}
 }
 
 // close is CLOSE: it expunges without telling. RFC 9051 §6.4.1
