@@ -348,6 +348,8 @@ func outpostWords(o admind.Outpost) string {
 func outpostState(o admind.Outpost) string {
 	when := func(t time.Time) string { return t.Local().Format("2006-01-02 15:04") }
 	switch {
+	case o.Waiting:
+		return fmt.Sprintf("waits for a password: \"posthaste collect set %s %s --ask-password\"", shown(o.Account), o.Name)
 	case o.Paused:
 		return "paused"
 	case o.Idle:

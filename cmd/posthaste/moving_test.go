@@ -149,13 +149,53 @@ func TestMovePeople(t *testing.T) {
 		must(t, "", append(args, here)...)
 	}
 	must(t, "", "shared", "grant", "team@example.org", "ada@example.org", "lrs", here)
+	must(t, "secret password", "account", "add", "bob@example.org", "--password-stdin", here)
+	old := filepath.Join(dir, "Maildir")
+	oldMail(t, old, 1)
+	must(t, "", "import", "maildir", old, "ada@example.org", here)
+	if err := os.WriteFile(filepath.Join(old, "dovecot-acl"), []byte("user=bob@example.org lrs\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	must(t, "", "import", "maildir", old, "ada@example.org", "--follow-rights", here)
+	must(t, "", "account", "password", "add", "ada@example.org", "scanner", "--protocols", "pop3", here)
+	must(t, "", "account", "password", "add", "ada@example.org", "old", "--apop", here)
+	must(t, "", "pop3", "policy", "set", "ada@example.org", "--device", "scanner", "--after", "7d", "--mailbox", "INBOX", "--mailbox", "Work/Lists", here)
+	if err := os.WriteFile(filepath.Join(dir, "secret"), []byte("sesame"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, more := range [][]string{
+		{"far", "--imap", "imap.far.example", "--folder", "INBOX", "--after", "30d", "--into", "Far", "--send-as", "ada.l@far.example", "--submission", "smtp.far.example:587"},
+		{"big", "--pop3", "pop.big.example", "--token-url", "https://login.big.example/token", "--client-id", "abc", "--scope", "mail"},
+	} {
+		must(t, "", append(append([]string{"collect", "add", "ada@example.org"}, more...), "--user", "ada.l", "--untried", "--password-file", filepath.Join(dir, "secret"), here)...)
+	}
 	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
 	must(t, "", "export", "maildir", one, "--all", here)
 	file := filepath.Join(one, "people.json")
-	if out := must(t, "", "import", "people", file, there); !strings.Contains(out, "7 were added, 0 were here") {
+	out := must(t, "", "import", "people", file, there)
+	for _, want := range []string{"8 were added, 0 were here", `app passwords do not come, and neither do their policies: "scanner", "old"`, `"far" is not collected before it has a password`, `"big" is not collected`} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing in\n%s", want, out)
+		}
+	}
+	fresh := filepath.Join(dir, "passwords")
+	out = must(t, "", "import", "people", file, "--app-passwords", fresh, there)
+	if !strings.Contains(out, "0 were added, 8 were here") || !strings.Contains(out, "2 app passwords made") {
 		t.Error(out)
 	}
-	if out := must(t, "", "import", "people", file, there); !strings.Contains(out, "0 were added, 7 were here") {
+	b, err := os.ReadFile(fresh)
+	if lines := strings.Split(string(b), "\n"); err != nil || len(lines) != 3 || !strings.HasPrefix(lines[0], "ada@example.org\tscanner\tpop3\t") || len(lines[0]) < 45 {
+		t.Errorf("%v in\n%s", err, b)
+	}
+	if st, err := os.Stat(fresh); err != nil || st.Mode().Perm() != 0o600 {
+		t.Error(st, err)
+	}
+	must(t, "", "import", "people", file, "--app-passwords", fresh, there) // they are there now
+	must(t, "", "account", "password", "remove", "ada@example.org", "old", there)
+	mustFail(t, "file exists", "", "import", "people", file, "--app-passwords", fresh, there)
+	must(t, "", "import", "people", file, "--app-passwords", fresh+"2", there)
+	mustFail(t, "it has no password yet", "", "collect", "resume", "ada@example.org", "far", there)
+	if out := must(t, "", "collect", "list", there); strings.Count(out, "waits for a password") != 2 {
 		t.Error(out)
 	}
 	must(t, "", "export", "maildir", two, "--all", there)
@@ -174,9 +214,21 @@ func TestMovePeople(t *testing.T) {
 	}
 	if a, b := strip(one), strip(two); a != b {
 		t.Errorf("here\n%s\nthere\n%s", a, b)
-	} else if !strings.Contains(a, "30d") || !strings.Contains(a, "lrs") || !strings.Contains(a, "+-") || !strings.Contains(a, "elsewhere") {
-		t.Error(a)
+	} else {
+		for _, want := range []string{"30d", "lrs", "+-", "elsewhere", `"7d"`, "Work/Lists", "smtp.far.example", "login.big.example", "bob@example.org", `"apop": true`} {
+			if !strings.Contains(a, want) {
+				t.Errorf("%q is missing in\n%s", want, a)
+			}
+		}
+		if strings.Contains(a, "sesame") {
+			t.Error("a password is in it")
+		}
 	}
 	must(t, "", "check", there)
+	// The password comes, and with it the rest goes on.
+	must(t, "", "collect", "set", "ada@example.org", "far", "--password-file", filepath.Join(dir, "secret"), "--untried", there)
+	if out := must(t, "", "collect", "list", there); strings.Count(out, "waits for a password") != 1 || strings.Contains(out, "paused") {
+		t.Error(out)
+	}
 	mustFail(t, "not what posthaste export has written", "", "import", "people", filepath.Join(one, "aliases"), there)
 }

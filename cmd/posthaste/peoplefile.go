@@ -36,9 +36,11 @@ type personInFile struct {
 	Shared  bool            `json:"shared,omitempty"`
 	Rights  []admind.Rights `json:"rights,omitempty"` // of a shared folder
 	Forward *admind.Forward `json:"forward,omitempty"`
-	// POP3 is the account's own policy, not that of app passwords, which do not come
-	// along.
-	POP3 *admind.POP3Policy `json:"pop3,omitempty"`
+	// POP3 is the account's own policy.
+	POP3      *admind.POP3Policy `json:"pop3,omitempty"`
+	Apps      []appInFile        `json:"app_passwords,omitempty"`
+	Folders   []folderInFile     `json:"folders,omitempty"`
+	Collected []outpostInFile    `json:"collected,omitempty"`
 }
 
 // people writes who is here into dir.
@@ -97,27 +99,34 @@ func personOf(ctx context.Context, cl *admind.Client, a admind.Account) (p perso
 		p.Forward = &f
 	}
 	plan, err := cl.POP3(ctx, a.Address)
+	if err != nil {
+		return p, err
+	}
 	for _, policy := range plan.Policies {
 		if usual := (admind.POP3Policy{After: "keep", Removal: "delete"}); policy.Device == "" && fmt.Sprint(policy) != fmt.Sprint(usual) {
 			p.POP3 = &policy
 		}
 	}
-	return p, err
+	return p, p.more(ctx, cl, plan)
 }
 
 // importPeople is the command "import people".
 func (t *tool) importPeople() *cobra.Command {
-	return &cobra.Command{
+	var passwords string
+	c := &cobra.Command{
 		Use: "people FILE", Short: "Add the domains, accounts and aliases that an export wrote", Args: cobra.ExactArgs(1),
 		Long: `Add what "posthaste export ... --domain" or "--all" wrote as people.json: domains and
 their other names and separators, accounts with name and quota, shared folders and
-who may do what with them, where mail is sent on to, policies of POP3, aliases and
-catch-alls. What is here already stays as it is, and is told.
+who may do what with them, where mail is sent on to, policies of POP3, rights that people
+give in their own folders, accounts elsewhere that are collected, aliases and catch-alls.
+What is here already stays as it is, and is told.
 
 Passwords do not come along: nobody could read them. Set new ones, or have them
-learned: posthaste move --help.`,
+learned: posthaste move --help. Accounts elsewhere are paused until they are given
+theirs. With --app-passwords, app passwords are made anew, with their names, protocols
+and policies, also for accounts that are here already, if they have none of that name.`,
 		Example: `  posthaste export maildir /backup/all --all
-  posthaste import people /backup/all/people.json`,
+  posthaste import people /backup/all/people.json --app-passwords new-passwords.tsv`,
 		RunE: t.beginning(func(ctx context.Context, cl *admind.Client, args []string) error {
 			b, err := readFile(args[0])
 			if err != nil {
@@ -129,7 +138,7 @@ learned: posthaste move --help.`,
 			if err := d.Decode(&in); err != nil {
 				return fmt.Errorf("%s is not what posthaste export has written: %w", args[0], err)
 			}
-			a := adder{ctx: ctx, cl: cl}
+			a := adder{ctx: ctx, cl: cl, passwords: passwords}
 			if err := a.known(); err != nil {
 				return err
 			}
@@ -139,6 +148,9 @@ learned: posthaste move --help.`,
 			}
 			for _, p := range in.Accounts { // whose rights name others
 				a.settings(p)
+			}
+			if err := a.close(); err != nil {
+				return err
 			}
 			for _, al := range in.Aliases {
 				a.do("alias "+al.Address, func() error { return cl.AddAlias(ctx, al.Address, al.Targets) })
@@ -150,6 +162,8 @@ learned: posthaste move --help.`,
 			return nil
 		}),
 	}
+	c.Flags().StringVar(&passwords, "app-passwords", "", "make app passwords anew, and write them into this `file`, which must not be there yet")
+	return c
 }
 
 // An adder adds what is not here.
@@ -159,6 +173,10 @@ type adder struct {
 	here                map[string]bool
 	fresh               map[string]bool // accounts that it has added
 	added, kept, failed int
+
+	passwords string   // a file for new app passwords; "": none are made
+	out       *os.File // the same, once there are some
+	made      int
 }
 
 func (a *adder) known() error {
@@ -219,9 +237,19 @@ func (a *adder) account(p personInFile) {
 
 // settings says what else is known of an account that was added.
 func (a *adder) settings(p personInFile) {
-	if !a.fresh[p.Address] {
-		return
+	var errs []error
+	if a.fresh[p.Address] {
+		errs = append(errs, a.own(p))
 	}
+	errs = append(errs, a.apps(p))
+	if err := errors.Join(errs...); err != nil {
+		a.failed++
+		fmt.Fprintf(os.Stderr, "%s: %v\n", p.Address, err)
+	}
+}
+
+// own is settings for what depends on nothing.
+func (a *adder) own(p personInFile) error {
 	var errs []error
 	if p.Admin {
 		errs = append(errs, a.cl.AddAdmin(a.ctx, p.Address))
@@ -235,12 +263,10 @@ func (a *adder) settings(p personInFile) {
 		_, err := a.cl.SetForward(a.ctx, p.Address, f)
 		errs = append(errs, err)
 	}
+	errs = append(errs, a.rights(p))
 	if p.POP3 != nil {
-		_, err := a.cl.SetPOP3Policy(a.ctx, p.Address, *p.POP3)
-		errs = append(errs, err)
+		errs = append(errs, a.policy(p, *p.POP3))
 	}
-	if err := errors.Join(errs...); err != nil {
-		a.failed++
-		fmt.Fprintf(os.Stderr, "%s: %v\n", p.Address, err)
-	}
+	errs = append(errs, a.collected(p))
+	return errors.Join(errs...)
 }

@@ -37,7 +37,11 @@ type (
 		Unjudged bool      `json:"unjudged,omitempty"`
 		Created  time.Time `json:"created"`
 
+		// Tokens says how access tokens are got, without the client's secret.
+		Tokens *OutpostOAuth2 `json:"tokens,omitempty"`
+
 		Paused  bool      `json:"paused,omitempty"`
+		Waiting bool      `json:"waiting,omitempty"` // paused, until there is a password
 		Stopped bool      `json:"stopped,omitempty"` // only a change can help
 		Active  bool      `json:"active,omitempty"`  // it is being visited
 		Idle    bool      `json:"idle,omitempty"`    // it says at once when there is new mail
@@ -75,6 +79,8 @@ type (
 		SendAs *SendAsSettings `json:"send_as,omitempty"`
 		// Untried saves it without trying to log in.
 		Untried bool `json:"untried,omitempty"`
+		// Waiting saves it without a password, paused until there is one.
+		Waiting bool `json:"waiting,omitempty"`
 	}
 	// OutpostOAuth2 says how access tokens are got by the refresh token.
 	OutpostOAuth2 struct {
@@ -88,7 +94,12 @@ type (
 var securities = map[string]outpost.Security{"tls": outpost.TLS, "starttls": outpost.StartTLS, "none": outpost.Clear}
 
 func outpostOf(address string, e *outpost.Entry, now time.Time) Outpost {
+	var tokens *OutpostOAuth2
+	if t := e.OAuth2; t != nil {
+		tokens = &OutpostOAuth2{URL: t.URL, ClientID: t.ClientID, Scope: t.Scope}
+	}
 	return Outpost{
+		Tokens: tokens, Waiting: e.Secret == "",
 		Account: address, Name: e.Name, Protocol: strings.ToLower(e.Protocol.String()), Host: e.Host, Port: e.Port, User: e.User, OAuth2: e.OAuth2 != nil,
 		Folders: e.Folders, After: afterWords(&e.Outpost), Mailbox: e.Mailbox, Keyword: e.Keyword, Every: int(e.Every / time.Minute), Unjudged: e.Unjudged, Created: e.Created,
 		Paused: e.Paused, Stopped: e.Stopped, Active: e.Active(now) && !e.Idle, Idle: e.Idle && e.Active(now), Error: e.Error, Begun: e.Begun, Ended: e.Ended, Good: e.Good, Next: e.Next,
@@ -175,8 +186,13 @@ func (s *Server) addOutpost(r *http.Request) (any, error) {
 	if a.Shared {
 		return nil, bad("nobody logs in to a shared folder: collect for a person, into a mailbox that is shared")
 	}
-	if in.Protocol == nil || in.Host == nil || in.User == nil || in.Secret == nil {
-		return nil, bad("protocol, host, user and password are needed")
+	if in.Waiting {
+		in.Untried, in.Secret, o.Paused = true, nil, true
+	} else if in.Secret == nil {
+		return nil, bad("a password is needed")
+	}
+	if in.Protocol == nil || in.Host == nil || in.User == nil {
+		return nil, bad("protocol, host and user are needed")
 	}
 	switch *in.Protocol {
 	case "pop3":
@@ -241,7 +257,7 @@ func (in *OutpostSettings) apply(o *outpost.Outpost) (err error) {
 	}
 	set(&o.User, in.User)
 	set(&o.Secret, in.Secret)
-	if o.User == "" || o.Secret == "" {
+	if o.User == "" || o.Secret == "" && !in.Waiting {
 		return bad("a user name and a password are needed")
 	}
 	if t := in.OAuth2; t != nil {
@@ -322,6 +338,9 @@ func (s *Server) changeOutpost(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if in.Waiting {
+		return nil, bad("only what is added can wait for its password")
+	}
 	if in.Protocol != nil {
 		return nil, bad("over what mail is collected cannot be changed: remove it, and add another")
 	}
@@ -348,6 +367,9 @@ func (s *Server) changeOutpost(r *http.Request) (any, error) {
 		now.Outpost = e.Outpost
 		if in.Secret == nil && e.Secret == was.Secret {
 			now.Secret = meanwhile.Secret // a refresh token may be another one meanwhile
+		}
+		if was.Secret == "" { // that was why
+			now.Paused = false
 		}
 		now.SendAs = newest(e.SendAs, was.SendAs, meanwhile.SendAs)
 		if moved {
@@ -387,6 +409,9 @@ func (s *Server) handleOutpost(r *http.Request) (any, error) {
 	action := r.PathValue("action")
 	if action != "pause" && action != "resume" && action != "now" {
 		return nil, bad("one can pause, resume, or collect now, not %q", action)
+	}
+	if action != "pause" && e.Secret == "" {
+		return nil, bad("it has no password yet: give it one with \"posthaste collect set %s %s --ask-password\"", address, e.Name)
 	}
 	return s.change(r, e, address, func(now *outpost.Entry) error {
 		now.Paused = action == "pause" || action == "now" && now.Paused
