@@ -365,6 +365,14 @@ func tellLeft(list []carrier.Problem) {
 	if len(list) == 0 {
 		return
 	}
+	fmt.Fprintln(os.Stderr, "This did not come along:")
+	for _, line := range leftWords(list) {
+		fmt.Fprintln(os.Stderr, " ", line)
+	}
+}
+
+// leftWords gives it as lines, the same of several folders together.
+func leftWords(list []carrier.Problem) (lines []string) {
 	folders := map[string][]string{}
 	var order []string
 	for _, p := range list {
@@ -374,18 +382,17 @@ func tellLeft(list []carrier.Problem) {
 		}
 		folders[k] = append(folders[k], p.Folder)
 	}
-	fmt.Fprintln(os.Stderr, "This did not come along:")
 	for i, k := range order {
 		if i == 20 {
-			fmt.Fprintf(os.Stderr, "  ... and %d more\n", len(order)-i)
-			return
+			return append(lines, fmt.Sprintf("... and %d more", len(order)-i))
 		}
 		where := fmt.Sprintf("%q", folders[k][0])
 		if n := len(folders[k]) - 1; n > 0 {
-			where += fmt.Sprintf(" and %d other folders", n)
+			where += fmt.Sprintf(" and %s", many(n, "other folder"))
 		}
-		fmt.Fprintf(os.Stderr, "  %s (%s)\n", k, where)
+		lines = append(lines, fmt.Sprintf("%s (%s)", k, where))
 	}
+	return lines
 }
 
 // tell prints how it went.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"posthaste/internal/agent/carrier"
 	"posthaste/internal/service/admind"
 )
 
@@ -158,6 +160,9 @@ func eachAccount(ctx context.Context, people []pair, do func(pair) error) error 
 func (t *tool) moveStatus() *cobra.Command {
 	return &cobra.Command{
 		Use: "status", Short: "Show accounts that are moving, or have been", Args: cobra.NoArgs,
+		Long: `Show accounts that are moving, or have been: who answers for them, from where they
+come, and how far a flip is. Below that, what the last flip since the server began could
+not bring: messages that could not be read, rights of people who are not here, and notes.`,
 		RunE: t.with(func(ctx context.Context, c *admind.Client, _ []string) error {
 			list, err := c.Moves(ctx)
 			if err != nil {
@@ -180,8 +185,35 @@ func (t *tool) moveStatus() *cobra.Command {
 				by := map[string]string{"former": "there", "flipping": "not now", "here": "here"}[m.State]
 				fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%d\t%s\n", m.Address, by, m.From, m.Sessions, there, m.Here, last)
 			}
-			return w.Flush()
+			if err := w.Flush(); err != nil {
+				return err
+			}
+			for _, m := range list {
+				tellFlip(os.Stdout, m.Address, m.Run)
+			}
+			return nil
 		}),
+	}
+}
+
+// tellFlip tells what the last flip of an account could not bring.
+func tellFlip(w io.Writer, address string, r *admind.MoveRun) {
+	if r == nil || len(r.Left) == 0 && len(r.Whichever) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\n%s: the flip has left out\n", address)
+	for _, text := range r.Whichever {
+		fmt.Fprintf(w, "  what could not be read: %s\n", text)
+	}
+	if n := int(r.Unread) - len(r.Whichever); n > 0 {
+		fmt.Fprintf(w, "  ... and %s\n", many(n, "other message"))
+	}
+	list := make([]carrier.Problem, len(r.Left))
+	for i, l := range r.Left {
+		list[i] = carrier.Problem{Folder: l.Folder, ID: l.What, Why: l.Why}
+	}
+	for _, line := range leftWords(list) {
+		fmt.Fprintln(w, " ", line)
 	}
 }
 
@@ -271,9 +303,7 @@ func flipOne(ctx context.Context, cl *admind.Client, address string, how admind.
 		return err
 	}
 	fmt.Printf("%s is answered here now: %s in %s.\n", address, many(r.There, "message"), many(r.Folders, "folder"))
-	for _, w := range r.Whichever {
-		fmt.Fprintf(os.Stderr, "  could not be read: %s\n", w)
-	}
+	tellFlip(os.Stderr, address, &r)
 	return nil
 }
 

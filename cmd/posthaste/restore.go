@@ -113,7 +113,7 @@ func (r *restoring) run(ctx context.Context) error {
 	}
 	old, name, done, err := r.chosen.unpack(ctx, r.t, r.place)
 	if err != nil {
-		return err
+		return errors.Join(err, r.without(ctx, err))
 	}
 	src := &keptMail{old: old, now: r.now, address: r.address, id: r.id, boxes: map[string]admind.Mailbox{}}
 	if r.chosen.at != "" {
@@ -125,6 +125,36 @@ func (r *restoring) run(ctx context.Context) error {
 	m.im.Only = r.folders
 	fmt.Printf("from backup %s:\n", name)
 	return errors.Join(m.run(ctx, r.now, src, r.address), done())
+}
+
+// without tells what can be put back without a backup, if there is none so old and the
+// server still keeps something of what had been there.
+func (r *restoring) without(ctx context.Context, why error) error {
+	if r.chosen.at == "" || !errors.Is(why, backup.ErrTooEarly) && !errors.Is(why, backup.ErrNone) {
+		return nil
+	}
+	at, err := parseMoment(r.chosen.at)
+	if err != nil {
+		return nil // that is why
+	}
+	f := admind.DeletedFilter{There: at}
+	more := ""
+	if len(r.folders) == 1 {
+		f.Mailbox = r.folders[0]
+		more = fmt.Sprintf(" --mailbox %q", f.Mailbox)
+	}
+	list, err := r.now.Deleted(ctx, r.address, f)
+	if err != nil || len(list.Messages) == 0 {
+		return err
+	}
+	n := many(len(list.Messages), "message") + " that were there then and have"
+	switch {
+	case list.More:
+		n = "more than " + n
+	case len(list.Messages) == 1:
+		n = "1 message that was there then and has"
+	}
+	return fmt.Errorf("but %s been deleted since can be put back without a backup: posthaste mailbox deleted restore %s --all --at %q%s", n, r.address, r.chosen.at, more)
 }
 
 // undelete puts back what the account had at the time and was deleted since, and

@@ -170,3 +170,41 @@ func restoreAt(t *testing.T, reap bool) {
 		}
 	}
 }
+
+// TestRestoreTooEarly: if there is no backup so old, it is told what can be put back
+// without one, but only if there is something.
+func TestRestoreTooEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		a, st := newAccount(t, dir+"/data")
+		uid := a.add(mailbox.Inbox, "went")
+		time.Sleep(time.Hour)
+		at := time.Now().Format(time.RFC3339)
+		time.Sleep(time.Hour)
+		run := func(folders ...string) string {
+			r := restoring{t: &tool{}, now: a.cl, chosen: &chosen{at: at, scratch: dir}, place: dir + "/backup", address: adaAddress, folders: folders, quiet: true}
+			err := r.run(t.Context())
+			if err == nil {
+				t.Fatal("a backup that is not there is restored")
+			}
+			return err.Error()
+		}
+		if said := run(); !strings.Contains(said, "there are no backups") || strings.Contains(said, "without a backup") {
+			t.Error(said)
+		}
+		a.expunge(mailbox.Inbox, uid)
+		if _, err := st.Backup(t.Context(), &backup.Repository{Depot: backup.Folder(dir + "/backup")}, "test"); err != nil {
+			t.Fatal(err)
+		}
+		want := `but 1 message that was there then and has been deleted since can be put back without a backup: posthaste mailbox deleted restore ada@example.org --all --at "` + at + `"`
+		if said := run(); !strings.Contains(said, "made after that time") || !strings.HasSuffix(said, want) {
+			t.Error(said)
+		}
+		if said := run("INBOX"); !strings.HasSuffix(said, want+` --mailbox "INBOX"`) {
+			t.Error(said)
+		}
+		if said := run("Work"); strings.Contains(said, "without a backup") {
+			t.Error(said)
+		}
+	})
+}

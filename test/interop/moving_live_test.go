@@ -92,9 +92,10 @@ func (k *talker) must(t *testing.T, command string, literal ...string) string {
 // POP3 and submission, and flipped while clients work: what they were told is done
 // is here, and nothing twice.
 func TestMoveWhileInUse(t *testing.T) {
-	d := startDovecot(t)
+	d := startDovecotWith(t, sharingDovecot)
 	d.fill(t, "ada", 4, 80)
 	whole(t, d.imap, "ada", "old")
+	imapLines(t, d.imap, "ada", "old", `SETACL INBOX nobody lr`)
 	h := newGate(t, "[log]\nlevel = \"debug\"\n", "plaintext_login = true")
 	ada := h.person
 	login := fmt.Sprintf("LOGIN %s old", ada.address)
@@ -166,6 +167,7 @@ func TestMoveWhileInUse(t *testing.T) {
 		t.Errorf("without a password: %v %s", err, out)
 	}
 	t.Log(tool("flip", ada.address, "--password-file", write(t, filepath.Join(t.TempDir(), "password"), "old\n")))
+	contains(t, tool("status"), "the flip has left out", "rights of nobody@hill.example: no account here has this address (\"INBOX\")")
 	work.Wait()
 	if out, err := k.until("* BYE"); err != nil {
 		t.Errorf("the end of IDLE: %v %s", err, out)

@@ -59,6 +59,9 @@ var ErrDamaged = errors.New("backup: damaged")
 // ErrNone says that there are no backups.
 var ErrNone = errors.New("there are no backups there")
 
+// ErrTooEarly says that all backups there were made after a time.
+var ErrTooEarly = errors.New("all backups there were made after that time")
+
 // A File is one of a store's, with slashes in its path.
 type File struct {
 	Path string
@@ -400,7 +403,7 @@ func (r *Repository) At(ctx context.Context, t time.Time) (string, error) {
 	}
 	if n == 0 {
 		first, _ := Time(all[0])
-		return "", fmt.Errorf("backup: the first in %s was made at %s, after that time", r.Depot, first.Local().Format("2006-01-02 15:04:05"))
+		return "", fmt.Errorf("backup: %w: the first in %s was made at %s", ErrTooEarly, r.Depot, first.Local().Format("2006-01-02 15:04:05"))
 	}
 	return all[n-1], nil
 }

@@ -54,6 +54,14 @@ type (
 		Gone      int64     `json:"gone"`
 		Unread    int64     `json:"unread"` // could not be read
 		Whichever []string  `json:"whichever,omitempty"`
+		// Left is what of rights and notes did not come.
+		Left []MoveLeft `json:"left,omitempty"`
+	}
+	// A MoveLeft is a part of what is known of a folder.
+	MoveLeft struct {
+		Folder string `json:"folder"`
+		What   string `json:"what"`
+		Why    string `json:"why"`
 	}
 	// A MoveFlip flips an account.
 	MoveFlip struct {
@@ -66,6 +74,9 @@ var moveStates = map[directory.FormerState]string{directory.FormerAnswers: "form
 
 // maxTold is how many of what could not be read are told one by one.
 const maxTold = 20
+
+// maxLeft is how much of what was left out is told, of each account.
+const maxLeft = 1000
 
 func (s *Server) moves(r *http.Request) (any, error) {
 	list, err := s.Directory.Accounts(r.Context())
@@ -111,6 +122,9 @@ func moveRun(p former.Progress) *MoveRun {
 			break
 		}
 		run.Whichever = append(run.Whichever, x.String())
+	}
+	for _, x := range r.Left[:min(len(r.Left), maxLeft)] {
+		run.Left = append(run.Left, MoveLeft{x.Folder, x.ID, x.Why})
 	}
 	return run
 }
