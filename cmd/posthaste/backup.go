@@ -240,17 +240,11 @@ func openAlone(cfg config.Config) (*admind.Client, func() error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	h, err := server.Build(cfg, server.Outside{DB: st.DB, Blobs: st.Blobs, Backup: backupOf(st), Log: log, Version: version, TLS: certificates(cfg)})
+	h, err := server.Build(cfg, server.Outside{DB: st.DB, Blobs: st.Blobs, Backup: st.Backups(version), Log: log, Version: version, TLS: certificates(cfg)})
 	if err != nil {
 		return nil, nil, errors.Join(err, st.Close())
 	}
 	return admind.InProcess(h.Admin.Handler()), st.Close, nil
-}
-
-func backupOf(st *server.Store) func(context.Context, *backup.Repository) (backup.Written, error) {
-	return func(ctx context.Context, r *backup.Repository) (backup.Written, error) {
-		return st.Backup(ctx, r, version)
-	}
 }
 
 // showBytes gives what shows how far a restore is.

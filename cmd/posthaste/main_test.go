@@ -344,10 +344,18 @@ func TestDemo(t *testing.T) {
 	if out := must(t, "", "check", "--data", data); !strings.Contains(out, "as it should be") {
 		t.Error(out)
 	}
+	repo := filepath.Join(t.TempDir(), "backups")
+	must(t, "", "backup", "create", repo, "--data", data)
+	if out := must(t, "", "backup", "verify", repo, "--data", data); !strings.Contains(out, "is whole: 4 accounts") {
+		t.Error(out)
+	}
 	stop()
 	again, stop := startDemo(t, data)
 	if again.People[0] != ada {
 		t.Error("the people are others after a restart:", again.People)
+	}
+	if again.IMAP != w.IMAP || again.POP3S != w.POP3S {
+		t.Error("the ports are others after a restart:", again)
 	}
 	stop()
 }

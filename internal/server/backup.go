@@ -19,6 +19,13 @@ const (
 	cacheName   = "backup.cache" // what need not be read again
 )
 
+// Backups is Backup as Outside wants it, by a version of the program.
+func (s *Store) Backups(version string) func(context.Context, *backup.Repository) (backup.Written, error) {
+	return func(ctx context.Context, r *backup.Repository) (backup.Written, error) {
+		return s.Backup(ctx, r, version)
+	}
+}
+
 // Backup writes a generation of the store into a repository, while others go on:
 // the rows are as at one moment, and all bodies that they refer to are there.
 func (s *Store) Backup(ctx context.Context, r *backup.Repository, version string) (w backup.Written, err error) {

@@ -85,8 +85,12 @@ type Demo struct {
 	outside *outside
 }
 
-// peopleFile keeps who was made up, so that the next start finds them again.
-const peopleFile = "demo.json"
+// What the next start finds again: who was made up, and the ports, which may stand in
+// somebody's mail program.
+const (
+	peopleFile = "demo.json"
+	portsFile  = "ports.json"
+)
 
 // New puts the world together over a store in the folder data, and fills it at
 // its first use.
@@ -109,12 +113,12 @@ func New(ctx context.Context, data string, st *server.Store, log *slog.Logger, v
 	if err := d.open(&c); err != nil {
 		return nil, err
 	}
-	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
-	c.Limits.TrustedNetworks = loopback
+	c.Limits.TrustedNetworks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	c.Limits.UsualRecipientsPerDay = 0 // here nobody has a past
 	c.Queue.FirstRetry, c.Queue.LastRetry, c.Queue.WarnAfter = config.Duration(10*time.Second), config.Duration(5*time.Minute), config.Duration(2*time.Minute)
 	d.House, err = server.Build(c, server.Outside{
-		DB: st.DB, Blobs: st.Blobs, Failed: st.Failed, DNS: world(), Dial: d.outside.dial, Log: log, TLS: cfg, Listen: d.sockets.Listen, Version: version, Metrics: st.Metrics(),
+		DB: st.DB, Blobs: st.Blobs, Failed: st.Failed, Full: st.Full, Backup: st.Backups(version), DNS: world(), Dial: d.outside.dial,
+		Log: log, TLS: cfg, Listen: d.sockets.Listen, Version: version, Metrics: st.Metrics(),
 	})
 	if err != nil {
 		return nil, err
@@ -122,30 +126,56 @@ func New(ctx context.Context, data string, st *server.Store, log *slog.Logger, v
 	return d, d.people(ctx)
 }
 
-// open finds a port for each service.
+// open finds a port for each service: that of the last start, the usual one, or any.
 func (d *Demo) open(c *config.Config) error {
 	c.Listeners = nil
 	at := map[string]*string{
 		"smtp": &d.World.SMTP, "submission": &d.World.Submission, "submissions": &d.World.Submissions,
 		"imap": &d.World.IMAP, "imaps": &d.World.IMAPS, "pop3": &d.World.POP3, "pop3s": &d.World.POP3S,
 	}
+	file, last := filepath.Join(d.World.Data, portsFile), map[string]string{}
+	if b, err := os.ReadFile(file); err == nil && json.Unmarshal(b, &last) != nil {
+		last = map[string]string{} // it was cut short: then there are others
+	}
 	for _, p := range ports {
-		addr := net.JoinHostPort("127.0.0.1", p.port)
-		if ln, err := d.sockets.Listen(addr); err == nil {
-			ln.Close()
-		} else {
-			free, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				return fmt.Errorf("demo: no free port: %w", err)
-			}
-			addr = free.Addr().String()
-			free.Close()
+		port, err := d.port(last[p.name], p.port)
+		if err != nil {
+			return fmt.Errorf("demo: no free port: %w", err)
 		}
-		*at[p.name] = addr
-		c.Listeners = append(c.Listeners, config.Listener{Address: addr, Protocol: p.protocol, TLS: p.tls, PlaintextLogin: true})
+		last[p.name], *at[p.name] = port, loopback(port)
+		c.Listeners = append(c.Listeners, config.Listener{Address: loopback(port), Protocol: p.protocol, TLS: p.tls, PlaintextLogin: true})
+	}
+	b, err := json.Marshal(last)
+	if err == nil {
+		err = os.WriteFile(file, b, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
 	}
 	return nil
 }
+
+// port opens the first of some ports that can be had; "" is none.
+func (d *Demo) port(wishes ...string) (string, error) {
+	for _, w := range wishes {
+		if w != "" && d.sockets.Open(loopback(w)) == nil {
+			return w, nil
+		}
+	}
+	for n := 0; ; n++ {
+		free, err := net.Listen("tcp", loopback("0"))
+		if err != nil {
+			return "", err
+		}
+		_, port, _ := net.SplitHostPort(free.Addr().String())
+		free.Close()
+		if err = d.sockets.Open(loopback(port)); err == nil || n == 10 { // another may be quicker
+			return port, err
+		}
+	}
+}
+
+func loopback(port string) string { return net.JoinHostPort("127.0.0.1", port) }
 
 // world is the DNS.
 func world() *zone.Zone {
