@@ -97,13 +97,8 @@ func (d *Decoder) appendMessage(m *AppendMessage) {
 	if !ok {
 		return
 	}
-	if mk.size < 0 || utf && !mk.binary {
-		if d.mark = mk; utf {
-			d.fail("UTF8 needs a literal with ~")
-		}
-		if d.err == nil {
-			d.err = errTooBig
-		}
+	if mk.size < 0 {
+		d.mark, d.err = mk, errTooBig
 		return
 	}
 	m.Body = &Literal{Size: mk.size, Binary: mk.binary, UTF8: utf, d: d, left: mk.size, sync: mk.sync}

@@ -29,10 +29,13 @@ func (d *Decoder) beginParts() {
 // Part gives the next piece of a message with Catenate set, nil behind the last
 // one. The text of the piece before must have been read to its end.
 func (d *Decoder) Part(tag string) (*Part, error) {
-	if d.stream != nil {
+	if l := d.stream; l != nil {
 		if err := d.afterLiteral(tag); err != nil {
 			d.parts = noParts
 			return nil, err
+		}
+		if l.UTF8 {
+			d.closeList()
 		}
 	}
 	if d.parts == laterPart && !d.more() {
@@ -49,8 +52,14 @@ func (d *Decoder) Part(tag string) (*Part, error) {
 	} else if d.word("TEXT") {
 		d.sp()
 		p.Text = d.text()
+	} else if d.word("UTF8") { // RFC 6855 §4
+		d.sp()
+		d.openList()
+		if p.Text = d.text(); p.Text != nil {
+			p.Text.UTF8 = true
+		}
 	} else {
-		d.fail("expected URL or TEXT")
+		d.fail("expected URL, TEXT or UTF8")
 	}
 	if err := d.result(tag); err != nil {
 		d.parts = noParts

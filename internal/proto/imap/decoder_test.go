@@ -603,7 +603,7 @@ func wholeMessage(d *Decoder, tag string, m *AppendMessage) (string, error) {
 // TestCatenate looks at the pieces of messages, and that what follows is in step
 // whatever becomes of them.
 func TestCatenate(t *testing.T) {
-	in := "a APPEND x (\\Seen) CATENATE ( URL \"/y/;UID=1\" TEXT {3+}\r\nabc  URL z TEXT {2}\r\nde ) ~{1+}\r\nf CATENATE (URL q)\r\n" +
+	in := "a APPEND x (\\Seen) CATENATE ( URL \"/y/;UID=1\" TEXT {3+}\r\nabc  URL z TEXT {2}\r\nde UTF8 ( ~{2+}\r\nf\x00 )  UTF8 ({1+}\r\ng)) ~{1+}\r\nf CATENATE (URL q)\r\n" +
 		"b APPEND x CATENATE (TEXT {9+}\r\nq CREATE  URL u)\r\nc NOOP\r\n"
 	for _, src := range []io.Reader{strings.NewReader(in), iotest.OneByteReader(strings.NewReader(in))} {
 		d := NewDecoder(src, func() error { return nil })
@@ -623,7 +623,7 @@ func TestCatenate(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if want := []string{"</y/;UID=1><>abc<z><>de", "f", "<q>"}; !reflect.DeepEqual(got, want) {
+		if want := []string{"</y/;UID=1><>abc<z><>de<>f\x00<>g", "f", "<q>"}; !reflect.DeepEqual(got, want) {
 			t.Errorf("%q", got)
 		}
 		if c, err := d.Command(); err != nil || c.Tag != "b" { // refused without a look

@@ -141,7 +141,7 @@ func (s *session) incoming(ctx context.Context, tag string, owner mail.AccountID
 func (s *session) refuseEarly(ctx context.Context, owner mail.AccountID, m *imap.AppendMessage, count, bytes int64) error {
 	if body := m.Body; body != nil {
 		if body.UTF8 && !s.has(utf8Accept|rev2) {
-			return bad(imap.CodeClientBug, "ENABLE UTF8=ACCEPT first")
+			return errNoUTF8
 		}
 		if body.Size == 0 {
 			return no(imap.CodeCannot, "an empty message")
@@ -163,3 +163,5 @@ func (s *session) refuseEarly(ctx context.Context, owner mail.AccountID, m *imap
 	}
 	return nil
 }
+
+var errNoUTF8 = bad(imap.CodeClientBug, "ENABLE UTF8=ACCEPT first")

@@ -56,6 +56,8 @@ func (j *joined) next() error {
 		return err
 	case part == nil:
 		j.done = true
+	case part.Text != nil && part.Text.UTF8 && !j.s.has(utf8Accept|rev2):
+		return errNoUTF8
 	case part.Text != nil:
 		j.part = part.Text
 	default:

@@ -152,13 +152,12 @@ var german = language{
 
 		// What cannot be understood.
 		"a word": "ein Wort", "a tag": "eine Marke", "a number": "eine Zahl", "a string": "ein Text", "a capability": "eine Fähigkeit",
-		"a space": "ein Leerzeichen", "a literal": "ein Literal", "RETURN": "RETURN", "SET or NONE": "SET oder NONE", "URL or TEXT": "URL oder TEXT", "all, shared or priv": "all, shared oder priv",
+		"a space": "ein Leerzeichen", "a literal": "ein Literal", "RETURN": "RETURN", "SET or NONE": "SET oder NONE", "URL, TEXT or UTF8": "URL, TEXT oder UTF8", "all, shared or priv": "all, shared oder priv",
 		"MIME needs a part": "MIME braucht einen Teil",
 		"MessageNew and MessageExpunge come together, and other events of messages with them": "MessageNew und MessageExpunge gehören zusammen, und andere Ereignisse von Nachrichten dazu",
 		"NUL in a literal":                                          "NUL in einem Literal",
 		"PARTIAL comes once":                                        "PARTIAL kommt einmal",
 		"RECURSIVEMATCH alone selects nothing":                      "RECURSIVEMATCH allein wählt nichts aus",
-		"UTF8 needs a literal with ~":                               "UTF8 braucht ein Literal mit ~",
 		"a control character in a string":                           "ein Steuerzeichen in einem Text",
 		"a section ends in a dot":                                   "eine Angabe endet mit einem Punkt",
 		"a string without end":                                      "ein Text ohne Ende",
