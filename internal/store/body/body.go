@@ -32,10 +32,12 @@ const (
 	// maxStaged is what a body may take of memory while it comes in.
 	maxStaged = 64 << 10
 	// maxInline is the largest compressed body that stands in a row.
-	maxInline = 4 << 10
+	maxInline = 8 << 10
 	// tries is how many times larger a body is at most that is compressed to see
-	// whether it becomes small enough: hardly any mail shrinks to less than a quarter.
-	tries = 4
+	// whether it becomes small enough, and maxTried how large: hardly any mail shrinks to
+	// less than a quarter, and what does not become small enough is compressed twice.
+	tries    = 4
+	maxTried = 16 << 10
 	// maxTiny is the largest compressed body that is repeated in the rows of
 	// several holders: below it, a reference row and a blob cost more.
 	maxTiny = 512
@@ -182,7 +184,7 @@ func (s *Store) Keep(ctx context.Context, st *Staged, holders int) (Ref, error) 
 	if holders > 1 || st.ref.Inline == nil && s.staged.Load() >= crowd {
 		most = maxTiny
 	}
-	if st.ref.Inline == nil && st.mem.Len() <= tries*most {
+	if st.ref.Inline == nil && st.mem.Len() <= min(tries*most, maxTried) {
 		buf := encoded.Get().(*[]byte)
 		*buf = codec.Encode((*buf)[:0], st.mem.Bytes())
 		if len(*buf) <= maxInline {
