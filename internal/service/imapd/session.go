@@ -248,6 +248,7 @@ func (s *session) run() {
 func (s *session) apart(fn func() error) error {
 	done := make(chan error, 1)
 	go func() {
+		grow(0)
 		defer func() {
 			if p := recover(); p != nil {
 				s.log.Error("panic", "value", fmt.Sprint(p), "stack", string(debug.Stack()))
@@ -257,6 +258,15 @@ func (s *session) apart(fn func() error) error {
 		done <- fn()
 	}()
 	return <-done
+}
+
+// grow makes the stack of a new goroutine as large as commands need it: once, while there
+// is nothing on it to be moved, and not by and by. It gives zero.
+//
+//go:noinline
+func grow(at int) byte {
+	var room [12 << 10]byte
+	return room[at]
 }
 
 func (s *session) greet() error {
