@@ -59,9 +59,9 @@ func (o *outpostFlags) allowed(ctx context.Context, in *admind.OutpostSettings, 
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(os.Stderr, "Open this in a browser, log in there as the owner of %s, and enter the code:\n\n  %s\n  %s\n\n", whose, c.URL, c.User)
+	fmt.Fprintf(os.Stderr, "Open this in a browser, log in there as the owner of %s, and enter the code:\n\n  %s\n  %s\n\n", plain(whose), plain(c.URL), plain(c.User))
 	if c.Whole != "" {
-		fmt.Fprintf(os.Stderr, "Or open %s, which has the code in it.\n", c.Whole)
+		fmt.Fprintf(os.Stderr, "Or open %s, which has the code in it.\n", plain(c.Whole))
 	}
 	fmt.Fprintf(os.Stderr, "It is good until %s; waiting...\n", c.Until.Local().Format(time.TimeOnly))
 	refresh, err := d.Wait(ctx, c)

@@ -247,7 +247,7 @@ func (m *moveOut) run(ctx context.Context, cl *admind.Client, address string, ta
 	fmt.Printf("%s: wrote %s (%s) of %s; %d were there already.\n", address, many(rep.Added, "message"), size(rep.Bytes), many(rep.Folders, "folder"), rep.Known)
 	tellLeft(rep.Left)
 	for _, p := range rep.Problems {
-		fmt.Fprintf(os.Stderr, "  not taken: %s\n", p)
+		fmt.Fprintf(os.Stderr, "  not taken: %s\n", plain(fmt.Sprint(p)))
 	}
 	if m.problem += int64(len(rep.Problems)); len(rep.Problems) > 0 {
 		return errSaid

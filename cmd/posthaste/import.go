@@ -390,7 +390,7 @@ func leftWords(list []carrier.Problem) (lines []string) {
 		if n := len(folders[k]) - 1; n > 0 {
 			where += fmt.Sprintf(" and %s", many(n, "other folder"))
 		}
-		lines = append(lines, fmt.Sprintf("%s (%s)", k, where))
+		lines = append(lines, fmt.Sprintf("%s (%s)", plain(k), where))
 	}
 	return lines
 }
@@ -424,7 +424,7 @@ func (m *moveIn) tell(r carrier.Report, address string) error {
 			break
 		}
 		if i < 20 {
-			fmt.Fprintf(os.Stderr, "  %s\n", p)
+			fmt.Fprintf(os.Stderr, "  %s\n", plain(fmt.Sprint(p)))
 		}
 	}
 	if m.report != "" {

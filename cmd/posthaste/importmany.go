@@ -94,7 +94,7 @@ func (c *crowd) end(ctx context.Context, p pair, err error) {
 	c.failed++
 	if !errors.Is(err, errSaid) {
 		c.bar.end()
-		fmt.Fprintf(os.Stderr, "%s: %v\n", p.ours, err)
+		fmt.Fprintf(os.Stderr, "%s: %s\n", p.ours, plainly(err.Error()))
 	}
 }
 

@@ -20,7 +20,7 @@ func each(args []string, fn func(string) error) error {
 	var failed error
 	for _, a := range args {
 		if err := fn(a); err != nil {
-			fmt.Fprintf(os.Stderr, "posthaste: %s: %v\n", a, err)
+			fmt.Fprintf(os.Stderr, "posthaste: %s: %s\n", a, plainly(err.Error()))
 			failed = errSaid
 		}
 	}
@@ -105,7 +105,7 @@ With --refused and an address: tell what mail to it was refused, and why.`,
 			return err
 		}
 		for _, l := range s.Lines {
-			fmt.Println(l)
+			fmt.Println(plainly(l))
 		}
 		return nil
 	})
@@ -140,7 +140,7 @@ func tellRefused(ctx context.Context, c *admind.Client, address, since string) e
 			later = "; the sender was asked to try again"
 		}
 		fmt.Printf("%d because %s%s. From %s; the last at %s (posthaste why %s).\n",
-			r.Count, r.Why, later, strings.Join(r.Senders, ", "), r.Last.Local().Format("2006-01-02 15:04"), r.ID)
+			r.Count, plain(r.Why), later, plain(strings.Join(r.Senders, ", ")), r.Last.Local().Format("2006-01-02 15:04"), r.ID)
 	}
 	return nil
 }
@@ -161,7 +161,7 @@ was stopped within a day, as it was far more than usual.`,
 				switch {
 				case f.Wrong != "":
 					wrong++
-					fmt.Println(f.Wrong)
+					fmt.Println(plainly(f.Wrong))
 				case f.Note != "":
 					notes = append(notes, f.Note)
 				case show:

@@ -32,7 +32,7 @@ func main() {
 	}
 	if err != nil {
 		if !errors.Is(err, errSaid) {
-			fmt.Fprintln(os.Stderr, "posthaste:", err)
+			fmt.Fprintln(os.Stderr, "posthaste:", plainly(err.Error()))
 		}
 		os.Exit(1)
 	}

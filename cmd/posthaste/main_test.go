@@ -227,6 +227,33 @@ func TestPeople(t *testing.T) {
 	}
 }
 
+// TestPlainly: what strangers wrote does nothing to a terminal.
+func TestPlainly(t *testing.T) {
+	for in, want := range map[string]string{
+		"grün, 漢字":            "grün, 漢字",
+		"\x1b[2Jx\x07\u009by": "?[2Jx??y",
+		"a\u202eb\u2066":      "a?b?",
+		"one\n\ttwo\r":        "one\n    two?",
+		"bad \xff":            "bad \ufffd",
+	} {
+		if got := plainly(in); got != want {
+			t.Errorf("%q became %q", in, got)
+		}
+	}
+	data := "--data=" + filepath.Join(t.TempDir(), "data")
+	must(t, "", "domain", "add", "example.org", data)
+	must(t, "secret password", "account", "add", "ada@example.org", "--password-stdin", data)
+	letters := filepath.Join(t.TempDir(), "\x1b[31mred")
+	if err := os.WriteFile(letters, []byte("From x\nSubject: \x1b[31mred\nX: "+strings.Repeat("x", 9)+"\n\nx\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, _ := run(t, "", "import", "mbox", letters, "ada@example.org", "--under", "Old", data)
+	more, _ := run(t, "", "import", "mbox", letters+"x", "ada@example.org", data)
+	if strings.Contains(out+more, "\x1b") {
+		t.Errorf("%q", out+more)
+	}
+}
+
 // TestMistakes: what cannot be meant is a failure, which says what to do.
 func TestMistakes(t *testing.T) {
 	dir := t.TempDir()
@@ -257,6 +284,9 @@ func TestMistakes(t *testing.T) {
 		mustFail(t, "no domain name", "", "domain", "add", wrong, data)
 	}
 	mustFail(t, "posthaste: domain example.org: exists already\n", "", "domain", "add", "example.org", data)
+	mustFail(t, "64 characters", "secret password", "account", "add", strings.Repeat("x", 65)+"@example.org", "--password-stdin", data)
+	mustFail(t, "64 characters", "", "alias", "add", strings.Repeat("x", 65)+"@example.org", "eve@bücher.example", data)
+	mustFail(t, "on one line", "secret password", "account", "add", "x@example.org", "--name", "a\x1b[31m", "--password-stdin", data)
 	mustFail(t, "say which", "", "queue", "drop", data)
 	for _, wrong := range []string{"UIDONYL", "IMAP4rev1", ""} {
 		mustFail(t, "no capability", "", "account", "capability", "off", "eve@bücher.example", wrong, data)

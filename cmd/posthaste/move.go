@@ -145,7 +145,7 @@ func eachAccount(ctx context.Context, people []pair, do func(pair) error) error 
 		}
 		if err != nil {
 			failed++
-			fmt.Fprintf(os.Stderr, "%s: %v\n", p.ours, err)
+			fmt.Fprintf(os.Stderr, "%s: %s\n", p.ours, plainly(err.Error()))
 		}
 	}
 	if failed == 0 {
@@ -203,7 +203,7 @@ func tellFlip(w io.Writer, address string, r *admind.MoveRun) {
 	}
 	fmt.Fprintf(w, "\n%s: the flip has left out\n", address)
 	for _, text := range r.Whichever {
-		fmt.Fprintf(w, "  what could not be read: %s\n", text)
+		fmt.Fprintf(w, "  what could not be read: %s\n", plain(text))
 	}
 	if n := int(r.Unread) - len(r.Whichever); n > 0 {
 		fmt.Fprintf(w, "  ... and %s\n", many(n, "other message"))

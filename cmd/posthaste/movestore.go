@@ -175,7 +175,7 @@ func newBar(quiet bool, name string) *bar {
 func (b *bar) show(line string) {
 	if now := time.Now(); b.on && now.Sub(b.last) > 200*time.Millisecond {
 		b.last = now
-		fmt.Fprintf(os.Stderr, "\r\x1b[K%s", line)
+		fmt.Fprintf(os.Stderr, "\r\x1b[K%s", plain(line))
 	}
 }
 

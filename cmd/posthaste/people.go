@@ -21,6 +21,9 @@ import (
 func table(rows [][]string) {
 	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
 	for _, r := range rows {
+		for i := range r {
+			r[i] = plain(r[i])
+		}
 		fmt.Fprintln(w, strings.Join(r, "\t"))
 	}
 	w.Flush()

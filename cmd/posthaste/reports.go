@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -175,16 +174,6 @@ func did(disposition string) string {
 		return "refused"
 	}
 	return plain(disposition)
-}
-
-// plain makes what strangers wrote harmless for a terminal.
-func plain(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
 }
 
 func or(s, def string) string {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -121,6 +122,25 @@ func logger(l config.Log) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(os.Stderr, o))
 	}
 	return slog.New(slog.NewTextHandler(os.Stderr, o))
+}
+
+// plain makes what strangers wrote harmless for a terminal, on one line.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// plainly is plain for what may have several lines.
+func plainly(s string) string {
+	list := strings.Split(s, "\n")
+	for i := range list {
+		list[i] = plain(strings.ReplaceAll(list[i], "\t", "    "))
+	}
+	return strings.Join(list, "\n")
 }
 
 // shown gives an address as people write it, also "@domain".

@@ -145,6 +145,9 @@ func (in Alias) read() (al directory.Alias, err error) {
 	if len(in.Targets) == 0 {
 		return al, bad("an alias leads to at least one address")
 	}
+	if err = fits(al.Address); err != nil {
+		return al, err
+	}
 	al.Targets, err = addresses(in.Targets)
 	return al, err
 }

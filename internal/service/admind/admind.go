@@ -17,6 +17,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"posthaste/internal/agent/backup"
 	"posthaste/internal/agent/collector"
@@ -331,6 +333,17 @@ func (s *Server) accounts(r *http.Request) (any, error) {
 	return out, nil
 }
 
+// maxName is how many bytes the name of a person has.
+const maxName = 250
+
+// fits refuses a new address to which others could not send. RFC 5321 §4.5.3.1.1
+func fits(a mail.Address) error {
+	if utf8.RuneCountInString(a.Local) > 64 {
+		return bad("what stands before the @ has 64 characters at most")
+	}
+	return nil
+}
+
 func (s *Server) addAccount(r *http.Request) (any, error) {
 	in, err := decode[Account](r)
 	if err != nil {
@@ -342,6 +355,12 @@ func (s *Server) addAccount(r *http.Request) (any, error) {
 	}
 	if in.Quota < 0 {
 		return nil, bad("a quota is not negative")
+	}
+	if len(in.Name) > maxName || !utf8.ValidString(in.Name) || strings.ContainsFunc(in.Name, unicode.IsControl) {
+		return nil, bad("a person's name has %d bytes of UTF-8 at most, on one line", maxName)
+	}
+	if err := fits(addr); err != nil {
+		return nil, err
 	}
 	a, err := s.Registrar.AddAccount(r.Context(), registrar.NewAccount{Address: addr, Name: in.Name, Password: in.Password, Quota: in.Quota, Shared: in.Shared})
 	if errors.Is(err, mail.ErrNotFound) {
