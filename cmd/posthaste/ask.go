@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 )
@@ -56,6 +57,33 @@ func openFile(name string) (io.ReadCloser, error) {
 		return io.NopCloser(os.Stdin), nil
 	}
 	return os.Open(name)
+}
+
+// eachLine calls fn for the words of each line of a list, which are divided by tabs; the
+// last of them may have tabs in it. What begins with # is passed over, and so is the mark
+// that some programs put in front of UTF-8.
+func eachLine(in io.Reader, words int, fn func(line int, words []string) error) error {
+	lines := bufio.NewScanner(in)
+	n := 1
+	for ; lines.Scan(); n++ {
+		line := strings.TrimRight(lines.Text(), "\r")
+		if n == 1 {
+			line = strings.TrimPrefix(line, "\ufeff")
+		}
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		if !utf8.ValidString(line) {
+			return fmt.Errorf("line %d is no UTF-8", n)
+		}
+		if err := fn(n, strings.SplitN(line, "\t", words)); err != nil {
+			return err
+		}
+	}
+	if errors.Is(lines.Err(), bufio.ErrTooLong) {
+		return fmt.Errorf("line %d is too long", n)
+	}
+	return lines.Err()
 }
 
 // awaited gives what read gives, unless ctx ends before.

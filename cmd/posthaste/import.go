@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -265,23 +264,21 @@ func readPairs(file string) (out []pair, err error) {
 	if file == "-" {
 		file = "standard input"
 	}
-	lines := bufio.NewScanner(f)
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimRight(lines.Text(), "\r")
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		w := strings.SplitN(line, "\t", 3)
+	err = eachLine(f, 3, func(n int, w []string) error {
 		if len(w) < 2 {
-			return nil, fmt.Errorf("%s: line %d: an address here and a user there are needed, divided by a tab", file, n)
+			return fmt.Errorf("line %d: an address here and a user there are needed, divided by a tab", n)
 		}
 		p := pair{ours: w[0], user: w[1]}
 		if len(w) == 3 {
 			p.password = w[2]
 		}
 		out = append(out, p)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	if err = lines.Err(); err == nil && len(out) == 0 {
+	if len(out) == 0 {
 		err = fmt.Errorf("%s names no accounts: each has a line with the address here and the user there, divided by a tab", file)
 	}
 	return out, err

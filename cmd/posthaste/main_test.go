@@ -307,6 +307,11 @@ func TestMistakes(t *testing.T) {
 	if said := must(t, "eve@xn--bcher-kva.example\tsecret password\n", "account", "add", "--file", "-", data); !strings.Contains(said, "1 were there already") {
 		t.Errorf("whom there is already: %q", said)
 	}
+	if said := must(t, "\ufeffeve@bücher.example\tsecret password\r\nzoe@example.org\t\tZoë\r\n", "account", "add", "--file", "-", data); !strings.Contains(said, "added 1 account, 1 were there already\n1 account without a password") {
+		t.Errorf("a list of Windows: %q", said)
+	}
+	mustFail(t, "line 2 is no UTF-8", "# x\nm\xfcller@example.org\tsecret password\n", "account", "add", "--file", "-", data)
+	mustFail(t, "line 1 is too long", strings.Repeat("x", 70_000), "account", "add", "--file", "-", data)
 	if said := must(t, "\n", "account", "add", "bob@example.org", "--password-stdin", data); !strings.Contains(said, "no password") {
 		t.Errorf("nothing is said of no password: %q", said)
 	}

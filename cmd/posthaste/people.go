@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -181,20 +180,14 @@ func addFile(ctx context.Context, cl *admind.Client, file string, quota int64) e
 	for _, a := range list {
 		have[canonical(a.Address)] = true
 	}
-	added, there := 0, 0
-	lines := bufio.NewScanner(in)
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimRight(lines.Text(), "\r")
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		f := strings.SplitN(line, "\t", 3)
+	added, there, bare := 0, 0, 0
+	err = eachLine(in, 3, func(n int, f []string) error {
 		if len(f) < 2 {
 			return fmt.Errorf("line %d: an address and a password, divided by a tab, are needed", n)
 		}
 		if have[canonical(f[0])] {
 			there++
-			continue
+			return nil
 		}
 		a := admind.Account{Address: f[0], Password: f[1], Quota: quota}
 		if len(f) == 3 {
@@ -204,11 +197,18 @@ func addFile(ctx context.Context, cl *admind.Client, file string, quota int64) e
 			return fmt.Errorf("line %d: %s: %w (%d added before it)", n, f[0], err, added)
 		}
 		added++
-	}
-	if err := lines.Err(); err != nil {
+		if a.Password == "" {
+			bare++
+		}
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	fmt.Printf("added %s, %d were there already\n", many(added, "account"), there)
+	if bare > 0 {
+		fmt.Printf("%s without a password: nobody can log in there until \"posthaste account password\" sets one.\n", many(bare, "account"))
+	}
 	return nil
 }
 
