@@ -27,6 +27,10 @@ type Local struct {
 
 // Carry delivers to the recipients it can.
 func (l *Local) Carry(ctx context.Context, it queue.Item, b *body.Reader) ([]mail.Outcome, error) {
+	// A body that is written each time it is tried, in vain, would fill the disk.
+	if full := l.Delivery.NoRoom(ctx, it.Envelope, b.Size()); len(full) > 0 {
+		return full, nil
+	}
 	// The trace fields go in front anew, behind a Return-Path.
 	whole := io.NewSectionReader(b, int64(len(it.Prefix)), b.Size()-int64(len(it.Prefix)))
 	st, err := l.Bodies.Stage(ctx, whole)
