@@ -69,7 +69,7 @@ func (s *session) tellQuota(ctx context.Context, root string, owner mail.Account
 	}
 	s.enc.Raw("* QUOTA ").Mailbox(root).Raw(" (")
 	if u.MaxBytes > 0 {
-		s.enc.Raw("STORAGE ").Num(uint64(u.Bytes+1023) / 1024).Raw(" ").Num(uint64(u.MaxBytes) / 1024)
+		s.enc.Raw("STORAGE ").Num(uint64(u.Bytes+1023) / 1024).Raw(" ").Num(uint64(u.MaxBytes+1023) / 1024)
 	}
 	if u.MaxMessages > 0 {
 		if u.MaxBytes > 0 {

@@ -22,6 +22,11 @@ func TestSetQuota(t *testing.T) {
 	e.want(`SETQUOTA "Other Users/nobody@example.org" (STORAGE 512)`, "NO [NONEXISTENT] there is no such quota root")
 	a.want("CREATE one/two/three", "NO [OVERQUOTA] there is no room left in this account")
 	a.want("GETQUOTA "+`""`, `* QUOTA "" (STORAGE 0 512 MAILBOX 6 8)`, "OK GETQUOTA completed")
+	// A limit of less than the unit is no limit of nothing.
+	if err := srv.Mail.SetMaxBytes(t.Context(), ada, 1000); err != nil {
+		t.Fatal(err)
+	}
+	a.want("GETQUOTA "+`""`, `* QUOTA "" (STORAGE 0 1 MAILBOX 6 8)`, "OK GETQUOTA completed")
 	a.do("CREATE one/two")
 	a.want("CREATE three", "NO [OVERQUOTA] there is no room left in this account")
 	a.want("RENAME one/two three", "OK RENAME completed")
