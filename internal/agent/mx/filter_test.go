@@ -60,7 +60,7 @@ func TestFilter(t *testing.T) {
 		"not needed":     {filters: []filter.Filter{{Dial: failing, Optional: true}, {Dial: house.Milter{'E': house.Frame('z', "")}.Dial(nil), Optional: true}}, box: "INBOX", want: "\r\n" + filterText},
 		"breaks":         {filters: []filter.Filter{{Dial: house.Milter{'E': house.Frame('h', "")}.Dial(nil)}}, data: "4.7.1"},
 		"floods":         {filters: []filter.Filter{{Dial: house.Milter{'E': strings.Repeat(house.Frame('b', strings.Repeat("x", 1<<19)), 5) + house.Frame('c', "")}.Dial(nil)}}, data: "4.7.1"},
-		"gone half way":  {filters: []filter.Filter{{Dial: house.Milter{'E': house.Frame('b', "x")[:4]}.Dial(nil), Timeout: 1e6}}, data: "4.7.1"},
+		"gone half way":  {filters: []filter.Filter{{Dial: house.Milter{'E': house.Frame('b', "x")[:4]}.Dial(nil), Timeout: 1e9}}, data: "4.7.1"},
 		"speaks nothing": {filters: []filter.Filter{{Dial: house.Milter{'C': ""}.Dial(nil), Timeout: 1e6}}, rcpt: "4.7.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
