@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -131,6 +133,80 @@ func TestApart(t *testing.T) {
 	}
 	defer c.Close()
 	mustHave(t, c, lockA, 0, 1000)
+}
+
+// TestRewritten writes, changes and deletes large and small values at random, over
+// restarts, while those of files with much garbage are written anew all the time: what
+// is read is what a map has.
+func TestRewritten(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	o := Options{FS: vfs.NewMem(), memTable: 64 << 10, settled: time.Nanosecond}
+	want := map[string][]byte{}
+	rewritten := int64(0)
+	for range 8 {
+		s, err := Open("a/store", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 150 {
+			err := s.Update(t.Context(), plan(lockA), func(tx kv.Tx) error {
+				for range 20 {
+					k := rowKey(lockA, rnd.Uint64N(500))
+					if rnd.IntN(4) == 0 {
+						tx.Delete(k)
+						delete(want, string(k))
+						continue
+					}
+					v := make([]byte, 1+rnd.IntN(2000))
+					for i := range v {
+						v[i] = byte(rnd.Uint32())
+					}
+					tx.Set(k, v)
+					want[string(k)] = v
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		settle(t, s)
+		for n := 0; s.db.Metrics().Compact.BlobFileRewriteCount == 0 && n < 500; n++ {
+			time.Sleep(2 * time.Millisecond) // it is done in the background, or not at all
+		}
+		rewritten += s.db.Metrics().Compact.BlobFileRewriteCount
+		mustBe(t, s, want, seed)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rewritten == 0 {
+		t.Error("nothing was written anew")
+	}
+}
+
+// mustBe looks for exactly these rows.
+func mustBe(t *testing.T, s *Store, want map[string][]byte, seed uint64) {
+	t.Helper()
+	err := s.View(t.Context(), func(r kv.Reader) error {
+		n := 0
+		for p, err := range r.Scan(kv.Prefix(key(lockA, "r"))) {
+			if n++; err != nil || !bytes.Equal(p.Value, want[string(p.Key)]) {
+				return fmt.Errorf("row %x is wrong: %w", p.Key, err)
+			}
+			if one, err := r.Get(p.Key); err != nil || !bytes.Equal(one, p.Value) {
+				return fmt.Errorf("row %x by itself is wrong: %w", p.Key, err)
+			}
+		}
+		if n != len(want) {
+			return fmt.Errorf("there are %d rows, not %d", n, len(want))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("seed %d: %v", seed, err)
+	}
 }
 
 // TestOlderFormat: a store of a release before is opened, and goes on.

@@ -64,7 +64,8 @@ type Options struct {
 	// safe, and must be quick; nil: nobody does.
 	Landed func(time.Duration)
 
-	memTable uint64 // bytes; 0: 32 MB
+	memTable uint64        // bytes; 0: 32 MB
+	settled  time.Duration // how old large values are before they are written anew; 0: ten minutes
 }
 
 // format is the version of Pebble's files. It is raised only by a release that
@@ -83,12 +84,14 @@ const (
 // the order in which they came, and so do their values in the files: that a table's
 // values are spread over many files costs its readers little, and bringing them
 // together at every compaction is what this is to avoid.
-var apart = pebble.ValueSeparationPolicy{
-	Enabled:               true,
-	MinimumSize:           256,
-	MaxBlobReferenceDepth: 64,
-	RewriteMinimumAge:     10 * time.Minute,
-	TargetGarbageRatio:    0.3,
+func apart(settled time.Duration) pebble.ValueSeparationPolicy {
+	return pebble.ValueSeparationPolicy{
+		Enabled:               true,
+		MinimumSize:           256,
+		MaxBlobReferenceDepth: 64,
+		RewriteMinimumAge:     settled,
+		TargetGarbageRatio:    0.3,
+	}
 }
 
 // A Store is an open engine. Open makes it.
@@ -128,6 +131,9 @@ func Open(dir string, o Options) (*Store, error) {
 	}
 	if o.memTable == 0 {
 		o.memTable = defaultMemTable
+	}
+	if o.settled == 0 {
+		o.settled = 10 * time.Minute
 	}
 	s := &Store{
 		fs:     o.FS,
@@ -170,7 +176,8 @@ func (s *Store) open(dir string, o Options) error {
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		po.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.SnappyCompression }
 	}
-	po.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy { return apart }
+	policy := apart(o.settled)
+	po.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy { return policy }
 	po.EventListener = s.listener()
 	type opened struct {
 		db  *pebble.DB
