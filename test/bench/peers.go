@@ -10,13 +10,15 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"posthaste/test/network"
 )
 
 // startDovecot starts a Dovecot with mailboxes of a format, and a Postfix in
 // front of it.
 func startDovecot(format string) func(string, *sink) (*server, error) {
 	return func(dir string, to *sink) (s *server, err error) {
-		s = &server{name: "Postfix+Dovecot " + format, smtp: freePort(), imap: freePort(), pop3: freePort(), far: "someone@" + abroad}
+		s = &server{name: "Postfix+Dovecot " + format, smtp: network.FreePort(), imap: network.FreePort(), pop3: network.FreePort(), far: "someone@" + abroad}
 		for _, d := range []string{dir, filepath.Join(dir, "postfix"), filepath.Join(dir, "run"), filepath.Join(dir, "mail")} {
 			if err := os.Mkdir(d, 0o755); err != nil {
 				return nil, err

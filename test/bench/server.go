@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"posthaste/test/network"
 )
 
 // A server is one that is measured, running.
@@ -143,15 +145,6 @@ func (g group) remove() error {
 	return os.Remove(g.path)
 }
 
-func freePort() string {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err) // a machine without loopback ports
-	}
-	defer ln.Close()
-	return ln.Addr().String()
-}
-
 func portOf(addr string) string {
 	_, port, _ := net.SplitHostPort(addr)
 	return port
@@ -183,7 +176,7 @@ func writeFile(path, text string) error { return os.WriteFile(path, []byte(text)
 
 // startPosthaste starts the program of this tree.
 func startPosthaste(dir string, to *sink) (s *server, err error) {
-	s = &server{name: "Posthaste", smtp: freePort(), imap: freePort(), pop3: freePort(), far: "far@" + domain}
+	s = &server{name: "Posthaste", smtp: network.FreePort(), imap: network.FreePort(), pop3: network.FreePort(), far: "far@" + domain}
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}

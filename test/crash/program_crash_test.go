@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +18,7 @@ import (
 
 	"posthaste/internal/base/mail"
 	"posthaste/internal/store/mailbox"
+	"posthaste/test/network"
 )
 
 const password = "correct-horse-battery"
@@ -108,7 +108,7 @@ func newProgram(t *testing.T, dir string) *program {
 		t.Fatal(err)
 	}
 	own := t.TempDir()
-	p := &program{t: t, bin: bin, conf: filepath.Join(own, "posthaste.toml"), smtp: freePort(t), imap: freePort(t), l: l, sink: s}
+	p := &program{t: t, bin: bin, conf: filepath.Join(own, "posthaste.toml"), smtp: network.FreePort(), imap: network.FreePort(), l: l, sink: s}
 	text := fmt.Sprintf(`hostname = "mx.%s"
 data = %q
 log.level = "warn"
@@ -143,15 +143,6 @@ tls = "none"
 	p.tool("alias", "add", "far@"+domain, "b@"+abroad)
 	t.Cleanup(func() { p.kill(); s.ln.Close(); s.wg.Wait() })
 	return p
-}
-
-func freePort(t *testing.T) string {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 func (p *program) tool(args ...string) {

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"posthaste/test/network"
 )
 
 // TestCollect collects from Debian's Dovecot, over POP3 and IMAP, and from a server of
@@ -28,7 +30,7 @@ func TestCollect(t *testing.T) {
 		job{name: "curl", args: []string{"-s", "--url", "smtp://" + small.SMTP, "--mail-from", "x@far.example", "--mail-rcpt", ours.address, "-T", "-"}, in: fmt.Sprintf("From: x@far.example\r\nSubject: Letter %d\r\n\r\nhello\r\n", n)}.ok(t)
 	}
 	dir := t.TempDir()
-	data, imap := filepath.Join(dir, "data"), freePort(t)
+	data, imap := filepath.Join(dir, "data"), network.FreePort()
 	conf := write(t, filepath.Join(dir, "posthaste.toml"), fmt.Sprintf("hostname = \"collector.example\"\ndata = %q\n[[listener]]\naddress = %q\nprotocol = \"imap\"\ntls = \"none\"\nplaintext_login = true\n", data, imap))
 	h := &house{world: world{Data: data}}
 	must := func(in string, args ...string) string {
@@ -153,7 +155,7 @@ func TestCollectMany(t *testing.T) {
 	d.fill(t, "many", 1, messages)
 	whole(t, d.imap, "many", "old") // so that Dovecot knows its own mail
 	dir := t.TempDir()
-	data, imap := filepath.Join(dir, "data"), freePort(t)
+	data, imap := filepath.Join(dir, "data"), network.FreePort()
 	conf := write(t, filepath.Join(dir, "posthaste.toml"), fmt.Sprintf("hostname = \"collector.example\"\ndata = %q\n[[listener]]\naddress = %q\nprotocol = \"imap\"\ntls = \"none\"\nplaintext_login = true\n", data, imap))
 	h := &house{world: world{Data: data}}
 	must := func(in string, args ...string) string {

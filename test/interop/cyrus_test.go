@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"posthaste/test/network"
 )
 
 // startCyrus starts Debian's Cyrus, unpacked, with ada and bob, who have the password
@@ -27,7 +29,7 @@ func startCyrus(t *testing.T, more string) (imap, pop, spool string) {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	os.Chmod(dir, 0o755)
 	n := beside(t, dir, "usr/lib/cyrus/bin/master") // where it was unpacked, only we may go
-	imap, pop, spool = port(freePort(t)), port(freePort(t)), filepath.Join(dir, "spool")
+	imap, pop, spool = port(network.FreePort()), port(network.FreePort()), filepath.Join(dir, "spool")
 	for _, sub := range []string{"conf", "spool", "run"} {
 		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
 			t.Fatal(err)

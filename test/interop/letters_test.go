@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/smtp"
 	"strings"
 	"testing"
@@ -101,15 +100,4 @@ func (p person) deliver(t *testing.T, texts ...[]byte) {
 		}
 	}
 	c.Quit()
-}
-
-// freePort gives an address on loopback where nobody listens.
-func freePort(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }

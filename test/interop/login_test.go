@@ -20,6 +20,8 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+
+	"posthaste/test/network"
 )
 
 // gate is a server that is configured for other ways to log in than passwords.
@@ -33,7 +35,7 @@ type gate struct {
 func newGate(t *testing.T, conf, listener string, env ...string) *gate {
 	t.Helper()
 	dir := t.TempDir()
-	w := world{Submission: freePort(t), Submissions: freePort(t), IMAP: freePort(t), IMAPS: freePort(t), POP3: freePort(t), POP3S: freePort(t), Data: filepath.Join(dir, "data")}
+	w := world{Submission: network.FreePort(), Submissions: network.FreePort(), IMAP: network.FreePort(), IMAPS: network.FreePort(), POP3: network.FreePort(), POP3S: network.FreePort(), Data: filepath.Join(dir, "data")}
 	w.CA = filepath.Join(w.Data, "tls", "ca.pem")
 	conf = "hostname = \"mail.hill.example\"\ndata = \"data\"\n" + conf
 	for _, l := range [][3]string{

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"posthaste/test/network"
 )
 
 // dovecotUID is who owns Dovecot's mail; nobody need have the number.
@@ -40,7 +42,7 @@ func startDovecotWith(t *testing.T, more string) *dovecot {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	os.Chmod(dir, 0o755)
-	d := &dovecot{dir: dir, imap: port(freePort(t)), pop: port(freePort(t))}
+	d := &dovecot{dir: dir, imap: port(network.FreePort()), pop: port(network.FreePort())}
 	conf := strings.NewReplacer("DIR", dir, "IMAPPORT", d.imap, "POPPORT", d.pop, "UID", fmt.Sprint(dovecotUID)).Replace(`
 base_dir = DIR/run
 state_dir = DIR/run

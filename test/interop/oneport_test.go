@@ -9,11 +9,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"posthaste/test/network"
 )
 
 // TestOnePort: openssl gets mail and the web from one port, by ALPN, and curl the web.
 func TestOnePort(t *testing.T) {
-	at := freePort(t)
+	at := network.FreePort()
 	cert := webHouse(t, fmt.Sprintf("[[listener]]\naddress = %q\nprotocol = \"https\"\nalpn = [\"imap\", \"pop3\", \"submission\"]\n", at), at).CA
 	for alpn, c := range map[string]struct{ say, want string }{
 		"imap":     {"a LOGOUT\r\n", "* BYE"},

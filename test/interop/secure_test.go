@@ -30,6 +30,7 @@ import (
 	"posthaste/internal/server/resolver"
 	"posthaste/internal/server/resolver/dnssec"
 	"posthaste/internal/server/resolver/recursor"
+	"posthaste/test/network"
 )
 
 // A valley is a small Internet: a root and a domain that are signed, one that is
@@ -331,8 +332,8 @@ func TestSafely(t *testing.T) {
 	if out, err := far.tool("domain", "dns", "dane.example", "--config", filepath.Join(v.dir, "far", "posthaste.toml")); err != nil || !strings.Contains(out, "_25._tcp.mx.dane.example.  IN  TLSA  "+dane.Text(dane.Record(leaf))) || !strings.Contains(out, "_mta-sts.dane.example.") {
 		t.Errorf("%v\n%s", err, out)
 	}
-	door := freePort(t)
-	near := v.run(t, "near", "mx.near.example", ca, fmt.Sprintf("[[listener]]\naddress = %q\nprotocol = \"lmtp\"\ntls = \"none\"\n[[listener]]\naddress = %q\nprotocol = \"submission\"\ntls = \"none\"\nplaintext_login = true\n", freePort(t), door), "near.example")
+	door := network.FreePort()
+	near := v.run(t, "near", "mx.near.example", ca, fmt.Sprintf("[[listener]]\naddress = %q\nprotocol = \"lmtp\"\ntls = \"none\"\n[[listener]]\naddress = %q\nprotocol = \"submission\"\ntls = \"none\"\nplaintext_login = true\n", network.FreePort(), door), "near.example")
 
 	taken := func(typ uint16) func(*dns.Msg) {
 		return func(m *dns.Msg) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
+
+	"posthaste/test/network"
 )
 
 // TestSettings has Thunderbird find the settings of an address as it does for who types
@@ -13,7 +15,7 @@ import (
 // profile that Apple's devices get.
 func TestSettings(t *testing.T) {
 	t.Parallel()
-	web, imap, submission := freePort(t), freePort(t), freePort(t)
+	web, imap, submission := network.FreePort(), network.FreePort(), network.FreePort()
 	h := webHouse(t, fmt.Sprintf("[[listener]]\naddress = %q\nprotocol = \"https\"\n[[listener]]\naddress = %q\nprotocol = \"imap\"\ntls = \"implicit\"\n[[listener]]\naddress = %q\nprotocol = \"submission\"\ntls = \"starttls\"\n", web, imap, submission), web)
 	if out, err := h.tool("domain", "add", "hill.example"); err != nil {
 		t.Fatal(err, out)

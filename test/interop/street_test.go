@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"posthaste/test/network"
 )
 
 // A street has our server and a neighbour's, which send to each other.
@@ -83,7 +85,7 @@ func newStreet(t *testing.T, k kind) *street {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s := &street{kind: k, smtp: freePort(t), wrapper: freePort(t), dull: freePort(t), mx: freeAddress(t), lmtp: freePort(t), boxes: filepath.Join(dir, "mail")}
+	s := &street{kind: k, smtp: network.FreePort(), wrapper: network.FreePort(), dull: network.FreePort(), mx: freeAddress(t), lmtp: network.FreePort(), boxes: filepath.Join(dir, "mail")}
 	s.caOfPost = certificate(t, dir)
 	s.us = s.serve(t, dir)
 	if err := os.MkdirAll(s.boxes, 0o755); err != nil {
@@ -110,7 +112,7 @@ func newStreet(t *testing.T, k kind) *street {
 func (s *street) serve(t *testing.T, dir string) *house {
 	t.Helper()
 	data := filepath.Join(dir, "us")
-	w := world{SMTP: freePort(t), Submission: freePort(t), IMAPS: freePort(t), IMAP: freePort(t), POP3: freePort(t), CA: filepath.Join(data, "tls", "ca.pem"), Data: data}
+	w := world{SMTP: network.FreePort(), Submission: network.FreePort(), IMAPS: network.FreePort(), IMAP: network.FreePort(), POP3: network.FreePort(), CA: filepath.Join(data, "tls", "ca.pem"), Data: data}
 	write(t, filepath.Join(dir, "password"), "host's secret\n")
 	conf := write(t, filepath.Join(dir, "posthaste.toml"), fmt.Sprintf(`hostname = "mail.hill.example"
 data = "us"

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"posthaste/test/network"
 )
 
 // A bird is a Thunderbird without a screen. Its windows and timers are those
@@ -35,7 +37,7 @@ type bird struct {
 func newBird(t *testing.T) *bird {
 	t.Helper()
 	b := &bird{t: t, home: t.TempDir()}
-	at := freePort(t)
+	at := network.FreePort()
 	write(t, filepath.Join(b.home, "profile", "user.js"), fmt.Sprintf(`user_pref("marionette.port", %s);
 user_pref("app.update.enabled", false);
 user_pref("datareporting.policy.dataSubmissionEnabled", false);
