@@ -15,16 +15,17 @@ import (
 
 // settingsOf gives the settings of a domain of ours for mail programs.
 func (h *House) settingsOf(ctx context.Context, d mail.Domain) (discovery.Settings, error) {
-	ours, err := h.directory.HasDomain(ctx, d)
-	if err == nil && !ours {
-		err = mail.ErrNotFound
-	}
-	return discovery.Settings{Domain: string(d), Services: services(h.c)}, err
+	dom, err := h.directory.Domain(ctx, d)
+	return discovery.Settings{Domain: string(d), Main: string(dom.AliasOf), Services: services(h.c)}, err
 }
 
 // services gives where mail programs read and send: the ports with TLS. Those that only
 // this machine reaches count if there are no others for the protocol.
 func services(c config.Config) []discovery.Service {
+	name, err := mail.ParseDomain(c.Hostname)
+	if err != nil {
+		return nil // Build has said so
+	}
 	var near, far []discovery.Service
 	for _, l := range c.Listeners {
 		p := discovery.Protocol(l.Protocol)
@@ -39,7 +40,7 @@ func services(c config.Config) []discovery.Service {
 		if err != nil || n == 0 {
 			continue
 		}
-		s := discovery.Service{Protocol: p, Host: c.Hostname, Port: n, STARTTLS: l.TLS == "starttls"}
+		s := discovery.Service{Protocol: p, Host: string(name), Port: n, STARTTLS: l.TLS == "starttls"}
 		if ip, err := netip.ParseAddr(host); host == "localhost" || err == nil && ip.IsLoopback() {
 			near = append(near, s)
 		} else {

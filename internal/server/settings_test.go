@@ -34,7 +34,7 @@ protocol = "smtp"
 tls = "starttls"
 `: "[imap 993 submission+ 1587]",
 	} {
-		c, err := config.Parse([]byte("hostname = \"mx.a.example\"\n" + text))
+		c, err := config.Parse([]byte("hostname = \"MX.bücher.example\"\n" + text))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -44,7 +44,7 @@ tls = "starttls"
 			if s.STARTTLS {
 				name += "+"
 			}
-			if s.Host != "mx.a.example" {
+			if s.Host != "mx.xn--bcher-kva.example" {
 				t.Error(s.Host)
 			}
 			got = append(got, fmt.Sprint(name, " ", s.Port))

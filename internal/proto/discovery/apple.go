@@ -38,7 +38,7 @@ func Profile(s Settings, address, name string) ([]byte, bool) {
 			x.in("dict", "", func() {
 				x.text("key", "PayloadContent")
 				x.in("array", "", func() {
-					x.in("dict", "", func() { account(x, in, out, kind, address, name, id) })
+					x.in("dict", "", func() { account(x, in, out, kind, address, s.login(address), name, id) })
 				})
 				x.pair("PayloadDisplayName", "Mail: "+address)
 				x.pair("PayloadDescription", "Reads and sends the mail of "+address+".")
@@ -53,7 +53,7 @@ func Profile(s Settings, address, name string) ([]byte, bool) {
 	return b, true
 }
 
-func account(x *element, in, out Service, kind, address, name, id string) {
+func account(x *element, in, out Service, kind, address, user, name, id string) {
 	x.pair("EmailAccountDescription", address)
 	x.pair("EmailAccountName", name)
 	x.pair("EmailAccountType", kind)
@@ -62,12 +62,12 @@ func account(x *element, in, out Service, kind, address, name, id string) {
 	x.pair("IncomingMailServerHostName", in.Host)
 	x.whole("IncomingMailServerPortNumber", in.Port)
 	x.yes("IncomingMailServerUseSSL")
-	x.pair("IncomingMailServerUsername", address)
+	x.pair("IncomingMailServerUsername", user)
 	x.pair("OutgoingMailServerAuthentication", "EmailAuthPassword")
 	x.pair("OutgoingMailServerHostName", out.Host)
 	x.whole("OutgoingMailServerPortNumber", out.Port)
 	x.yes("OutgoingMailServerUseSSL")
-	x.pair("OutgoingMailServerUsername", address)
+	x.pair("OutgoingMailServerUsername", user)
 	x.yes("OutgoingPasswordSameAsIncomingPassword")
 	x.pair("PayloadDisplayName", "Mail")
 	x.pair("PayloadIdentifier", id+".account")

@@ -11,6 +11,10 @@ const (
 // Autoconfig writes the configuration file of a domain, the same for all its
 // addresses. draft-ietf-mailmaint-autoconfig
 func Autoconfig(s Settings) []byte {
+	user := "%EMAILADDRESS%"
+	if s.Main != "" {
+		user = s.login("%EMAILLOCALPART%@")
+	}
 	return document(func(x *element) {
 		x.in("clientConfig", `version="1.1"`, func() {
 			x.in("emailProvider", `id="`+escape(s.Domain)+`"`, func() {
@@ -27,7 +31,7 @@ func Autoconfig(s Settings) []byte {
 						x.number("port", v.Port)
 						x.text("socketType", map[bool]string{true: "STARTTLS", false: "SSL"}[v.STARTTLS])
 						x.text("authentication", "password-cleartext")
-						x.text("username", "%EMAILADDRESS%")
+						x.text("username", user)
 					})
 				}
 			})

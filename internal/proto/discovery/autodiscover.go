@@ -65,7 +65,7 @@ func Autodiscover(s Settings, address string) []byte {
 					x.text("Action", "settings")
 					for _, p := range [...]Protocol{IMAP, POP3, Submission} {
 						if v, ok := s.first(p); ok {
-							x.in("Protocol", "", func() { protocol(x, v, address) })
+							x.in("Protocol", "", func() { protocol(x, v, s.login(address)) })
 						}
 					}
 				})
@@ -74,12 +74,12 @@ func Autodiscover(s Settings, address string) []byte {
 	})
 }
 
-func protocol(x *element, v Service, address string) {
+func protocol(x *element, v Service, user string) {
 	x.text("Type", map[Protocol]string{IMAP: "IMAP", POP3: "POP3", Submission: "SMTP"}[v.Protocol])
 	x.text("Server", v.Host)
 	x.number("Port", v.Port)
 	x.text("DomainRequired", "off")
-	x.text("LoginName", address)
+	x.text("LoginName", user)
 	x.text("SPA", "off")
 	x.text("SSL", map[bool]string{true: "off", false: "on"}[v.STARTTLS])
 	x.text("Encryption", map[bool]string{true: "TLS", false: "SSL"}[v.STARTTLS])

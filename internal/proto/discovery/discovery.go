@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // A Protocol is one that mail programs speak.
@@ -34,8 +35,18 @@ type Service struct {
 
 // Settings are those of a domain.
 type Settings struct {
-	Domain   string
+	Domain string
+	// Main is the domain that people log in with, if Domain is only another name of it.
+	Main     string
 	Services []Service // the best of a protocol first, as Sort has it
+}
+
+// login gives the user name of an address.
+func (s Settings) login(address string) string {
+	if i := strings.LastIndexByte(address, '@'); s.Main != "" && i >= 0 {
+		return address[:i+1] + s.Main
+	}
+	return address
 }
 
 // Sort brings services into the order in which programs should try them: IMAP before

@@ -79,6 +79,25 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
+// TestOtherName: in a domain that is another name of one, people log in with the main.
+func TestOtherName(t *testing.T) {
+	s := Settings{Domain: "vale.example", Main: "hill.example", Services: hill.Services}
+	profile, _ := Profile(s, "ada@vale.example", "")
+	for name, c := range map[string]struct {
+		got  []byte
+		want string
+		n    int
+	}{
+		"autoconfig":   {Autoconfig(s), "<username>%EMAILLOCALPART%@hill.example</username>", 5},
+		"autodiscover": {Autodiscover(s, "ada@vale.example"), "<LoginName>ada@hill.example</LoginName>", 3},
+		"profile":      {profile, "<string>ada@hill.example</string>", 2},
+	} {
+		if bytes.Count(c.got, []byte(c.want)) != c.n {
+			t.Errorf("%s: %s is not there %d times in\n%s", name, c.want, c.n, c.got)
+		}
+	}
+}
+
 func TestSRV(t *testing.T) {
 	want := map[string]string{
 		"_imaps._tcp.hill.example": "0 1 993 mail.hill.example.", "_imap._tcp.hill.example": "1 1 143 mail.hill.example.",

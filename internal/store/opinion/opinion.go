@@ -1,6 +1,6 @@
 // Package opinion keeps what people think of who writes to them, as they show by what
-// they move to Junk and out of it, or mark as junk. It is each owner's own, and holds no names: a row's
-// key has a hash of one.
+// they move to Junk and out of it, or mark as junk. It is each owner's own, and holds no
+// names: a row's key has a hash of one.
 //
 // All rows stand under the account's lock, and go with the account:
 //
