@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"posthaste/internal/agent/owner"
 	"posthaste/internal/server/config"
 	"posthaste/internal/service/admind"
 )
@@ -67,8 +68,8 @@ func (f *filter) flags(c *cobra.Command) {
 	c.Flags().StringVar(&f.at, "at", "", "only what was there at this `time` and was deleted after it")
 }
 
-func (f *filter) request() (admind.DeletedFilter, error) {
-	out := admind.DeletedFilter{Mailbox: f.mailbox}
+func (f *filter) request() (owner.DeletedFilter, error) {
+	out := owner.DeletedFilter{Mailbox: f.mailbox}
 	if f.since != "" {
 		var err error
 		if out.Since, err = parseSince(f.since); err != nil {

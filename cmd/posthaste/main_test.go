@@ -459,11 +459,17 @@ func TestPOP3Policies(t *testing.T) {
 	set := func(args ...string) string {
 		return must(t, "", append([]string{"pop3", "policy", "set", "ada@example.org", data}, args...)...)
 	}
+	if out := set("--after", "30d", "--preview"); !strings.Contains(out, "deleted 30 days later") {
+		t.Errorf("what would be is\n%s", out)
+	}
+	if out := must(t, "", "pop3", "policy", "show", "ada@example.org", data); !strings.Contains(out, "what is collected stays") {
+		t.Errorf("looking ahead has set\n%s", out)
+	}
 	set("--after", "30d", "--dele", "trash")
 	out := set("--device", "Archive", "--mailbox", "inbox", "--mailbox", "Sent", "--newest", "100", "--since", "2026-01-31", "--unread", "--dele", "hide")
 	for _, want := range []string{
-		"All devices without a policy of their own: what is collected is moved to Trash 30 days later; DELE means moved to Trash; it sees INBOX.",
-		"Device archive: what is collected stays; DELE means hidden from this device; it sees INBOX and Sent, of that the newest 100 messages, from 2026-01-31 on, what is unread.",
+		"All devices without a policy of their own: what is collected is moved to Trash 30 days later; what the client deletes is moved to Trash; it sees INBOX.",
+		"Device archive: what is collected stays; what the client deletes is hidden from this device; it sees INBOX and Sent, of that the newest 100 messages, from 2026-01-31 on, what is unread.",
 		"No message is about to go.",
 	} {
 		if !strings.Contains(out, want) {
@@ -484,7 +490,7 @@ func TestPOP3Policies(t *testing.T) {
 	} {
 		mustFail(t, want, "", append([]string{"pop3", "policy", "set", "ada@example.org", data}, args...)...)
 	}
-	if out := must(t, "", "pop3", "policy", "clear", "ada@example.org", data); !strings.Contains(out, "what is collected stays; DELE means deleted; it sees INBOX.") {
+	if out := must(t, "", "pop3", "policy", "clear", "ada@example.org", data); !strings.Contains(out, "what is collected stays; what the client deletes is deleted; it sees INBOX.") {
 		t.Errorf("cleared, it is\n%s", out)
 	}
 	must(t, "", "account", "password", "remove", "ada@example.org", "archive", data)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"posthaste/internal/agent/owner"
 	"posthaste/internal/service/admind"
 )
 
@@ -37,10 +38,10 @@ type personInFile struct {
 	Rights  []admind.Rights `json:"rights,omitempty"` // of a shared folder
 	Forward *admind.Forward `json:"forward,omitempty"`
 	// POP3 is the account's own policy.
-	POP3      *admind.POP3Policy `json:"pop3,omitempty"`
-	Apps      []appInFile        `json:"app_passwords,omitempty"`
-	Folders   []folderInFile     `json:"folders,omitempty"`
-	Collected []outpostInFile    `json:"collected,omitempty"`
+	POP3      *owner.Policy   `json:"pop3,omitempty"`
+	Apps      []appInFile     `json:"app_passwords,omitempty"`
+	Folders   []folderInFile  `json:"folders,omitempty"`
+	Collected []outpostInFile `json:"collected,omitempty"`
 }
 
 // people writes who is here into dir.
@@ -103,7 +104,7 @@ func personOf(ctx context.Context, cl *admind.Client, a admind.Account) (p perso
 		return p, err
 	}
 	for _, policy := range plan.Policies {
-		if usual := (admind.POP3Policy{After: "keep", Removal: "delete"}); policy.Device == "" && fmt.Sprint(policy) != fmt.Sprint(usual) {
+		if usual := (owner.Policy{After: "keep", Removal: "delete"}); policy.Device == "" && fmt.Sprint(policy) != fmt.Sprint(usual) {
 			p.POP3 = &policy
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"posthaste/internal/agent/owner"
 	"posthaste/internal/service/admind"
 )
 
@@ -14,10 +15,10 @@ import (
 type (
 	// An appInFile is an app password, but for the password.
 	appInFile struct {
-		Name      string             `json:"name"`
-		Protocols string             `json:"protocols"`
-		APOP      bool               `json:"apop,omitempty"`
-		POP3      *admind.POP3Policy `json:"pop3,omitempty"`
+		Name      string        `json:"name"`
+		Protocols string        `json:"protocols"`
+		APOP      bool          `json:"apop,omitempty"`
+		POP3      *owner.Policy `json:"pop3,omitempty"`
 	}
 	// A folderInFile is a folder of a person's in which others may do something.
 	folderInFile struct {
@@ -53,7 +54,7 @@ type (
 )
 
 // more fills in what else is known of a person; plan has the policies of POP3.
-func (p *personInFile) more(ctx context.Context, cl *admind.Client, plan admind.POP3Plan) error {
+func (p *personInFile) more(ctx context.Context, cl *admind.Client, plan owner.Plan) error {
 	apps, err := cl.AppPasswords(ctx, p.Address)
 	if err != nil {
 		return err
@@ -119,7 +120,7 @@ func (a *adder) rights(p personInFile) error {
 }
 
 // policy sets a policy of POP3, and makes the folders that it names.
-func (a *adder) policy(p personInFile, policy admind.POP3Policy) error {
+func (a *adder) policy(p personInFile, policy owner.Policy) error {
 	roles := map[string]string{}
 	for _, f := range p.Folders {
 		roles[f.Name] = f.Role

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"posthaste/internal/agent/owner"
 	"posthaste/internal/service/admind"
 )
 
@@ -59,13 +60,13 @@ func device(name string) string {
 	return name
 }
 
-func printPlan(plan admind.POP3Plan) {
+func printPlan(plan owner.Plan) {
 	for _, p := range plan.Policies {
 		who := "All devices without a policy of their own"
 		if p.Device != "" {
 			who = "Device " + p.Device
 		}
-		fmt.Println(who + ": " + policyWords(p))
+		fmt.Println(who + ": " + p.Words())
 	}
 	if plan.All == 0 {
 		fmt.Println("No message is about to go.")
@@ -82,37 +83,9 @@ func printPlan(plan admind.POP3Plan) {
 	}
 }
 
-// policyWords tells a policy in a sentence.
-func policyWords(p admind.POP3Policy) string {
-	how := map[string]string{"delete": "deleted", "trash": "moved to Trash", "hide": "hidden from this device"}[p.Removal]
-	var b strings.Builder
-	switch p.After {
-	case "keep":
-		b.WriteString("what is collected stays")
-	case "delete":
-		b.WriteString("what is collected is " + how + " when the client leaves")
-	default:
-		b.WriteString("what is collected is " + how + " " + days(p.After) + " later")
-	}
-	b.WriteString("; DELE means " + how)
-	b.WriteString("; it sees " + strings.Join(append([]string(nil), p.Mailboxes...), " and "))
-	if len(p.Mailboxes) == 0 {
-		b.WriteString("INBOX")
-	}
-	if p.Newest > 0 {
-		b.WriteString(", of that the newest " + many(p.Newest, "message"))
-	}
-	if p.Since != "" {
-		b.WriteString(", from " + p.Since + " on")
-	}
-	if p.Unread {
-		b.WriteString(", what is unread")
-	}
-	return b.String() + "."
-}
-
 func (t *tool) policySet() *cobra.Command {
-	var p admind.POP3Policy
+	var p owner.Policy
+	var preview bool
 	c := &cobra.Command{
 		Use: "set ADDRESS", Short: "Set the policy of an account, or of one of its devices", Args: cobra.ExactArgs(1),
 		Long: `Set what becomes of mail that was collected over POP3, and what is seen of it:
@@ -125,8 +98,10 @@ of all an account's clients, or of the one that uses an app password.
 
 What goes, by this or by DELE, is deleted (and can be restored for some time),
 moved to Trash, or hidden from this device only. The answer tells what will go;
-the server looks once an hour. All that is not said is as with a new account.`,
+the server looks once an hour. With --preview it tells so before, and sets nothing.
+All that is not said is as with a new account.`,
 		Example: `  posthaste pop3 policy set ada@example.org --after 30d --dele trash
+  posthaste pop3 policy set ada@example.org --after 7d --preview
   posthaste pop3 policy set ada@example.org --device archive --mailbox INBOX --mailbox Sent
   posthaste pop3 policy set ada@example.org --device ticket-system --after delete --unread`,
 	}
@@ -137,12 +112,21 @@ the server looks once an hour. All that is not said is as with a new account.`,
 	c.Flags().StringVar(&p.Since, "since", "", "show only mail from that `day` on, such as 2026-01-31")
 	c.Flags().BoolVar(&p.Unread, "unread", false, "show only what nobody has read")
 	c.Flags().StringArrayVar(&p.Mailboxes, "mailbox", nil, "the mailbox of this `name`, instead of INBOX; may be said more than once")
+	c.Flags().BoolVar(&preview, "preview", false, "only tell what would go")
 	c.RunE = t.with(func(ctx context.Context, c *admind.Client, args []string) error {
-		plan, err := c.SetPOP3Policy(ctx, args[0], p)
-		if err == nil {
-			printPlan(plan)
+		set := c.SetPOP3Policy
+		if preview {
+			set = c.PreviewPOP3Policy
 		}
-		return err
+		plan, err := set(ctx, args[0], p)
+		if err != nil {
+			return err
+		}
+		if preview {
+			fmt.Println("This is what would be; nothing has been set.")
+		}
+		printPlan(plan)
+		return nil
 	})
 	return c
 }

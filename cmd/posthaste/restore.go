@@ -14,6 +14,7 @@ import (
 
 	"posthaste/internal/agent/backup"
 	"posthaste/internal/agent/carrier"
+	"posthaste/internal/agent/owner"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/server/config"
 	"posthaste/internal/service/admind"
@@ -137,7 +138,7 @@ func (r *restoring) without(ctx context.Context, why error) error {
 	if err != nil {
 		return nil // that is why
 	}
-	f := admind.DeletedFilter{There: at}
+	f := owner.DeletedFilter{There: at}
 	more := ""
 	if len(r.folders) == 1 {
 		f.Mailbox = r.folders[0]
@@ -176,7 +177,7 @@ func (r *restoring) undelete(ctx context.Context, src *keptMail, generation stri
 		folders = []string{""}
 	}
 	for _, f := range folders {
-		part, err := r.now.Restore(ctx, r.address, admind.DeletedFilter{Mailbox: f, There: at, MessageID: r.id})
+		part, err := r.now.Restore(ctx, r.address, owner.DeletedFilter{Mailbox: f, There: at, MessageID: r.id})
 		if err != nil {
 			return err
 		}

@@ -17,6 +17,7 @@ import (
 	"posthaste/internal/agent/msa"
 	"posthaste/internal/agent/mta"
 	"posthaste/internal/agent/mx"
+	"posthaste/internal/agent/owner"
 	"posthaste/internal/agent/postmaster"
 	"posthaste/internal/agent/registrar"
 	"posthaste/internal/agent/reporter"
@@ -165,14 +166,16 @@ func (h *House) sending() error {
 // administration makes what operators and the commands speak to.
 func (h *House) administration(host mail.Domain) {
 	c, o := h.c, h.o
+	reg := &registrar.Registrar{
+		DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: h.keys, Outposts: h.posts,
+		Quota: int64(c.Limits.AccountQuota), Hash: h.hash, AppPassword: h.auth.NewAppPassword,
+		APOPPassword: auth.NewAPOPPassword, KeyOf: auth.KeyOf,
+	}
+	h.owner = &owner.Agent{Directory: h.directory, Registrar: reg, Mailboxes: h.mailboxes, Maildrops: h.maildrops}
 	h.Admin = &admind.Server{
 		Backup: o.Backup, Backups: h.backups, Depot: h.depot, Full: o.Full, SHA1: c.Auth.ScramSHA1, CanWithhold: imapd.CanWithhold,
-		Registrar: &registrar.Registrar{
-			DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: h.keys, Outposts: h.posts,
-			Quota: int64(c.Limits.AccountQuota), Hash: h.hash, AppPassword: h.auth.NewAppPassword,
-			APOPPassword: auth.NewAPOPPassword, KeyOf: auth.KeyOf,
-		},
-		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Queue: h.queue, Transfer: h.transfer,
+		Registrar: reg, Owner: h.owner,
+		Directory: h.directory, Mailboxes: h.mailboxes, Queue: h.queue, Transfer: h.transfer,
 		Journal: h.journal, Postmaster: h.post, Reports: h.reports, Delivery: h.deliver, Suppression: h.dead,
 		Forecast: &mx.Forecast{Hostname: c.Hostname, DNS: o.DNS, Mailboxes: h.mailboxes}, Version: o.Version, Log: o.Log,
 		Keys: h.signing, Allowance: h.sent, Metrics: h.metricsHandler(),

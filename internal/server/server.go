@@ -30,6 +30,7 @@ import (
 	"posthaste/internal/agent/msa"
 	"posthaste/internal/agent/mta"
 	"posthaste/internal/agent/mx"
+	"posthaste/internal/agent/owner"
 	"posthaste/internal/agent/postmaster"
 	"posthaste/internal/agent/reporter"
 	"posthaste/internal/agent/sts"
@@ -118,6 +119,7 @@ type House struct {
 	lmtp      *mda.Door
 	auth      *auth.Agent
 	signing   *keys.Agent
+	owner     *owner.Agent
 	collector *collector.Agent
 	envoy     *envoy.Agent
 	web       *http.Client     // to ask others over HTTPS

@@ -29,6 +29,7 @@ import (
 	"posthaste/internal/agent/mover"
 	"posthaste/internal/agent/mta"
 	"posthaste/internal/agent/mx"
+	"posthaste/internal/agent/owner"
 	"posthaste/internal/agent/postmaster"
 	"posthaste/internal/agent/registrar"
 	"posthaste/internal/base/mail"
@@ -38,7 +39,6 @@ import (
 	"posthaste/internal/store/directory"
 	"posthaste/internal/store/journal"
 	"posthaste/internal/store/mailbox"
-	"posthaste/internal/store/maildrop"
 	"posthaste/internal/store/queue"
 	"posthaste/internal/store/reports"
 	"posthaste/internal/store/suppression"
@@ -46,10 +46,11 @@ import (
 
 // A Server answers. All fields must be set.
 type Server struct {
-	Registrar  *registrar.Registrar
-	Directory  *directory.Directory
-	Mailboxes  *mailbox.Store
-	Maildrops  *maildrop.Store
+	Registrar *registrar.Registrar
+	Directory *directory.Directory
+	Mailboxes *mailbox.Store
+	// Owner does what owners of accounts want done.
+	Owner      *owner.Agent
 	Queue      *queue.Queue
 	Transfer   *mta.Agent
 	Journal    *journal.Journal
@@ -241,6 +242,9 @@ func bad(format string, args ...any) error { return errRequest{fmt.Errorf(format
 // problem gives the status and the sentence for an error.
 func problem(err error) (int, string) {
 	if e, ok := errors.AsType[errRequest](err); ok {
+		return http.StatusBadRequest, e.Error()
+	}
+	if e, ok := errors.AsType[owner.Invalid](err); ok {
 		return http.StatusBadRequest, e.Error()
 	}
 	switch {

@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"time"
 
-	"posthaste/internal/agent/registrar"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/store/directory"
 )
@@ -65,7 +64,7 @@ func (s *Server) account(r *http.Request) (directory.Account, error) {
 }
 
 func (s *Server) addAppPassword(r *http.Request) (any, error) {
-	addr, err := address(r.PathValue("address"))
+	a, err := s.account(r)
 	if err != nil {
 		return nil, err
 	}
@@ -83,12 +82,9 @@ func (s *Server) addAppPassword(r *http.Request) (any, error) {
 		return nil, bad("APOP is of POP3 only")
 	case in.APOP:
 		opens = directory.POP3
-		password, err = s.Registrar.AddAPOPPassword(r.Context(), addr, in.Name)
+		password, err = s.Owner.AddAPOPDevice(r.Context(), a, in.Name)
 	default:
-		password, err = s.Registrar.AddAppPassword(r.Context(), addr, in.Name, opens)
-	}
-	if errors.Is(err, registrar.ErrAppName) {
-		err = errRequest{err}
+		password, err = s.Owner.AddDevice(r.Context(), a, in.Name, opens)
 	}
 	return AppPassword{Name: in.Name, Protocols: opens.String(), APOP: in.APOP, Password: password}, err
 }
@@ -99,10 +95,7 @@ func (s *Server) removeAppPassword(r *http.Request) (any, error) {
 		return nil, err
 	}
 	name := r.PathValue("name")
-	if err := s.forgetDevice(r.Context(), a.ID, name); err != nil {
-		return nil, err
-	}
-	return AppPassword{Name: name}, s.Registrar.RemoveAppPassword(r.Context(), a.Address, name)
+	return AppPassword{Name: name}, s.Owner.RemoveDevice(r.Context(), a, name)
 }
 
 func passwordsPath(address string) string {

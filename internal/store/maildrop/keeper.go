@@ -43,13 +43,12 @@ type Leaving struct {
 	Removal Removal
 }
 
-// Leaving gives the messages that will go by the policies, or would by now, those
-// that go first in front: what the keeper will do, before it does. It gives at
-// most so many, and how many there are.
-func (s *Store) Leaving(ctx context.Context, a mail.AccountID, most int) (list []Leaving, n int, err error) {
-	policies, err := s.Policies(ctx, a)
-	if err != nil || policies == nil {
-		return nil, 0, err
+// Leaving gives the messages that will go by those policies, or would by now, those
+// that go first in front: what the keeper will do if the account has them, before it
+// does. It gives at most so many, and how many there are.
+func (s *Store) Leaving(ctx context.Context, a mail.AccountID, policies Policies, most int) (list []Leaving, n int, err error) {
+	if len(policies) == 0 {
+		return nil, 0, nil
 	}
 	rows, err := s.rows(ctx, a)
 	if err != nil {

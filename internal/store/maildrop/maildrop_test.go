@@ -92,6 +92,16 @@ func (s *Store) keep(t testing.TB, want int) {
 	}
 }
 
+// leaving is what goes by the policies as they are.
+func (s *Store) leaving(t testing.TB, most int) ([]Leaving, int, error) {
+	t.Helper()
+	policies, err := s.Policies(t.Context(), ada)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Leaving(t.Context(), ada, policies, most)
+}
+
 // TestKeepDays: days are counted from the first RETR of each device, whether
 // somebody is connected or not, and what goes is told before.
 func TestKeepDays(t *testing.T) {
@@ -104,7 +114,7 @@ func TestKeepDays(t *testing.T) {
 		time.Sleep(3 * day)
 		s.visit(t, 1, mail.UIDSpan(2, 3)) // 2 was collected before
 		s.keep(t, 0)
-		list, n, err := s.Leaving(t.Context(), ada, 2)
+		list, n, err := s.leaving(t, 2)
 		if err != nil || n != 3 || len(list) != 2 || list[0].UID != 1 || list[1].UID != 2 || time.Until(list[0].Goes).Round(time.Hour) != 4*day || list[0].Device != 1 {
 			t.Errorf("leaving are %+v of %d, %v", list, n, err)
 		}
@@ -128,7 +138,11 @@ func TestKeepDays(t *testing.T) {
 		s.is(t, mailbox.Inbox, "4:6")
 		// Who tightens a policy later removes what was collected long ago.
 		s.set(t, 2, Policy{After: KeepDays, Days: 30})
-		if _, n, err := s.Leaving(t.Context(), ada, 10); err != nil || n != 2 {
+		stricter := Policies{0: {After: KeepDays, Days: 1}, 2: {}}
+		if _, n, err := s.Leaving(t.Context(), ada, stricter, 10); err != nil || n != 0 {
+			t.Errorf("by policies that are not set %d leave, %v", n, err)
+		}
+		if _, n, err := s.leaving(t, 10); err != nil || n != 2 {
 			t.Errorf("leaving %d, %v", n, err)
 		}
 		if err := s.ClearPolicy(t.Context(), ada, 2); err != nil {
