@@ -37,6 +37,7 @@ var siblings = map[string][]string{
 	"store/maildrop":       {"store/mailbox"},
 	"store/opinion":        {"store/mailbox"},
 	"store/outpost":        {"store/mailbox"},
+	"store/signin":         {"store/mailbox"},
 	"store/queue":          {"store/body"},
 	"agent/carrier":        {"agent/mover"},
 	"agent/collector":      {"agent/carrier", "agent/mda", "agent/mx", "agent/token"},

@@ -16,6 +16,7 @@ import (
 	"posthaste/internal/agent/carrier"
 	"posthaste/internal/agent/owner"
 	"posthaste/internal/base/mail"
+	"posthaste/internal/server"
 	"posthaste/internal/server/config"
 	"posthaste/internal/service/admind"
 )
@@ -89,6 +90,9 @@ func restoreInto(ctx context.Context, r *backup.Repository, g *backup.Generation
 	}
 	if len(entries) > 0 {
 		return fmt.Errorf("%s is not empty: a store is restored into an empty folder only", cfg.Data)
+	}
+	if err := server.MarkRestored(cfg.Data); err != nil {
+		return err
 	}
 	if err := r.Restore(ctx, g.Manifest, cfg.Data, showBytes("restoring "+g.Name)); err != nil {
 		return err

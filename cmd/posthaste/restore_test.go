@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"posthaste/internal/server/config"
 	"posthaste/internal/service/admind"
 	"posthaste/internal/store/mailbox"
+	"posthaste/internal/store/signin"
 )
 
 // account is an account in a store on the disk, for restores.
@@ -207,4 +209,50 @@ func TestRestoreTooEarly(t *testing.T) {
 			t.Error(said)
 		}
 	})
+}
+
+// TestRestoreSignsOut: whoever was signed in when a backup was made is not after it was
+// restored, as he may have signed out since.
+func TestRestoreSignsOut(t *testing.T) {
+	top := t.TempDir()
+	a, st := newAccount(t, top+"/data")
+	before := &signin.Store{DB: st.DB}
+	token, err := before.Open(t.Context(), signin.Session{Account: a.id, Proof: "p1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &backup.Repository{Depot: backup.Folder(top + "/backup")}
+	if _, err := st.Backup(t.Context(), r, ""); err != nil {
+		t.Fatal(err)
+	}
+	g, err := r.Open(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	cfg := config.Default()
+	cfg.Data = top + "/restored"
+	if err := restoreInto(t.Context(), r, g, cfg); err != nil {
+		t.Fatal(err)
+	}
+	for _, there := range []int{0, 1} { // what begins after that stays
+		again, err := server.OpenStore(cfg, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		after := &signin.Store{DB: again.DB}
+		list, err := after.List(t.Context(), a.id)
+		if _, find := after.Find(t.Context(), token); !errors.Is(find, mail.ErrNotFound) || err != nil || len(list) != there {
+			t.Error(list, find, err)
+		}
+		if _, err = after.Open(t.Context(), signin.Session{Account: a.id}); err != nil {
+			t.Error(err)
+		}
+		if err := again.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := before.Find(t.Context(), token); err != nil {
+		t.Error("where it was made, the session went:", err)
+	}
 }

@@ -41,6 +41,7 @@ import (
 	"posthaste/internal/store/policies"
 	"posthaste/internal/store/queue"
 	"posthaste/internal/store/reports"
+	"posthaste/internal/store/signin"
 	"posthaste/internal/store/suppression"
 )
 
@@ -82,7 +83,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Bodies: h.bodies, Queue: h.queue,
 		Journal: h.journal, Policies: h.said, Reports: h.reports, Suppression: h.dead, Acquaintances: h.met, Keys: h.keys,
 		Outposts: h.posts, Allowance: h.sent, Log: o.Log, KeepDead: time.Duration(c.Deleted.Keep),
-		MaxDead: int64(c.Deleted.Limit), Full: o.Full, Opinions: h.thought,
+		MaxDead: int64(c.Deleted.Limit), Full: o.Full, Opinions: h.thought, Sessions: h.signedIn,
 	}
 	h.reporter = &reporter.Agent{
 		Hostname: c.Hostname, DB: o.DB, DNS: o.DNS, Records: mx.Records{DNS: o.DNS}, Web: h.web, Directory: h.directory,
@@ -112,6 +113,7 @@ func open(c config.Config, o Outside) stores {
 		keys:      &keyring.Keyring{DB: o.DB},
 		dead:      &suppression.List{DB: o.DB, After: c.Queue.SuppressAfter},
 		thought:   &opinion.Store{DB: o.DB},
+		signedIn:  &signin.Store{DB: o.DB},
 		posts:     &outpost.Store{DB: o.DB},
 		said:      &policies.Store{DB: o.DB},
 		sent:      &allowance.Store{DB: o.DB, Cap: c.Limits.RecipientsPerDay, Floor: c.Limits.UsualRecipientsPerDay, Log: o.Log},

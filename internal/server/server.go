@@ -63,6 +63,7 @@ import (
 	"posthaste/internal/store/policies"
 	"posthaste/internal/store/queue"
 	"posthaste/internal/store/reports"
+	"posthaste/internal/store/signin"
 	"posthaste/internal/store/suppression"
 )
 
@@ -144,6 +145,7 @@ type stores struct {
 	dead      *suppression.List
 	posts     *outpost.Store
 	thought   *opinion.Store
+	signedIn  *signin.Store
 	said      *policies.Store
 	sent      *allowance.Store
 }

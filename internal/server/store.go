@@ -15,7 +15,12 @@ import (
 	"posthaste/internal/engine/kv"
 	"posthaste/internal/engine/kv/pebblekv"
 	"posthaste/internal/server/config"
+	"posthaste/internal/store/directory"
+	"posthaste/internal/store/signin"
 )
+
+// restoredName marks a store that came out of a backup and was not opened since.
+const restoredName = "RESTORED"
 
 // A Store is the embedded store, open.
 type Store struct {
@@ -58,7 +63,38 @@ func OpenStore(c config.Config, log *slog.Logger) (*Store, error) {
 	}
 	s := &Store{DB: db, Blobs: blobs, dir: d, index: db, packs: blobs, reserve: reserve, metrics: metrics}
 	metrics.of(s)
+	if err := s.restored(context.Background()); err != nil {
+		return nil, errors.Join(fmt.Errorf("store in %s: %w", path, err), s.Close())
+	}
 	return s, nil
+}
+
+// MarkRestored notes in a folder that a store comes there out of a backup. Whoever
+// writes it there must say so first.
+func MarkRestored(data string) error {
+	return os.WriteFile(filepath.Join(data, restoredName), nil, 0o600)
+}
+
+// restored forgets in a store that came out of a backup who was signed in: some of them
+// have signed out since, or had somebody else signed out.
+func (s *Store) restored(ctx context.Context) error {
+	if _, err := os.Stat(s.dir.Path(restoredName)); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	accts, err := (&directory.Directory{DB: s.DB}).Accounts(ctx)
+	if err != nil {
+		return err
+	}
+	sessions := &signin.Store{DB: s.DB}
+	for _, a := range accts {
+		if err := sessions.CloseAll(ctx, a.ID, ""); err != nil {
+			return err
+		}
+	}
+	return os.Remove(s.dir.Path(restoredName))
 }
 
 // Metrics gives what is counted, of the store and of the houses over it, for Outside.

@@ -1,7 +1,8 @@
 // Package postmaster does what must be done from time to time: flags are folded
 // into their rows, mail that POP3 policies have kept for long enough goes, expunged mail
 // is let go when its time is over or the disk is full, bodies that nobody holds give
-// back their space, old stories are forgotten. And it checks the store when asked.
+// back their space, old stories and sessions of browsers are forgotten. And it checks
+// the store when asked.
 package postmaster
 
 import (
@@ -28,6 +29,7 @@ import (
 	"posthaste/internal/store/policies"
 	"posthaste/internal/store/queue"
 	"posthaste/internal/store/reports"
+	"posthaste/internal/store/signin"
 	"posthaste/internal/store/suppression"
 )
 
@@ -51,6 +53,8 @@ type Agent struct {
 	Allowance *allowance.Store
 	// Opinions are checked, if they are set.
 	Opinions *opinion.Store
+	// Sessions of browsers are swept and checked, if they are set.
+	Sessions *signin.Store
 	// Keys are checked, if they are set.
 	Keys *keyring.Keyring
 	Log  *slog.Logger
@@ -126,6 +130,9 @@ func (a *Agent) Round(ctx context.Context) error {
 		if _, err := a.Mailboxes.Reap(ctx, ac.ID, keep); err != nil {
 			errs = append(errs, err)
 		}
+		if a.Sessions != nil {
+			errs = append(errs, a.Sessions.Sweep(ctx, ac.ID, now))
+		}
 	}
 	errs = append(errs, a.Reports.Expire(ctx, now.Add(-keepReports)))
 	errs = append(errs, a.Journal.Expire(ctx, now.Add(-or(a.KeepStories, 30*24*time.Hour))))
@@ -164,15 +171,8 @@ func (a *Agent) Check(ctx context.Context, say func(string), progress func(done,
 		if err != nil {
 			return err
 		}
-		if a.Allowance != nil {
-			sent, err := a.Allowance.Check(ctx, ac.ID)
-			if err != nil {
-				return fmt.Errorf("check: %w", err)
-			}
-			more = append(more, sent...)
-		}
-		if a.Opinions != nil {
-			bad, err := a.Opinions.Check(ctx, ac.ID)
+		for _, check := range a.ofAccounts() {
+			bad, err := check(ctx, ac.ID)
 			if err != nil {
 				return fmt.Errorf("check: %w", err)
 			}
@@ -225,6 +225,20 @@ func (a *Agent) Check(ctx context.Context, say func(string), progress func(done,
 		say(w)
 	}
 	return a.queued(ctx, say)
+}
+
+// ofAccounts gives the checks of what small stores keep of an account.
+func (a *Agent) ofAccounts() (list []func(context.Context, mail.AccountID) ([]string, error)) {
+	if a.Allowance != nil {
+		list = append(list, a.Allowance.Check)
+	}
+	if a.Opinions != nil {
+		list = append(list, a.Opinions.Check)
+	}
+	if a.Sessions != nil {
+		list = append(list, a.Sessions.Check)
+	}
+	return list
 }
 
 // queued reads the bodies of what is in the queue.

@@ -11,10 +11,12 @@ import (
 
 	"posthaste/internal/agent/postmaster"
 	"posthaste/internal/base/mail"
+	"posthaste/internal/engine/kv"
 	"posthaste/internal/store/mailbox"
 	"posthaste/internal/store/maildrop"
 	"posthaste/internal/store/policies"
 	"posthaste/internal/store/reports"
+	"posthaste/internal/store/signin"
 	"posthaste/test/house"
 )
 
@@ -25,8 +27,11 @@ func TestRounds(t *testing.T) {
 		h := house.New(t, "mx.example.org")
 		ada := h.Account(0, "ada@example.org")[0]
 		rules := &maildrop.Store{DB: h.DB, Mail: h.Mailboxes}
-		a := &postmaster.Agent{Directory: h.Directory, Mailboxes: h.Mailboxes, Maildrops: rules, Bodies: h.Bodies, Queue: h.Queue, Journal: h.Journal, Policies: &policies.Store{DB: h.DB}, Reports: &reports.Store{DB: h.DB}, Log: h.Log}
+		a := &postmaster.Agent{Directory: h.Directory, Mailboxes: h.Mailboxes, Maildrops: rules, Bodies: h.Bodies, Queue: h.Queue, Journal: h.Journal, Policies: &policies.Store{DB: h.DB}, Reports: &reports.Store{DB: h.DB}, Sessions: &signin.Store{DB: h.DB}, Log: h.Log}
 		ctx := t.Context()
+		if _, err := a.Sessions.Open(ctx, signin.Session{Account: ada}); err != nil {
+			t.Fatal(err)
+		}
 		p, err := h.Mailboxes.PrepareMessage(ctx, mail.NewTraceID(time.Now()), strings.NewReader("Subject: x\r\n\r\n"+strings.Repeat("a body of its own\r\n", 5000)))
 		if err != nil {
 			t.Fatal(err)
@@ -63,6 +68,15 @@ func TestRounds(t *testing.T) {
 			time.Sleep(24 * time.Hour)
 		}
 		err = a.Check(ctx, func(wrong string) { t.Error(wrong) }, func(int, int) {})
+		if err != nil {
+			t.Error(err)
+		}
+		err = h.DB.View(ctx, func(r kv.Reader) error {
+			for row, err := range r.Scan(kv.Prefix(append(mailbox.Lock(ada).Prefix(), 0x40))) {
+				t.Errorf("a session that is over is not forgotten: %x, %v", row.Key, err)
+			}
+			return nil
+		})
 		if err != nil {
 			t.Error(err)
 		}

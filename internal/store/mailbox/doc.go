@@ -30,6 +30,9 @@
 //	34 mailbox reader block  what a reader has seen of 512 UIDs, where that is each
 //	                   reader's own; of reader 0 what all begin with
 //
+// Others keep theirs under the same lock: maildrop 21 to 23, allowance 30 and 31,
+// outpost 3c, opinion 3e, signin 40.
+//
 // Under kv.Free, written only under the owner's lock:
 //
 //	S grantee owner mailbox   leads whom a mailbox is shared with to it

@@ -266,6 +266,13 @@ func (b *builder) read(r kv.Reader, a mail.AccountID, box mail.MailboxID, first,
 	return nil
 }
 
+// There looks whether an account has its rows: mail.ErrNotFound if it has none, or none
+// any more. For who keeps rows under its lock that must go with it.
+func There(r kv.Reader, a mail.AccountID) error {
+	_, err := readRoot(r, a)
+	return err
+}
+
 func readRoot(r kv.Reader, a mail.AccountID) (root, error) {
 	raw, err := r.Get(key(a, kindRoot))
 	if err != nil {
