@@ -292,7 +292,7 @@ func (v *verifier) identity(authzid string, acct account, device directory.Devic
 			return sasl.Identity{}, no(fmt.Sprintf("app password %q is not for this protocol:", acct.Apps[i].Name), acct)
 		}
 	}
-	if acct.Disabled {
+	if acct.Disabled || acct.Shared {
 		return sasl.Identity{}, no("disabled:", acct)
 	}
 	if authzid != "" {

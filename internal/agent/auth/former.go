@@ -8,6 +8,7 @@ import (
 	"posthaste/internal/base/limit"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/sasl"
+	"posthaste/internal/store/directory"
 )
 
 // elsewhere tells whether an account is still at its former server.
@@ -33,6 +34,9 @@ func (v *verifier) former(ctx context.Context, authzid string, acct account, pas
 	}
 	v.a.pairs.Clear(p)
 	id, err := v.admitFormer(ctx, authzid, acct, password)
+	if err == nil && v.protocol == directory.Web {
+		err = ErrElsewhere
+	}
 	if err != nil {
 		if there != nil {
 			there.Close()

@@ -169,6 +169,12 @@ func TestLogin(t *testing.T) {
 		if id, err := s.login(directory.Submission, "old"); err != nil || id.Elsewhere != nil {
 			t.Error("submission:", id, err)
 		}
+		if _, err := s.login(directory.Web, "old"); !errors.Is(err, auth.ErrElsewhere) || s.a.Sessions(s.id) != n {
+			t.Error("the web:", err)
+		}
+		if _, err := s.login(directory.Web, "no"); !isNo(err) {
+			t.Error("the web, with a wrong password:", err)
+		}
 		if _, err := s.login(directory.IMAP, "wrong"); !isNo(err) {
 			t.Error("a wrong password:", err)
 		}

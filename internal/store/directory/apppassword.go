@@ -22,6 +22,10 @@ const (
 	POP3
 )
 
+// Web stands for the pages that people sign in to. Only the account's own password opens
+// them: whoever finds an app password could make others there.
+const Web Protocols = 1 << 7
+
 // protocolNames are in the order of the bits.
 var protocolNames = [...]string{"submission", "imap", "pop3"}
 
@@ -59,7 +63,7 @@ func (p Protocols) String() string {
 }
 
 // Opens tells whether a password with these protocols opens want.
-func (p Protocols) Opens(want Protocols) bool { return p == 0 || p&want != 0 }
+func (p Protocols) Opens(want Protocols) bool { return want != Web && (p == 0 || p&want != 0) }
 
 // A Device numbers the passwords of an account: what each device or program of a
 // person has. 0 is the account's own password. A number is never given again.
