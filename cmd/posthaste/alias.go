@@ -19,7 +19,7 @@ func (t *tool) alias() *cobra.Command {
 			Example: `  posthaste alias add info@example.org ada@example.org bob@example.org
   posthaste alias add @example.org ada@example.org     all that nobody else takes`,
 			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
-				if err := c.AddAlias(ctx, args[0], args[1:]); err != nil {
+				if err := c.AddAlias(ctx, admind.Alias{Address: args[0], Targets: args[1:]}); err != nil {
 					return err
 				}
 				return warnOfNobody(ctx, c, args[0])
@@ -42,7 +42,11 @@ func (t *tool) alias() *cobra.Command {
 					for i := range a.Targets {
 						a.Targets[i] = shown(a.Targets[i])
 					}
-					fmt.Println(shown(a.Address), "→", strings.Join(a.Targets, ", "))
+					line := shown(a.Address) + " → " + strings.Join(a.Targets, ", ")
+					if a.Login {
+						line += "  (renamed: it still logs in)"
+					}
+					fmt.Println(line)
 				}
 				return err
 			}),

@@ -49,7 +49,7 @@ func (t *tool) account() *cobra.Command {
 				}
 				return err
 			}),
-		}, t.accountQuota(), t.accountRemove(), t.accountAdmin(), t.accountLimit(), t.accountDisable(), t.accountEnable())
+		}, t.accountQuota(), t.accountRename(), t.accountRemove(), t.accountAdmin(), t.accountLimit(), t.accountDisable(), t.accountEnable())
 	return c
 }
 

@@ -154,7 +154,7 @@ and policies, also for accounts that are here already, if they have none of that
 				return err
 			}
 			for _, al := range in.Aliases {
-				a.do("alias "+al.Address, func() error { return cl.AddAlias(ctx, al.Address, al.Targets) })
+				a.do("alias "+al.Address, func() error { return cl.AddAlias(ctx, al) })
 			}
 			fmt.Printf("%d were added, %d were here already.\n", a.added, a.kept)
 			if a.failed > 0 {

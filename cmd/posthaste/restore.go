@@ -120,7 +120,11 @@ func (r *restoring) run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, r.without(ctx, err))
 	}
-	src := &keptMail{old: old, now: r.now, address: r.address, id: r.id, boxes: map[string]admind.Mailbox{}}
+	then, err := addressThen(ctx, old, r.now, r.address)
+	if err != nil {
+		return errors.Join(err, done())
+	}
+	src := &keptMail{old: old, now: r.now, address: r.address, then: then, id: r.id, boxes: map[string]admind.Mailbox{}}
 	if r.chosen.at != "" {
 		if err := r.undelete(ctx, src, name); err != nil {
 			return errors.Join(err, done())
@@ -128,8 +132,42 @@ func (r *restoring) run(ctx context.Context) error {
 	}
 	m := moveIn{quiet: r.quiet}
 	m.im.Only = r.folders
-	fmt.Printf("from backup %s:\n", name)
+	if canonical(then) == canonical(r.address) {
+		fmt.Printf("from backup %s:\n", name)
+	} else {
+		fmt.Printf("from backup %s, where it is %s:\n", name, shown(then))
+	}
 	return errors.Join(m.run(ctx, r.now, src, r.address), done())
+}
+
+// addressThen gives the address that an account has in a backup. Whoever had that
+// address when it was made need not be who has it now: their mail is not given away.
+func addressThen(ctx context.Context, old, now *admind.Client, address string) (string, error) {
+	then, err := old.Accounts(ctx)
+	if err != nil {
+		return "", err
+	}
+	today, err := now.Accounts(ctx)
+	if err != nil {
+		return "", err
+	}
+	same := func(list []admind.Account, a admind.Account) int {
+		return slices.IndexFunc(list, func(b admind.Account) bool { return b.ID == a.ID && b.Created.Equal(a.Created) })
+	}
+	named := func(list []admind.Account) int {
+		return slices.IndexFunc(list, func(b admind.Account) bool { return canonical(b.Address) == canonical(address) })
+	}
+	if i := named(today); i >= 0 {
+		if j := same(then, today[i]); j >= 0 {
+			return then[j].Address, nil
+		}
+	}
+	if i := named(then); i >= 0 {
+		if j := same(today, then[i]); j >= 0 {
+			return "", fmt.Errorf("in this backup, %s is the account that is %s now: say --account %s for its mail", address, today[j].Address, today[j].Address)
+		}
+	}
+	return address, nil
 }
 
 // without tells what can be put back without a backup, if there is none so old and the
@@ -198,6 +236,7 @@ const beforeBackup = time.Hour
 type keptMail struct {
 	old, now    *admind.Client
 	address, id string
+	then        string // its address in the backup
 	boxes       map[string]admind.Mailbox
 	gone        map[uint64]mail.UIDSet // by mailbox, what is not wanted
 }
@@ -205,7 +244,7 @@ type keptMail struct {
 // lookGone notes what went from one time on and before another, if the account is
 // still the one in the backup.
 func (s *keptMail) lookGone(ctx context.Context, since, before time.Time) error {
-	then, err := s.old.Mailboxes(ctx, s.address)
+	then, err := s.old.Mailboxes(ctx, s.then)
 	if err != nil {
 		return err
 	}
@@ -238,7 +277,7 @@ func validity(list []admind.Mailbox, name string) uint32 {
 
 // Name is as of carrier.Source: the same for all backups, so that none brings what
 // another has brought.
-func (s *keptMail) Name() string { return "backup:" + s.address }
+func (s *keptMail) Name() string { return "backup:" + canonical(s.then) }
 
 // Close is as of carrier.Source.
 func (s *keptMail) Close() error { return nil }
@@ -246,7 +285,7 @@ func (s *keptMail) Close() error { return nil }
 // Folders is as of carrier.Source. Its names are those of the UIDVALIDITY: that
 // stays when a folder is renamed.
 func (s *keptMail) Folders(ctx context.Context) (out []carrier.Folder, err error) {
-	list, err := s.old.Mailboxes(ctx, s.address)
+	list, err := s.old.Mailboxes(ctx, s.then)
 	for _, m := range list {
 		f := carrier.Folder{Name: fmt.Sprintf("V%d", m.UIDValidity), Into: m.Name, Role: m.Role, Subscribed: m.Subscribed, Messages: int64(m.Messages)}
 		s.boxes[f.Name] = m
@@ -296,7 +335,7 @@ func (s *keptMail) List(ctx context.Context, f *carrier.Folder, each func([]carr
 	}
 	gone := s.gone[box.ID]
 	var list []carrier.Message
-	err = s.old.Listing(ctx, s.address, box.ID, func(p admind.Parcel) error {
+	err = s.old.Listing(ctx, s.then, box.ID, func(p admind.Parcel) error {
 		uid, err := uidOf(p.ID)
 		if err != nil || here[whatOf(p)] || gone.Contains(uid) || s.id != "" && p.MessageID != s.id {
 			return err
@@ -331,5 +370,5 @@ func (s *keptMail) Fetch(ctx context.Context, f *carrier.Folder, list []carrier.
 		set.Add(uid)
 		by[list[i].ID] = &list[i]
 	}
-	return s.old.Messages(ctx, s.address, s.boxes[f.Name].ID, set, func(p admind.Parcel, r io.Reader) error { return take(by[p.ID], r) })
+	return s.old.Messages(ctx, s.then, s.boxes[f.Name].ID, set, func(p admind.Parcel, r io.Reader) error { return take(by[p.ID], r) })
 }

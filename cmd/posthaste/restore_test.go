@@ -78,14 +78,19 @@ func (a *account) expunge(box mail.MailboxID, uids ...mail.UID) {
 }
 
 // has gives what is in each folder, "folder/name", in order.
-func (a *account) has() (out []string) {
+func (a *account) has() []string {
 	a.t.Helper()
-	boxes, err := a.cl.Mailboxes(a.t.Context(), adaAddress)
+	return a.hasAt(adaAddress)
+}
+
+func (a *account) hasAt(address string) (out []string) {
+	a.t.Helper()
+	boxes, err := a.cl.Mailboxes(a.t.Context(), address)
 	if err != nil {
 		a.t.Fatal(err)
 	}
 	for _, b := range boxes {
-		err := a.cl.Listing(a.t.Context(), adaAddress, b.ID, func(p admind.Parcel) error {
+		err := a.cl.Listing(a.t.Context(), address, b.ID, func(p admind.Parcel) error {
 			out = append(out, b.Name+"/"+strings.TrimSuffix(strings.TrimPrefix(p.MessageID, "<"), "@x>"))
 			return nil
 		})

@@ -171,7 +171,7 @@ func (h *House) administration(host mail.Domain) {
 	reg := &registrar.Registrar{
 		DB: o.DB, Directory: h.directory, Mailboxes: h.mailboxes, Keys: h.keys, Outposts: h.posts,
 		Quota: int64(c.Limits.AccountQuota), Hash: h.hash, AppPassword: h.auth.NewAppPassword,
-		APOPPassword: auth.NewAPOPPassword, KeyOf: auth.KeyOf,
+		APOPPassword: auth.NewAPOPPassword, KeyOf: auth.KeyOf, Prefix: imapd.PrefixOf,
 	}
 	h.owner = &owner.Agent{Directory: h.directory, Registrar: reg, Mailboxes: h.mailboxes, Maildrops: h.maildrops}
 	h.Admin = &admind.Server{

@@ -385,7 +385,7 @@ func (h *House) service(l config.Listener, name string) (service, error) {
 		s.Name = h.name
 	case "submission":
 		s.Receiver, s.Auth, s.Attend, s.Offer, s.Shown = h.msa, verify, h.auth.Attend, offer, h.former.Any
-		s.Open = (&urlauth.Agent{Mail: h.mailboxes, Account: h.directory.AccountOf}).Submit
+		s.Open = (&urlauth.Agent{Mail: h.mailboxes, Account: h.directory.Known}).Submit
 		s.Policy.RequireAuth, s.Policy.ClearAuth, s.Policy.HoldMax = true, l.PlaintextLogin, msa.MaxHold
 	case "lmtp":
 		s.Receiver, s.Policy.Dialect = h.lmtp, smtp.LMTP
@@ -396,7 +396,7 @@ func (h *House) service(l config.Listener, name string) (service, error) {
 // enabled gives the account that logs in by an address; mail.ErrNotFound if nobody
 // may.
 func (h *House) enabled(ctx context.Context, login mail.Address) (mail.AccountID, error) {
-	a, err := h.directory.AccountOf(ctx, login)
+	a, err := h.directory.Known(ctx, login)
 	if err == nil && (a.Disabled || a.Shared) {
 		return 0, fmt.Errorf("server: %s may not log in: %w", login, mail.ErrNotFound)
 	}

@@ -167,7 +167,7 @@ func (v *verifier) find(ctx context.Context, user string) (account, error) {
 		acct.login = mail.Address{Local: trim(user, 200)}
 		return acct, nil
 	}
-	found, cred, err := v.a.Directory.Credentials(ctx, login)
+	found, cred, err := v.a.Directory.Login(ctx, login)
 	switch {
 	case errors.Is(err, mail.ErrNotFound):
 		return acct, nil
@@ -297,7 +297,7 @@ func (v *verifier) identity(authzid string, acct account, device directory.Devic
 	}
 	if authzid != "" {
 		as, ok := v.a.parseLogin(authzid)
-		if !ok || as != directory.Canonical(acct.Address) {
+		if !ok || as != acct.login && as != directory.Canonical(acct.Address) {
 			return sasl.Identity{}, no("wants to act as another:", acct)
 		}
 	}

@@ -130,7 +130,7 @@ func (a *Agent) outpostOf(ctx context.Context, er queue.Errand) (outpost.Entry, 
 	if err == nil && e.SendAs != nil && e.SendAs.Address == er.As || err != nil && !errors.Is(err, mail.ErrNotFound) {
 		return e, err
 	}
-	acct, err := a.Directory.AccountOf(ctx, er.For)
+	acct, err := a.Directory.Known(ctx, er.For)
 	if err != nil {
 		return e, err
 	}

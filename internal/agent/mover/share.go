@@ -152,7 +152,7 @@ func (a *Agent) grant(ctx context.Context, r Right) (g mailbox.Grant, why string
 	if err != nil {
 		return g, "it is no address", nil
 	}
-	person, err := a.Directory.AccountOf(ctx, addr)
+	person, err := a.Directory.Known(ctx, addr)
 	if errors.Is(err, mail.ErrNotFound) {
 		return g, "no account here has this address", nil
 	}

@@ -19,8 +19,8 @@ import (
 	"posthaste/internal/store/outpost"
 )
 
-// A Registrar changes who is here. All fields but Quota and
-// Outposts must be set.
+// A Registrar changes who is here. All fields but Quota, Prefix
+// and Outposts must be set.
 type Registrar struct {
 	DB        kv.Store
 	Directory *directory.Directory
@@ -37,6 +37,9 @@ type Registrar struct {
 	APOPPassword func(now directory.Credentials) (string, directory.AppPassword, directory.Credentials, error)
 	// KeyOf names the public key of a certificate.
 	KeyOf func(*x509.Certificate) []byte
+	// Prefix gives what others have before the names of an account's mailboxes, with the
+	// separator behind it; nil: others do not see them.
+	Prefix func(*directory.Account) string
 	// Quota is how many bytes a new account may take; 0 is no limit.
 	Quota int64
 }

@@ -131,7 +131,7 @@ func (r *Registrar) grant(ctx context.Context, who, rights string) (g mailbox.Gr
 		if err != nil {
 			return g, err
 		}
-		person, err := r.Directory.AccountOf(ctx, addr)
+		person, err := r.Directory.Known(ctx, addr)
 		if err != nil {
 			return g, err
 		}

@@ -32,6 +32,9 @@ type (
 	Alias struct {
 		Address string   `json:"address"`
 		Targets []string `json:"targets"`
+		// Login says that the account to which it leads may log in with it, as it had this
+		// address before it was renamed.
+		Login bool `json:"login,omitempty"`
 	}
 	// An Explanation tells where mail to an address goes, and why.
 	Explanation struct {
@@ -116,7 +119,7 @@ func (s *Server) aliases(r *http.Request) (any, error) {
 	}
 	out := []Alias{}
 	for _, a := range list {
-		v := Alias{Address: a.Address.String()}
+		v := Alias{Address: a.Address.String(), Login: a.Of != 0}
 		if a.Address.Local == "" {
 			v.Address = "@" + a.Address.Domain.String()
 		}
@@ -172,11 +175,25 @@ func (s *Server) addAlias(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if in.Login {
+		if al.Of, err = s.ledTo(r.Context(), al); err != nil {
+			return nil, err
+		}
+	}
 	err = s.Registrar.AddAlias(r.Context(), al)
 	if errors.Is(err, mail.ErrNotFound) {
 		return nil, noDomain(al.Address.Domain)
 	}
 	return in, err
+}
+
+// ledTo gives the one account that an alias leads to.
+func (s *Server) ledTo(ctx context.Context, al directory.Alias) (mail.AccountID, error) {
+	a, err := s.Directory.AccountOf(ctx, al.Targets[0])
+	if errors.Is(err, mail.ErrNotFound) || err == nil && (len(al.Targets) > 1 || al.Address.Local == "") {
+		return 0, bad("only an alias that leads to one account logs in")
+	}
+	return a.ID, err
 }
 
 func (s *Server) setAlias(r *http.Request) (any, error) {
@@ -240,8 +257,8 @@ func (c *Client) Aliases(ctx context.Context) (out []Alias, err error) {
 }
 
 // AddAlias adds an alias.
-func (c *Client) AddAlias(ctx context.Context, address string, targets []string) error {
-	return c.do(ctx, http.MethodPost, "/v1/aliases", Alias{Address: address, Targets: targets}, nil)
+func (c *Client) AddAlias(ctx context.Context, a Alias) error {
+	return c.do(ctx, http.MethodPost, "/v1/aliases", a, nil)
 }
 
 // SetAlias gives an alias other targets.

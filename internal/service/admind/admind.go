@@ -114,6 +114,7 @@ type (
 	}
 	// An Account is somebody who logs in.
 	Account struct {
+		ID       uint64    `json:"id,omitempty"` // stays when the address changes
 		Address  string    `json:"address"`
 		Name     string    `json:"name,omitempty"`
 		Password string    `json:"password,omitempty"` // in requests only
@@ -329,7 +330,7 @@ func (s *Server) accounts(r *http.Request) (any, error) {
 		if err != nil && !errors.Is(err, mail.ErrNotFound) {
 			return nil, err
 		}
-		out = append(out, Account{Address: a.Address.String(), Name: a.Name, Quota: u.MaxBytes, Used: u.Bytes, Messages: u.Messages, Created: a.Created, Shared: a.Shared, Admin: a.Admin, Disabled: a.Disabled && !a.Shared})
+		out = append(out, Account{ID: uint64(a.ID), Address: a.Address.String(), Name: a.Name, Quota: u.MaxBytes, Used: u.Bytes, Messages: u.Messages, Created: a.Created, Shared: a.Shared, Admin: a.Admin, Disabled: a.Disabled && !a.Shared})
 		if out[len(out)-1].WithoutSHA1, err = s.withoutSHA1(r.Context(), a); err != nil {
 			return nil, err
 		}

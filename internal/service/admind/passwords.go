@@ -60,7 +60,11 @@ func (s *Server) account(r *http.Request) (directory.Account, error) {
 	if err != nil {
 		return directory.Account{}, err
 	}
-	return s.Directory.AccountOf(r.Context(), addr)
+	a, err := s.Directory.AccountOf(r.Context(), addr)
+	if errors.Is(err, mail.ErrNotFound) {
+		err = s.notByAlias(r.Context(), addr, err)
+	}
+	return a, err
 }
 
 func (s *Server) addAppPassword(r *http.Request) (any, error) {

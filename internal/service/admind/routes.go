@@ -46,6 +46,7 @@ func (s *Server) aboutPeople() routes {
 		"GET /v1/accounts":                                           s.answer(s.accounts),
 		"POST /v1/accounts":                                          s.answer(s.addAccount),
 		"DELETE /v1/accounts/{address}":                              s.answer(s.removeAccount),
+		"POST /v1/accounts/{address}/rename":                         s.answer(s.renameAccount),
 		"PUT /v1/accounts/{address}/quota":                           s.answer(s.setQuota),
 		"PUT /v1/accounts/{address}/password":                        s.answer(s.setPassword),
 		"GET /v1/accounts/{address}/settings":                        s.answer(s.settings),

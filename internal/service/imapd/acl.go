@@ -36,7 +36,7 @@ func (s *session) holder(ctx context.Context, p *place, identifier string) (hold
 	if err != nil {
 		return holder{}, no(imap.CodeCannot, "an identifier is a login address, anyone or authenticated")
 	}
-	a, err := s.srv.People.AccountOf(ctx, addr)
+	a, err := s.srv.People.Known(ctx, addr)
 	if errors.Is(err, mail.ErrNotFound) {
 		return holder{}, no(imap.CodeCannot, "nobody here logs in with this address")
 	}

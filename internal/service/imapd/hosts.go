@@ -135,7 +135,7 @@ func (s *session) meet(ctx context.Context) (changed bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		w.heard[o] = &heard{prefix: prefixOf(&a)}
+		w.heard[o] = &heard{prefix: PrefixOf(&a)}
 		fresh = append(fresh, o)
 	}
 	if !changed && len(fresh) == 0 {

@@ -58,7 +58,7 @@ func (people) Account(_ context.Context, id mail.AccountID) (directory.Account, 
 	return directory.Account{ID: id, Address: mail.Address{Local: accounts[id], Domain: "example.org"}, Shared: id == team, Admin: id == eve}, nil
 }
 
-func (p people) AccountOf(ctx context.Context, a mail.Address) (directory.Account, error) {
+func (p people) Known(ctx context.Context, a mail.Address) (directory.Account, error) {
 	if a.Local == "team" {
 		return p.Account(ctx, team)
 	}

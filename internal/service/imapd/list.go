@@ -113,7 +113,7 @@ func (s *session) shared(ctx context.Context, l *listing) error {
 			if err != nil {
 				return err
 			}
-			prefix = prefixOf(&a)
+			prefix = PrefixOf(&a)
 			prefixes[m.Owner] = prefix
 		}
 		if below := strings.HasPrefix(m.Name+string(mailbox.Separator), mailbox.InboxName+string(mailbox.Separator)); !below && strings.HasPrefix(prefix, sharedPrefix) {

@@ -15,7 +15,8 @@ import (
 // there are no mailboxes of others.
 type People interface {
 	Account(context.Context, mail.AccountID) (directory.Account, error)
-	AccountOf(context.Context, mail.Address) (directory.Account, error)
+	// Known also knows an account by an address that it had before.
+	Known(context.Context, mail.Address) (directory.Account, error)
 }
 
 // The namespaces beside the person's own. Behind them stands the owner's
@@ -71,7 +72,7 @@ func (s *session) name(ctx context.Context, clientName string) (spot, error) {
 	if err != nil {
 		return own, nil // a mailbox from before there were others
 	}
-	a, err := s.srv.People.AccountOf(ctx, addr)
+	a, err := s.srv.People.Known(ctx, addr)
 	if errors.Is(err, mail.ErrNotFound) {
 		return spot{prefix: space}, mail.ErrNotFound
 	}
@@ -87,7 +88,7 @@ func (s *session) name(ctx context.Context, clientName string) (spot, error) {
 	if rest, err = mailbox.ParseName(rest); err != nil { // INBOX in any case
 		return spot{}, badName(clientName, err)
 	}
-	return spot{owner: a.ID, name: rest, prefix: prefixOf(&a)}, nil
+	return spot{owner: a.ID, name: rest, prefix: PrefixOf(&a)}, nil
 }
 
 // badName tells what is wrong with a name. What came in no encoding at all,
@@ -107,8 +108,8 @@ func spaceOf(a *directory.Account) string {
 	return othersPrefix
 }
 
-// prefixOf gives what others have before the names of an account's mailboxes.
-func prefixOf(a *directory.Account) string {
+// PrefixOf gives what others have before the names of an account's mailboxes.
+func PrefixOf(a *directory.Account) string {
 	return spaceOf(a) + a.Address.String() + string(mailbox.Separator)
 }
 

@@ -22,7 +22,7 @@ const mechanism = urlauth.Mechanism
 func (s *session) urls() *urlauth.Agent {
 	a := &urlauth.Agent{Mail: s.srv.Mail}
 	if s.srv.People != nil {
-		a.Account = s.srv.People.AccountOf
+		a.Account = s.srv.People.Known
 	}
 	return a
 }

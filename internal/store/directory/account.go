@@ -14,7 +14,7 @@ import (
 // An entry of kindAddress begins with one of these.
 const (
 	entryAccount = 1 // u64 account id; if it has a forward: flags, count, targets
-	entryAlias   = 2 // count, targets; when it was made, if that is known
+	entryAlias   = 2 // count, targets; when it was made, if that is known; whose address it was, if it was one
 )
 
 // PutAccount adds an account under a new id and gives it. The domain must be
@@ -60,15 +60,21 @@ func (d *Directory) free(tx kv.Tx, a mail.Address) error {
 	return nil
 }
 
-// DeleteAccount removes an account and its credentials from the directory; its
-// mail is the mailbox store's.
+// DeleteAccount removes an account, the addresses it had before and its credentials
+// from the directory; its mail is the mailbox store's.
 func (d *Directory) DeleteAccount(tx kv.Tx, id mail.AccountID) error {
 	a, err := readAccount(tx, id)
 	if err != nil {
 		return err
 	}
+	had, err := formerly(tx, id)
+	if err != nil {
+		return err
+	}
 	tx.Wake(topic)
-	tx.Delete(addressKey(a.Address))
+	for _, was := range append(had, a.Address) {
+		tx.Delete(addressKey(was))
+	}
 	tx.Delete(idKey(kindAccount, id))
 	tx.Delete(idKey(kindCredential, id))
 	tx.DeleteRange(idKey(kindAppPassword, id), kv.Next(idKey(kindAppPassword, id)))
@@ -124,13 +130,27 @@ func (a Account) row() []byte {
 		flags |= accountAdmin
 	}
 	b = append(b, flags)
-	if a.Without != "" || a.Former != nil {
+	if a.Without != "" || a.Former != nil || !a.Named.IsZero() {
 		b = kv.AppendBytes(b, a.Without)
 	}
-	if a.Former != nil {
+	switch {
+	case a.Former != nil:
 		b = kv.AppendBytes(b, a.Former.row())
+	case !a.Named.IsZero():
+		b = kv.AppendBytes(b, "")
+	}
+	if !a.Named.IsZero() {
+		b = binary.AppendVarint(b, a.Named.Unix())
 	}
 	return b
+}
+
+// since tells from when on the account has its address.
+func (a *Account) since() time.Time {
+	if !a.Named.IsZero() {
+		return a.Named
+	}
+	return a.Created
 }
 
 func readAccount(r kv.Reader, id mail.AccountID) (Account, error) {
@@ -157,12 +177,19 @@ func decodeAccount(id mail.AccountID, raw []byte) (Account, error) {
 	if dec.More() {
 		a.Without = dec.String()
 	}
+	var former []byte
 	if dec.More() {
-		f, err := decodeFormer(dec.Bytes())
+		former = dec.Bytes()
+	}
+	if len(former) > 0 {
+		f, err := decodeFormer(former)
 		if err != nil {
 			return a, fmt.Errorf("directory: former server of account %d: %w", id, err)
 		}
 		a.Former = f
+	}
+	if dec.More() {
+		a.Named = time.Unix(dec.Varint(), 0)
 	}
 	return a, dec.Err()
 }

@@ -113,6 +113,9 @@ func decodeEntry(a mail.Address, raw []byte) (Target, error) {
 		if dec.More() {
 			al.Created = time.Unix(dec.Varint(), 0)
 		}
+		if dec.More() {
+			al.Of = mail.AccountID(dec.Uvarint())
+		}
 		return Target{Alias: al, Found: a}, dec.Err()
 	}
 	return Target{}, fmt.Errorf("directory: address %s: %w", a, kv.ErrRow)

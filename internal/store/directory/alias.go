@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"strings"
 	"time"
 
 	"posthaste/internal/base/mail"
@@ -16,6 +15,9 @@ type Alias struct {
 	Address mail.Address // an empty Local takes all of the domain's mail that nobody else takes
 	Targets []mail.Address
 	Created time.Time // zero: before that was written down
+	// Of is the account whose address it was until it was renamed, and which may still
+	// log in with it; 0: there is none. See Rename.
+	Of mail.AccountID
 }
 
 // A Forward sends an account's mail on.
@@ -44,7 +46,8 @@ func (d *Directory) PutAlias(tx kv.Tx, a Alias) error {
 	return setAlias(tx, a)
 }
 
-// SetAlias gives an alias other targets; mail.ErrNotFound if it is not there.
+// SetAlias gives an alias other targets, and then it is nobody's former address;
+// mail.ErrNotFound if it is not there.
 func (d *Directory) SetAlias(tx kv.Tx, a Alias) error {
 	was, err := aliasAt(tx, a.Address)
 	if err != nil {
@@ -61,6 +64,9 @@ func setAlias(tx kv.Tx, a Alias) error {
 	b := appendTargets([]byte{entryAlias}, a.Targets)
 	if !a.Created.IsZero() {
 		b = binary.AppendVarint(b, a.Created.Unix())
+	}
+	if a.Of != 0 && !a.Created.IsZero() {
+		b = binary.AppendUvarint(b, uint64(a.Of))
 	}
 	if len(b) > kv.MaxValue {
 		return fmt.Errorf("directory: alias %s: too many targets: %w", a.Address, mail.ErrLimit)
@@ -94,21 +100,12 @@ func (d *Directory) Aliases(ctx context.Context) ([]Alias, error) {
 	var out []Alias
 	err := d.DB.View(ctx, func(r kv.Reader) error {
 		out = out[:0]
-		p := key(kindAddress)
-		for row, err := range r.Scan(kv.Prefix(p)) {
-			if err != nil {
-				return err
-			}
-			dom, local, _ := strings.Cut(string(row.Key[len(p):]), string(rune(separator)))
-			t, err := decodeEntry(mail.Address{Local: local, Domain: mail.Domain(dom)}, row.Value)
-			if err != nil {
-				return err
-			}
+		return eachAddress(r, func(t Target) error {
 			if t.Alias != nil {
 				out = append(out, *t.Alias)
 			}
-		}
-		return nil
+			return nil
+		})
 	})
 	if err != nil {
 		return nil, fmt.Errorf("directory: aliases: %w", err)

@@ -62,6 +62,11 @@ func checkAddresses(r kv.Reader, domains map[mail.Domain]Domain) (wrong []string
 			wrong = append(wrong, fmt.Sprintf("directory: %s cannot be read: %v", a, err))
 			continue
 		}
+		if t.Alias != nil && t.Alias.Of != 0 {
+			if _, err := readAccount(r, t.Alias.Of); err != nil {
+				wrong = append(wrong, fmt.Sprintf("directory: %s was the address of account %d: %v", a, t.Alias.Of, err))
+			}
+		}
 		if t.Account == 0 {
 			continue
 		}

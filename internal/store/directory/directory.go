@@ -52,6 +52,8 @@ type Account struct {
 	Without string
 	// Former is where the account was before, and may still be answered; nil: nowhere.
 	Former *Former
+	// Named is when the account got its address; zero: with Created.
+	Named time.Time
 }
 
 // Credentials are what the server keeps to check a password. None of it gives

@@ -28,7 +28,7 @@ func (d *Directory) OwnedSince(ctx context.Context, a mail.Address) (owned, sinc
 			return nil
 		}
 		acct, err := readAccount(r, t.Account)
-		owned = acct.Created
+		owned = acct.since()
 		return err
 	})
 	if err != nil {
