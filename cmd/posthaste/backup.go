@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"posthaste/internal/agent/backup"
+	"posthaste/internal/base/mail"
 	"posthaste/internal/server"
 	"posthaste/internal/server/config"
 	"posthaste/internal/service/admind"
@@ -67,7 +68,7 @@ func (t *tool) backupCreate() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("backup %s: %s in %d files, %s of it new\n", w.Generation, size(w.Bytes), w.Files, size(w.New))
+		fmt.Printf("backup %s: %s in %d files, %s of it new\n", w.Generation, mail.Size(w.Bytes), w.Files, mail.Size(w.New))
 		if keep < 0 {
 			return errors.New("--keep is how many backups stay, or 0 for all")
 		}
@@ -139,7 +140,7 @@ func (t *tool) prune(ctx context.Context, where string, keep int) error {
 	}
 	n, freed, err := r.Prune(ctx, keep)
 	if err == nil && n > 0 {
-		fmt.Printf("forgot %s; that freed %s\n", many(n, "old backup"), size(freed))
+		fmt.Printf("forgot %s; that freed %s\n", mail.Many(n, "old backup"), mail.Size(freed))
 	}
 	return err
 }
@@ -251,7 +252,7 @@ func openAlone(cfg config.Config) (*admind.Client, func() error, error) {
 func showBytes(what string) func(done, all int64) {
 	b := newBar(!term.IsTerminal(int(os.Stderr.Fd())), what)
 	return func(done, all int64) {
-		b.show(fmt.Sprintf("%s: %s of %s", what, size(done), size(all)))
+		b.show(fmt.Sprintf("%s: %s of %s", what, mail.Size(done), mail.Size(all)))
 		if done == all {
 			b.end()
 		}
@@ -292,7 +293,7 @@ is read. The scratch folder is removed.`,
 		if wrong > 0 {
 			return fmt.Errorf("backup %s: %d things are wrong", name, wrong)
 		}
-		fmt.Printf("backup %s is whole: %s, %s, %s\n", name, many(len(list), "account"), many(messages, "message"), size(bytes))
+		fmt.Printf("backup %s is whole: %s, %s, %s\n", name, mail.Many(len(list), "account"), mail.Many(messages, "message"), mail.Size(bytes))
 		return nil
 	}
 	return c

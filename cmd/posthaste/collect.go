@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"posthaste/internal/base/mail"
 	"posthaste/internal/service/admind"
 )
 
@@ -312,7 +312,7 @@ func (t *tool) collectShow() *cobra.Command {
 // outpostWords tells all about one in sentences.
 func outpostWords(o admind.Outpost) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s collects the mail of %s at %s, port %s (%s, %s), every %s.\n", o.Account, o.User, o.Host, o.Port, strings.ToUpper(o.Protocol), securityWords(o.Security), many(o.Every, "minute"))
+	fmt.Fprintf(&b, "%s collects the mail of %s at %s, port %s (%s, %s), every %s.\n", o.Account, o.User, o.Host, o.Port, strings.ToUpper(o.Protocol), securityWords(o.Security), mail.Many(o.Every, "minute"))
 	if len(o.Folders) > 0 {
 		fmt.Fprintf(&b, "Folders there: %s.\n", strings.Join(o.Folders, ", "))
 	}
@@ -335,9 +335,9 @@ func outpostWords(o admind.Outpost) string {
 	default:
 		fmt.Fprintf(&b, ". There it is deleted %s later.\n", days(o.After))
 	}
-	fmt.Fprintf(&b, "Collected: %s (%s), %d in the last visit; deleted there: %d.\n", many(o.Collected, "message"), size(o.Bytes), o.LastCollected, o.Removed)
+	fmt.Fprintf(&b, "Collected: %s (%s), %d in the last visit; deleted there: %d.\n", mail.Many(o.Collected, "message"), mail.Size(o.Bytes), o.LastCollected, o.Removed)
 	if o.Refused > 0 {
-		fmt.Fprintf(&b, "Left there, as it cannot be taken: %s; of the last: %s.\n", many(o.Refused, "message"), o.Refusal)
+		fmt.Fprintf(&b, "Left there, as it cannot be taken: %s; of the last: %s.\n", mail.Many(o.Refused, "message"), o.Refusal)
 	}
 	b.WriteString(sendAsWords(o))
 	b.WriteString("Now: " + outpostState(o))
@@ -346,22 +346,8 @@ func outpostWords(o admind.Outpost) string {
 
 // outpostState tells how one stands.
 func outpostState(o admind.Outpost) string {
-	when := func(t time.Time) string { return t.Local().Format("2006-01-02 15:04") }
-	switch {
-	case o.Waiting:
-		return fmt.Sprintf("waits for a password: \"posthaste collect set %s %s --ask-password\"", shown(o.Account), o.Name)
-	case o.Paused:
-		return "paused"
-	case o.Idle:
-		return "waits for new mail, of which it hears at once"
-	case o.Active:
-		return "collecting"
-	case o.Stopped:
-		return "given up until it is changed. " + o.Error
-	case o.Error != "":
-		return "failed at " + when(o.Ended) + ", again at " + when(o.Next) + ". " + o.Error
-	case o.Good.IsZero():
-		return "not visited yet"
+	if o.Waiting {
+		return fmt.Sprintf("%s: \"posthaste collect set %s %s --ask-password\"", o.State, shown(o.Account), o.Name)
 	}
-	return "all is well; last at " + when(o.Good) + ", next at " + when(o.Next)
+	return o.State
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"posthaste/internal/agent/carrier"
+	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/mbox"
 	"posthaste/internal/service/admind"
 )
@@ -385,7 +386,7 @@ func leftWords(list []carrier.Problem) (lines []string) {
 		}
 		where := fmt.Sprintf("%q", folders[k][0])
 		if n := len(folders[k]) - 1; n > 0 {
-			where += fmt.Sprintf(" and %s", many(n, "other folder"))
+			where += fmt.Sprintf(" and %s", mail.Many(n, "other folder"))
 		}
 		lines = append(lines, fmt.Sprintf("%s (%s)", plain(k), where))
 	}
@@ -398,7 +399,7 @@ func (m *moveIn) tell(r carrier.Report, address string) error {
 	if m.im.DryRun {
 		verb = "would bring"
 	}
-	fmt.Printf("%s: %s %s (%s) of %s; %d had come before", address, verb, many(r.Added, "message"), size(r.Bytes), many(r.Folders, "folder"), r.Known)
+	fmt.Printf("%s: %s %s (%s) of %s; %d had come before", address, verb, mail.Many(r.Added, "message"), mail.Size(r.Bytes), mail.Many(r.Folders, "folder"), r.Known)
 	if r.Changed > 0 {
 		fmt.Printf("; flags of %d changed", r.Changed)
 	}
@@ -407,7 +408,7 @@ func (m *moveIn) tell(r carrier.Report, address string) error {
 	}
 	fmt.Println(".")
 	if r.Dropped > 0 {
-		fmt.Printf("%s found no room: a folder has at most 59 different ones.\n", many(r.Dropped, "keyword"))
+		fmt.Printf("%s found no room: a folder has at most 59 different ones.\n", mail.Many(r.Dropped, "keyword"))
 	}
 	tellLeft(r.Left)
 	n := int64(len(r.Problems)) + r.MoreProblems

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"posthaste/internal/agent/owner"
+	"posthaste/internal/base/mail"
 	"posthaste/internal/server/config"
 	"posthaste/internal/service/admind"
 )
@@ -120,13 +121,13 @@ func (t *tool) deletedList() *cobra.Command {
 		}
 		rows := [][]string{{"ID", "DELETED", "MAILBOX", "SIZE", "FROM", "SUBJECT"}}
 		for _, m := range list.Messages {
-			rows = append(rows, []string{m.ID, m.Deleted.Local().Format("2006-01-02 15:04"), m.Mailbox, size(m.Size), m.From, m.Subject})
+			rows = append(rows, []string{m.ID, m.Deleted.Local().Format("2006-01-02 15:04"), m.Mailbox, mail.Size(m.Size), m.From, m.Subject})
 		}
 		table(rows)
 		if list.More {
 			fmt.Println("... and more; say --mailbox, --since or --at to see others.")
 		}
-		fmt.Printf("All deleted mail of the account takes %s.\n", size(list.Bytes))
+		fmt.Printf("All deleted mail of the account takes %s.\n", mail.Size(list.Bytes))
 		return nil
 	})
 	return c
@@ -159,7 +160,7 @@ restore --at": a backup may know of mail that is no longer kept here.`,
 		if err != nil {
 			return err
 		}
-		fmt.Printf("restored %s\n", many(n, "message"))
+		fmt.Printf("restored %s\n", mail.Many(n, "message"))
 		return nil
 	})
 	return c

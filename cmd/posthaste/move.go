@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"posthaste/internal/agent/carrier"
+	"posthaste/internal/base/mail"
 	"posthaste/internal/service/admind"
 )
 
@@ -206,7 +207,7 @@ func tellFlip(w io.Writer, address string, r *admind.MoveRun) {
 		fmt.Fprintf(w, "  what could not be read: %s\n", plain(text))
 	}
 	if n := int(r.Unread) - len(r.Whichever); n > 0 {
-		fmt.Fprintf(w, "  ... and %s\n", many(n, "other message"))
+		fmt.Fprintf(w, "  ... and %s\n", mail.Many(n, "other message"))
 	}
 	list := make([]carrier.Problem, len(r.Left))
 	for i, l := range r.Left {
@@ -302,7 +303,7 @@ func flipOne(ctx context.Context, cl *admind.Client, address string, how admind.
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s is answered here now: %s in %s.\n", address, many(r.There, "message"), many(r.Folders, "folder"))
+	fmt.Printf("%s is answered here now: %s in %s.\n", address, mail.Many(r.There, "message"), mail.Many(r.Folders, "folder"))
 	tellFlip(os.Stderr, address, &r)
 	return nil
 }

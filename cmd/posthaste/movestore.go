@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"posthaste/internal/agent/carrier"
+	"posthaste/internal/base/mail"
 	"posthaste/internal/service/admind"
 )
 
@@ -195,7 +196,7 @@ func progress(what string, done, all, bytes int64, took time.Duration) string {
 	if all > 0 {
 		s += fmt.Sprintf(" of %d", max(all, done))
 	}
-	s += fmt.Sprintf(" messages, %s", size(bytes))
+	s += fmt.Sprintf(" messages, %s", mail.Size(bytes))
 	if sec := took.Seconds(); sec > 1 && done > 0 {
 		rate := float64(done) / sec
 		s += fmt.Sprintf(", %.0f/s", rate)

@@ -39,9 +39,9 @@ func (t *tool) account() *cobra.Command {
 				for _, a := range list {
 					limit := "none"
 					if a.Quota > 0 {
-						limit = size(a.Quota)
+						limit = mail.Size(a.Quota)
 					}
-					rows = append(rows, []string{shown(a.Address), a.Name, fmt.Sprint(a.Messages), size(a.Used), limit, state(a)})
+					rows = append(rows, []string{shown(a.Address), a.Name, fmt.Sprint(a.Messages), mail.Size(a.Used), limit, state(a)})
 				}
 				if err == nil {
 					table(rows)
@@ -72,11 +72,11 @@ and new mail waits in the queue until there is room.`,
 			switch {
 			case err != nil:
 			case a.Quota == 0:
-				fmt.Printf("%s takes %s, and there is no limit.\n", args[0], size(a.Used))
+				fmt.Printf("%s takes %s, and there is no limit.\n", args[0], mail.Size(a.Used))
 			case a.Used > a.Quota:
-				fmt.Printf("%s takes %s, more than the %s that it may: nothing new comes in until there is room.\n", args[0], size(a.Used), size(a.Quota))
+				fmt.Printf("%s takes %s, more than the %s that it may: nothing new comes in until there is room.\n", args[0], mail.Size(a.Used), mail.Size(a.Quota))
 			default:
-				fmt.Printf("%s takes %s of %s.\n", args[0], size(a.Used), size(a.Quota))
+				fmt.Printf("%s takes %s of %s.\n", args[0], mail.Size(a.Used), mail.Size(a.Quota))
 			}
 			return err
 		}),
@@ -205,9 +205,9 @@ func addFile(ctx context.Context, cl *admind.Client, file string, quota int64) e
 	if err != nil {
 		return err
 	}
-	fmt.Printf("added %s, %d were there already\n", many(added, "account"), there)
+	fmt.Printf("added %s, %d were there already\n", mail.Many(added, "account"), there)
 	if bare > 0 {
-		fmt.Printf("%s without a password: nobody can log in there until \"posthaste account password\" sets one.\n", many(bare, "account"))
+		fmt.Printf("%s without a password: nobody can log in there until \"posthaste account password\" sets one.\n", mail.Many(bare, "account"))
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"posthaste/internal/agent/owner"
+	"posthaste/internal/base/mail"
 	"posthaste/internal/service/admind"
 )
 
@@ -224,7 +225,7 @@ func (a *adder) close() error {
 	}
 	err := a.out.Sync()
 	if err = errors.Join(err, a.out.Close()); err == nil {
-		fmt.Printf("%s made, and written into %s with whose they are: hand them out, and remove the file.\n", many(a.made, "app password"), a.passwords)
+		fmt.Printf("%s made, and written into %s with whose they are: hand them out, and remove the file.\n", mail.Many(a.made, "app password"), a.passwords)
 	}
 	return err
 }

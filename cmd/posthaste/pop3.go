@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"posthaste/internal/agent/owner"
+	"posthaste/internal/base/mail"
 	"posthaste/internal/service/admind"
 )
 
@@ -43,7 +44,7 @@ func (t *tool) pop3() *cobra.Command {
 					removed += " (" + v.Removal + ")"
 				}
 				rows = append(rows, []string{
-					v.At.Local().Format("2006-01-02 15:04:05"), device(v.Device), v.From, strconv.Itoa(v.Collected), size(v.Bytes), removed, strings.Join(v.UIDs, "; "),
+					v.At.Local().Format("2006-01-02 15:04:05"), device(v.Device), v.From, strconv.Itoa(v.Collected), mail.Size(v.Bytes), removed, strings.Join(v.UIDs, "; "),
 				})
 			}
 			table(rows)
@@ -72,7 +73,7 @@ func printPlan(plan owner.Plan) {
 		fmt.Println("No message is about to go.")
 		return
 	}
-	fmt.Printf("%s will go, %d within the hour.\n", many(plan.All, "message"), plan.Now)
+	fmt.Printf("%s will go, %d within the hour.\n", mail.Many(plan.All, "message"), plan.Now)
 	rows := [][]string{{"GOES", "HOW", "DEVICE", "MAILBOX", "FROM", "SUBJECT"}}
 	for _, l := range plan.Leaving {
 		rows = append(rows, []string{l.Goes.Local().Format("2006-01-02 15:04"), l.Removal, device(l.Device), l.Mailbox, l.From, l.Subject})

@@ -97,7 +97,7 @@ func restoreInto(ctx context.Context, r *backup.Repository, g *backup.Generation
 	if err := r.Restore(ctx, g.Manifest, cfg.Data, showBytes("restoring "+g.Name)); err != nil {
 		return err
 	}
-	fmt.Printf("restored backup %s (%s) into %s; now run posthaste check, and start the server\n", g.Name, size(g.Manifest.Bytes()), cfg.Data)
+	fmt.Printf("restored backup %s (%s) into %s; now run posthaste check, and start the server\n", g.Name, mail.Size(g.Manifest.Bytes()), cfg.Data)
 	return nil
 }
 
@@ -190,7 +190,7 @@ func (r *restoring) without(ctx context.Context, why error) error {
 	if err != nil || len(list.Messages) == 0 {
 		return err
 	}
-	n := many(len(list.Messages), "message") + " that were there then and have"
+	n := mail.Many(len(list.Messages), "message") + " that were there then and have"
 	switch {
 	case list.More:
 		n = "more than " + n
@@ -225,7 +225,7 @@ func (r *restoring) undelete(ctx context.Context, src *keptMail, generation stri
 		}
 		n += part
 	}
-	fmt.Printf("put back %s deleted since %s\n", many(n, "message"), at.Local().Format("2006-01-02 15:04:05"))
+	fmt.Printf("put back %s deleted since %s\n", mail.Many(n, "message"), at.Local().Format("2006-01-02 15:04:05"))
 	return nil
 }
 

@@ -159,32 +159,11 @@ func shown(address string) string {
 	return a.Unicode()
 }
 
-// many gives a number of things in words: "1 message", "2 messages".
-func many[N int | int64](n N, thing string) string {
-	if n != 1 {
-		thing += "s"
-	}
-	return fmt.Sprintf("%d %s", n, thing)
-}
-
 // days gives "30d" in words.
 func days(after string) string {
 	n, err := strconv.Atoi(strings.TrimSuffix(after, "d"))
 	if err != nil {
 		return after
 	}
-	return many(n, "day")
-}
-
-// size gives bytes in words.
-func size(n int64) string {
-	switch {
-	case n < 1<<10:
-		return fmt.Sprintf("%d B", n)
-	case n < 1<<20:
-		return fmt.Sprintf("%.1f KB", float64(n)/(1<<10))
-	case n < 1<<30:
-		return fmt.Sprintf("%.1f MB", float64(n)/(1<<20))
-	}
-	return fmt.Sprintf("%.1f GB", float64(n)/(1<<30))
+	return mail.Many(n, "day")
 }

@@ -46,6 +46,7 @@ type (
 		Active  bool      `json:"active,omitempty"`  // it is being visited
 		Idle    bool      `json:"idle,omitempty"`    // it says at once when there is new mail
 		Error   string    `json:"error,omitempty"`   // what is wrong, and what to do
+		State   string    `json:"state"`             // all that in words
 		Begun   time.Time `json:"begun,omitzero"`
 		Ended   time.Time `json:"ended,omitzero"`
 		Good    time.Time `json:"good,omitzero"` // when all went well the last time
@@ -102,7 +103,7 @@ func outpostOf(address string, e *outpost.Entry, now time.Time) Outpost {
 		Tokens: tokens, Waiting: e.Secret == "",
 		Account: address, Name: e.Name, Protocol: strings.ToLower(e.Protocol.String()), Host: e.Host, Port: e.Port, User: e.User, OAuth2: e.OAuth2 != nil,
 		Folders: e.Folders, After: afterWords(&e.Outpost), Mailbox: e.Mailbox, Keyword: e.Keyword, Every: int(e.Every / time.Minute), Unjudged: e.Unjudged, Created: e.Created,
-		Paused: e.Paused, Stopped: e.Stopped, Active: e.Active(now) && !e.Idle, Idle: e.Idle && e.Active(now), Error: e.Error, Begun: e.Begun, Ended: e.Ended, Good: e.Good, Next: e.Next,
+		State: collector.State(e, now, time.Local), Paused: e.Paused, Stopped: e.Stopped, Active: e.Active(now) && !e.Idle, Idle: e.Idle && e.Active(now), Error: e.Error, Begun: e.Begun, Ended: e.Ended, Good: e.Good, Next: e.Next,
 		Collected: e.Collected, Bytes: e.Bytes, Removed: e.Removed, LastCollected: e.LastCollected, Refused: e.Refused, Refusal: e.Refusal,
 		Security: securityName(e.Security), SendAs: sendAsOf(e),
 	}
