@@ -61,6 +61,9 @@ func printSettings(set admind.Settings) {
 	fmt.Printf("%18s  %s\n", "User name", set.Login)
 	fmt.Printf("%18s  that of the account, or an app password (\"normal password\")\n", "Password")
 	fmt.Printf("\nAn app password is for one program: posthaste account password add %s NAME\n", set.Login)
+	if set.Pages != "" {
+		fmt.Printf("Or they make one themselves, and look after their account: %s\n", set.Pages)
+	}
 	if set.Disabled {
 		fmt.Println("The account is disabled: nobody can log in.")
 	}

@@ -46,6 +46,16 @@ func TestSettings(t *testing.T) {
 	if out := run("", "settings", "ada@bücher.example"); !strings.Contains(out, "is disabled") {
 		t.Errorf("got\n%s", out)
 	}
+	for text, want := range map[string]string{
+		"[[listener]]\naddress = \":443\"\nprotocol = \"https\"\n":                               "https://mail.example.org/account/\n",
+		"[[listener]]\naddress = \"127.0.0.1:8443\"\nprotocol = \"https\"\n":                     "https://mail.example.org:8443/account/\n",
+		"[[listener]]\naddress = \":443\"\nprotocol = \"https\"\n[web]\naccount_pages = false\n": "",
+	} {
+		write("[[listener]]\naddress = \":993\"\nprotocol = \"imap\"\ntls = \"implicit\"\n" + text)
+		if out := run("", "settings", "ada@bücher.example"); want != "" && !strings.Contains(out, want) || strings.Contains(out, "/account/") != (want != "") {
+			t.Errorf("with %s got\n%s", text, out)
+		}
+	}
 	write("[[listener]]\naddress = \":25\"\nprotocol = \"smtp\"\ntls = \"starttls\"\n")
 	mustFail(t, "no [[listener]]", "", "settings", "ada@bücher.example", "--config", conf)
 	write("[[listener]]\naddress = \":993\"\nprotocol = \"imap\"\ntls = \"implicit\"\n")

@@ -45,7 +45,7 @@ func TestOnePort(t *testing.T) {
 		t.Fatal(err)
 	}
 	for offer, want := range map[string]string{
-		"imap": "* OK", "smtp": "220 mail.example.org", "http/1.1": "HTTP/1.1 404", "": "HTTP/1.1 404", "pop3": "",
+		"imap": "* OK", "smtp": "220 mail.example.org", "http/1.1": "HTTP/1.1 302", "": "HTTP/1.1 302", "pop3": "",
 	} {
 		cfg := &tls.Config{RootCAs: roots, ServerName: "mail.example.org"}
 		if offer != "" {

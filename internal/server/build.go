@@ -182,7 +182,7 @@ func (h *House) administration(host mail.Domain) {
 		Forecast: &mx.Forecast{Hostname: c.Hostname, DNS: o.DNS, Mailboxes: h.mailboxes}, Version: o.Version, Log: o.Log,
 		Keys: h.signing, Allowance: h.sent, Metrics: h.metricsHandler(),
 		Mover: h.former.Mover, Former: h.former, Way: h.ways.named, Collector: h.collector, Envoy: h.envoy,
-		Settings: h.settingsOf,
+		Settings: h.settingsOf, AccountPage: h.accountPage(),
 		Records: func(ctx context.Context, d mail.Domain, o admind.RecordOptions) ([]admind.Record, error) {
 			return h.records(ctx, h.keys, host, d, o)
 		},

@@ -361,7 +361,10 @@ func (h *House) service(l config.Listener, name string) (service, error) {
 			},
 		}, nil
 	case "https":
-		return &webd.Server{Policy: h.policyFor, Settings: h.settingsOf, TLS: cfg, Log: h.o.Log, Connections: h.c.Limits.Connections}, nil
+		return &webd.Server{
+			Policy: h.policyFor, Settings: h.settingsOf, Account: h.accountPages(), TLS: cfg, Log: h.o.Log,
+			Limits: webd.Limits{Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress, Trusted: h.c.Limits.TrustedNetworks},
+		}, nil
 	case "metrics":
 		return &webd.Metrics{Handler: h.metricsHandler(), TLS: cfg, Log: h.o.Log}, nil
 	case "pop3":

@@ -47,12 +47,13 @@ func services(c config.Config) []discovery.Service {
 			far = append(far, s)
 		}
 	}
+	all := far
 	for _, s := range near {
 		if !slices.ContainsFunc(far, func(f discovery.Service) bool { return f.Protocol == s.Protocol }) {
-			far = append(far, s)
+			all = append(all, s)
 		}
 	}
-	return discovery.Sort(far)
+	return discovery.Sort(all)
 }
 
 // signposts gives the records by which mail programs find the settings of a domain.

@@ -33,6 +33,15 @@ address = ":25"
 protocol = "smtp"
 tls = "starttls"
 `: "[imap 993 submission+ 1587]",
+		`[[listener]]
+address = "127.0.0.1:143"
+protocol = "imap"
+tls = "starttls"
+[[listener]]
+address = "127.0.0.1:993"
+protocol = "imap"
+tls = "implicit"
+`: "[imap 993 imap+ 143]",
 	} {
 		c, err := config.Parse([]byte("hostname = \"MX.bücher.example\"\n" + text))
 		if err != nil {

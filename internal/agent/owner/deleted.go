@@ -2,6 +2,7 @@ package owner
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -139,6 +140,17 @@ func (g *Agent) Deleted(ctx context.Context, a mail.AccountID, f DeletedFilter) 
 		out.Messages = append(out.Messages, Deleted{ID: x.String(), Mailbox: x.Name, Deleted: x.At, Date: x.Date, Size: x.Size, From: l.from, Subject: l.subject})
 	}
 	return out, err
+}
+
+// DeletedFrom gives the mailboxes that something was deleted from, which may be gone, by
+// name.
+func (g *Agent) DeletedFrom(ctx context.Context, a mail.AccountID) ([]string, error) {
+	names := map[string]bool{}
+	_, err := g.Mailboxes.Expunged(ctx, a, 0, func(x *mailbox.Expunged) bool {
+		names[x.Name] = true
+		return false
+	})
+	return slices.Sorted(maps.Keys(names)), err
 }
 
 // Restore puts what the filter means back where it was, and tells how many that were.

@@ -52,6 +52,7 @@ type Config struct {
 	Backup       Backup        `toml:"backup"`
 	MTASTS       MTASTS        `toml:"mta_sts"`
 	Reports      Reports       `toml:"reports"`
+	Web          Web           `toml:"web"`
 }
 
 // Log says what is written to standard error, and how.
@@ -243,6 +244,11 @@ type MTASTS struct {
 	MaxAge Duration `toml:"max_age"` // how long others may keep it
 }
 
+// Web is what a listener for https has beside what others look up there.
+type Web struct {
+	AccountPages bool `toml:"account_pages"` // where people look after their own accounts
+}
+
 // Reports are those that other domains ask for: on TLS in our sessions with them, and
 // on mail in their names.
 type Reports struct {
@@ -331,6 +337,7 @@ func Default() Config {
 		},
 		Reports: Reports{Send: true, DMARC: true},
 		MTASTS:  MTASTS{Mode: "testing", MaxAge: Duration(7 * 24 * time.Hour)},
+		Web:     Web{AccountPages: true},
 		Collect: Collect{Enabled: true, AtOnce: 8},
 		Deleted: Deleted{Keep: Duration(30 * 24 * time.Hour), Limit: 5 << 30},
 		Backup:  Backup{Every: Duration(24 * time.Hour), Keep: 14},

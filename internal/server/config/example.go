@@ -222,6 +222,12 @@ hostname = "mail.example.org"
 #                                  # nothing else; none: ends a policy that there was
 # max_age = "7d"                   # how long others keep it
 
+# Pages where people look after their own accounts with a browser, if there is a
+# listener for https: app passwords, what becomes of mail that POP3 collects, deleted
+# mail, the password. They are at https://HOST/account/.
+[web]
+# account_pages = true
+
 # Who asks for it in the DNS hears once a day what TLS came to in our sessions
 # with his servers (RFC 8460), and what mail came here in his name, from which
 # addresses, and whether it was proven to be his (RFC 9990). Of people nothing is

@@ -86,6 +86,9 @@ type Server struct {
 	Records func(ctx context.Context, d mail.Domain, o RecordOptions) ([]Record, error)
 	// Settings gives those of a domain for mail programs.
 	Settings func(ctx context.Context, d mail.Domain) (discovery.Settings, error)
+	// AccountPage is where people look after their own accounts; "" if there is no such
+	// page.
+	AccountPage string
 	// Metrics tells the metrics.
 	Metrics http.Handler
 	// CanWithhold tells whether IMAP here has a capability of this name, which an account

@@ -14,6 +14,8 @@ type Settings struct {
 	Name     string            `json:"name,omitempty"`
 	Disabled bool              `json:"disabled,omitempty"`
 	Services []SettingsService `json:"services"`
+	// Pages are where people look after their own accounts; "" if there are none.
+	Pages string `json:"pages,omitempty"`
 }
 
 // A SettingsService is a port where a program reads or sends mail, the best of each
@@ -37,7 +39,7 @@ func (s *Server) settings(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := Settings{Login: a.Address.Unicode(), Name: a.Name, Disabled: a.Disabled}
+	out := Settings{Login: a.Address.Unicode(), Name: a.Name, Disabled: a.Disabled, Pages: s.AccountPage}
 	for _, v := range set.Services {
 		tls := "implicit"
 		if v.STARTTLS {

@@ -26,5 +26,5 @@ func (m *Metrics) Serve(ctx context.Context, ln net.Listener) error {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Write([]byte("The metrics of this server are at /metrics.\n"))
 	})
-	return serve(ctx, ln, mux, m.TLS, watchers, m.Log)
+	return run(ctx, ln, mux, m.TLS, Limits{Connections: watchers, PerAddress: watchers}, m.Log)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"posthaste/internal/base/mail"
+	"posthaste/internal/proto/discovery"
 	"posthaste/internal/proto/mtasts"
 	"posthaste/internal/service/webd"
 	"posthaste/test/network"
@@ -64,6 +65,44 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
+// TestAccount: the pages for owners are where people look for them, and not where programs
+// and other servers look things up.
+func TestAccount(t *testing.T) {
+	s := &webd.Server{
+		Policy: func(context.Context, mail.Domain) ([]byte, error) { return nil, mail.ErrNotFound },
+		Settings: func(context.Context, mail.Domain) (discovery.Settings, error) {
+			return discovery.Settings{}, mail.ErrNotFound
+		},
+		Account: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "page "+r.URL.Path) }),
+	}
+	names := []string{"mail.a.example", "mta-sts.a.example", "autoconfig.a.example", "autodiscover.a.example"}
+	c, _, end := web(t, s, names...)
+	for url, want := range map[string]string{
+		"mail.a.example/":                            "page /account/",
+		"mail.a.example/account":                     "page /account/",
+		"mail.a.example/account/pop3":                "page /account/pop3",
+		"mail.a.example/.well-known/change-password": "page /account/security",
+		"mail.a.example/elsewhere":                   "404",
+		"mail.a.example/accounts":                    "404",
+		"mta-sts.a.example/account/":                 "404",
+		"autoconfig.a.example/account/":              "404",
+		"autodiscover.a.example/":                    "404",
+	} {
+		resp, err := c.Get("https://" + url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if !strings.Contains(string(b), want) && !strings.Contains(resp.Status, want) {
+			t.Errorf("%s: %s %q, want %s", url, resp.Status, b, want)
+		}
+	}
+	if err := end(); err != nil {
+		t.Error(err)
+	}
+}
+
 // web runs a server with a certificate for names; all that the client asks for, it asks
 // there.
 func web(t *testing.T, s *webd.Server, names ...string) (c *http.Client, at string, end func() error) {
@@ -73,7 +112,7 @@ func web(t *testing.T, s *webd.Server, names ...string) (c *http.Client, at stri
 		t.Fatal(err)
 	}
 	cert, roots := network.Certificate(names...)
-	s.TLS, s.Log, s.Connections = &tls.Config{Certificates: []tls.Certificate{cert}}, slog.New(slog.DiscardHandler), 2
+	s.TLS, s.Log, s.Limits = &tls.Config{Certificates: []tls.Certificate{cert}}, slog.New(slog.DiscardHandler), webd.Limits{Connections: 2, PerAddress: 2}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ctx, ln) }()
