@@ -3,7 +3,6 @@ package mta
 import (
 	"context"
 	"fmt"
-	"io"
 
 	"posthaste/internal/agent/mda"
 	"posthaste/internal/base/mail"
@@ -27,13 +26,13 @@ type Local struct {
 
 // Carry delivers to the recipients it can.
 func (l *Local) Carry(ctx context.Context, it queue.Item, b *body.Reader) ([]mail.Outcome, error) {
-	// A body that is written each time it is tried, in vain, would fill the disk.
+	// Not even read, as long as it is in vain.
 	if full := l.Delivery.NoRoom(ctx, it.Envelope, b.Size()); len(full) > 0 {
 		return full, nil
 	}
-	// The trace fields go in front anew, behind a Return-Path.
-	whole := io.NewSectionReader(b, int64(len(it.Prefix)), b.Size()-int64(len(it.Prefix)))
-	st, err := l.Bodies.Stage(ctx, whole)
+	// The trace fields go in front anew, behind a Return-Path. The claim holds the body
+	// until who gets it does: it is the same one, however often it is tried.
+	st, err := l.Bodies.Restage(ctx, it.Body)
 	if err != nil {
 		return nil, fmt.Errorf("mta: %w", err)
 	}

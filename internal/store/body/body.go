@@ -132,6 +132,34 @@ func (s *Store) Stage(ctx context.Context, r io.Reader) (*Staged, error) {
 	return &Staged{blob: b, ref: Ref{Blob: id, Size: size}, ends: counted.ends}, nil
 }
 
+// Restage gives a body that is held as one that has come in, for further holders; Keep
+// writes nothing anew if it need not. Whoever holds it must do so until they do. All of it
+// is read, so that nobody is given what is damaged. mail.ErrFull if there is no room.
+func (s *Store) Restage(ctx context.Context, ref Ref) (*Staged, error) {
+	if s.Full != nil && s.Full() {
+		return nil, fmt.Errorf("body: %w", mail.ErrFull)
+	}
+	held, err := s.Open(ctx, ref, nil)
+	if err != nil {
+		return nil, err
+	}
+	if held.blob == nil {
+		buf := buffers.Get().(*bytes.Buffer)
+		buf.Reset()
+		buf.Write(held.mem)
+		s.staged.Add(1)
+		st := &Staged{mem: buf, ref: Ref{Inline: bytes.Clone(ref.Inline), Size: ref.Size}, staged: &s.staged}
+		st.ends.count(held.mem)
+		return st, nil
+	}
+	counted := &countedReader{r: io.NewSectionReader(held.blob, 0, held.size)}
+	if _, err := io.Copy(io.Discard, counted); err != nil {
+		held.Close()
+		return nil, fmt.Errorf("body: %w", err)
+	}
+	return &Staged{blob: held.blob, ref: ref, ends: counted.ends}, nil
+}
+
 // Size is the length of the body in bytes.
 func (st *Staged) Size() int64 { return st.ref.Size }
 

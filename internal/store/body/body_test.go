@@ -350,3 +350,63 @@ func FuzzDecodeRef(f *testing.F) {
 		}
 	})
 }
+
+// TestRestage: a body that is held is given to others as it is, and written anew only if
+// a row that was one holder's would have to be several.
+func TestRestage(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		text    string
+		holders int
+		same    bool
+	}{
+		{"empty", "", 1, true},
+		{"small", words(4000), 1, true},
+		{"small, for two", noise(600), 2, false},
+		{"tiny, for many", "x", 1000, true},
+		{"in a blob", words(maxTried + 1), 7, true},
+		{"large", noise(300_000) + "\n", 1, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStore()
+			st, err := s.Stage(t.Context(), strings.NewReader(c.text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			unended := st.Unended()
+			ref, err := s.Keep(t.Context(), st, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			st.Close()
+			again, err := s.Restage(t.Context(), ref)
+			if err != nil {
+				t.Fatal(err)
+			}
+			other, err := s.Keep(t.Context(), again, c.holders)
+			if err != nil || again.Unended() != unended || again.Size() != ref.Size {
+				t.Fatalf("%v; %d unended of %d", err, again.Unended(), again.Size())
+			}
+			if same := other.Blob == ref.Blob && bytes.Equal(other.Inline, ref.Inline); same != c.same {
+				t.Errorf("it is %+.100v, and was %+.100v", other, ref)
+			}
+			again.Close()
+			r, err := s.Open(t.Context(), other, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			if got, err := io.ReadAll(io.NewSectionReader(r, 0, r.Size())); err != nil || string(got) != c.text {
+				t.Errorf("%d bytes, %v", len(got), err)
+			}
+		})
+	}
+	s := newStore()
+	if _, err := s.Restage(t.Context(), Ref{Blob: mail.BlobID{1}, Size: 1}); err == nil {
+		t.Error("what is not there is restaged")
+	}
+	s.Full = func() bool { return true }
+	if _, err := s.Restage(t.Context(), Ref{}); !errors.Is(err, mail.ErrFull) {
+		t.Error(err)
+	}
+}
