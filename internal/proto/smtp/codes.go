@@ -17,6 +17,7 @@ var (
 	ErrTooSoon      = mail.Refuse("5.4.7", "no message can be promised to be delivered so soon", "")
 	ErrAuthFailed   = mail.Refuse("5.7.8", "authentication failed", "")
 	ErrAuthAborted  = mail.Refuse("5.7.0", "authentication aborted", "")
+	ErrUnasked      = mail.Refuse("5.5.0", "wait for 354 before you send the message", "")
 	ErrManyRcpts    = mail.Refuse("4.5.3", "too many recipients, send the rest in another transaction", "")
 	ErrManyErrors   = mail.Refuse("4.7.0", "too many errors", "")
 	ErrBusy         = mail.Refuse("4.7.0", "too many connections", "")

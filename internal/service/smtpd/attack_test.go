@@ -83,3 +83,36 @@ func TestEarlyTalker(t *testing.T) {
 		}
 	}
 }
+
+// TestUnasked: a message that comes without waiting for 354 is not taken, and nothing
+// behind it is heard, whether it looks like a message or like commands; commands that
+// may come together are answered before.
+func TestUnasked(t *testing.T) {
+	const begin = "EHLO x\r\nMAIL FROM:<a@a.example>\r\nRCPT TO:<b@b.example>\r\nDATA\r\n"
+	for name, more := range map[string]string{
+		"message": "Subject: x\r\n\r\nhello\r\n.\r\nMAIL FROM:<evil@a.example>\r\n",
+		"command": "RSET\r\nMAIL FROM:<evil@a.example>\r\nQUIT\r\n",
+		"a byte":  ".",
+	} {
+		s, d, _ := newServer("mx")
+		conn, stop := start(t, s)
+		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		if err := script.Play(conn, "x", "S~ 220 .*"); err != nil {
+			t.Fatal(err)
+		}
+		go io.WriteString(conn, begin+more)
+		got, err := io.ReadAll(conn)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if answer := string(got); !strings.Contains(answer, "\r\n250 2.1.5 OK\r\n554 5.5.0 wait for 354") || strings.Contains(answer, "354 send") || strings.Count(answer, "\r\n554") != 1 {
+			t.Errorf("%s: %q", name, answer)
+		}
+		stop()
+		for _, n := range d.notes() {
+			if strings.Contains(n, "evil") || strings.HasPrefix(n, "data") {
+				t.Errorf("%s: %q", name, d.notes())
+			}
+		}
+	}
+}

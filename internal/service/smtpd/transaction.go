@@ -101,7 +101,15 @@ type body interface {
 // errUnread tells of a Receiver that kept a message without reading it.
 var errUnread = errors.New("the receiver has not read the message to its end")
 
+// data receives a message. Who sends it without waiting to be asked for it is not
+// listened to any more, unless they have logged in: programs that speak to us in
+// another's name, as browsers and smuggled mail do, cannot wait. RFC 2920 §3.1
 func (ses *session) data(ctx context.Context, c smtp.Command) {
+	if ses.r.Buffered() > 0 && ses.peer.Account == 0 {
+		ses.refused(smtp.ErrUnasked, ses.tx.ID())
+		ses.ending = true
+		return
+	}
 	ses.reply(smtp.Reply{Code: 354, Text: "send the message, and end it with a line that is a dot"})
 	ses.wire.beginMessage()
 	ses.receive(ctx, c, ses.r.Data(ses.s.limits.Size))
