@@ -102,7 +102,7 @@ func (t *tool) domainAdd() *cobra.Command {
 	c := &cobra.Command{
 		Use: "add DOMAIN...", Short: "Receive mail for a domain", Args: cobra.MinimumNArgs(1),
 		Example: `  posthaste domain add example.org
-  posthaste domain add example.net --alias-of example.org     every address of example.org under both names`,
+  posthaste domain add example.net --alias-of example.org     people of example.org get mail and log in under both names`,
 	}
 	c.Flags().StringVar(&of, "alias-of", "", "a `domain` that this is another name of")
 	c.RunE = t.beginning(func(ctx context.Context, cl *admind.Client, args []string) error {

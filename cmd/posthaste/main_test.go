@@ -110,6 +110,7 @@ func TestAddresses(t *testing.T) {
 	if out := must(t, "", "address", "explain", "info-x@example.net", data); !strings.Contains(out, "keeps only junk") || !strings.Contains(out, "    z@far.example is elsewhere") {
 		t.Errorf("explained:\n%s", out)
 	}
+	mustFail(t, "another name of ada@example.org", "", "account", "password", "list", "ada@example.net", data)
 	mustFail(t, "not sent on to q@", "", "account", "forward", "remove", "ada@example.org", "q@far.example", data)
 	must(t, "", "account", "forward", "remove", "ada@example.org", "y@far.example", data)
 	if out := must(t, "", "account", "forward", "show", "ada@example.org", data); out != "Mail to ada@example.org is sent on to z@far.example, and not kept.\n" {

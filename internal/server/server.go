@@ -396,14 +396,14 @@ func (h *House) service(l config.Listener, name string) (service, error) {
 	return s, nil
 }
 
-// enabled gives the account that logs in by an address; mail.ErrNotFound if nobody
-// may.
-func (h *House) enabled(ctx context.Context, login mail.Address) (mail.AccountID, error) {
+// enabled gives the account that logs in by an address, and its own; mail.ErrNotFound if
+// nobody may.
+func (h *House) enabled(ctx context.Context, login mail.Address) (mail.AccountID, mail.Address, error) {
 	a, err := h.directory.Known(ctx, login)
 	if err == nil && (a.Disabled || a.Shared) {
-		return 0, fmt.Errorf("server: %s may not log in: %w", login, mail.ErrNotFound)
+		return 0, mail.Address{}, fmt.Errorf("server: %s may not log in: %w", login, mail.ErrNotFound)
 	}
-	return a.ID, err
+	return a.ID, a.Address, err
 }
 
 // nameTime bounds how long a stranger waits for our reverse DNS.

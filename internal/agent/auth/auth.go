@@ -155,17 +155,15 @@ type verifier struct {
 type account struct {
 	directory.Account
 	directory.Credentials
-	login mail.Address // in canonical form, for those who are nobody too
+	login mail.Address // in canonical form and the main domain, for those who are nobody too
 }
 
 // find looks a name up.
 func (v *verifier) find(ctx context.Context, user string) (account, error) {
-	login, ok := v.a.parseLogin(user)
+	login, ok, err := v.a.parseLogin(ctx, user)
 	acct := account{login: login}
-	if !ok {
-		// Names that cannot be anybody's are kept apart from each other.
-		acct.login = mail.Address{Local: trim(user, 200)}
-		return acct, nil
+	if err != nil || !ok {
+		return acct, err
 	}
 	found, cred, err := v.a.Directory.Login(ctx, login)
 	switch {
@@ -178,15 +176,23 @@ func (v *verifier) find(ctx context.Context, user string) (account, error) {
 	return acct, nil
 }
 
-func (a *Agent) parseLogin(user string) (mail.Address, bool) {
-	if !strings.Contains(user, "@") && a.Domain != "" {
-		user += "@" + string(a.Domain)
+// parseLogin gives the one form of a name that somebody is known by; false if it can be
+// nobody's: such names are kept apart from each other. In a domain that is another name
+// of one, whoever is there or not is the same as in that one: else their salts, and how
+// often they were guessed, would tell who is there.
+func (a *Agent) parseLogin(ctx context.Context, user string) (login mail.Address, ok bool, err error) {
+	name := user
+	if !strings.Contains(name, "@") && a.Domain != "" {
+		name += "@" + string(a.Domain)
 	}
-	addr, err := mail.ParseAddress(user)
+	addr, err := mail.ParseAddress(name)
 	if err != nil {
-		return mail.Address{}, false
+		return mail.Address{Local: trim(user, 200)}, false, nil
 	}
-	return directory.Canonical(addr), true
+	if login, err = a.Directory.Main(ctx, directory.Canonical(addr)); err != nil {
+		return login, true, fmt.Errorf("auth: look up: %w", err)
+	}
+	return login, true, nil
 }
 
 func trim(s string, n int) string { return s[:min(len(s), n)] }
@@ -274,7 +280,7 @@ func (v *verifier) compare(ctx context.Context, acct account, password string, m
 // want to be somebody else; at the former server too, if their account is still
 // there. device tells which of their passwords it was.
 func (v *verifier) admit(ctx context.Context, authzid string, acct account, device directory.Device) (sasl.Identity, error) {
-	id, err := v.identity(authzid, acct, device)
+	id, err := v.identity(ctx, authzid, acct, device)
 	if err == nil && v.elsewhere(acct) {
 		id.Elsewhere, err = v.a.Former(ctx, acct.Account, v.protocol, "")
 	}
@@ -282,7 +288,7 @@ func (v *verifier) admit(ctx context.Context, authzid string, acct account, devi
 }
 
 // identity is who it is then.
-func (v *verifier) identity(authzid string, acct account, device directory.Device) (sasl.Identity, error) {
+func (v *verifier) identity(ctx context.Context, authzid string, acct account, device directory.Device) (sasl.Identity, error) {
 	if device != 0 {
 		i := slices.IndexFunc(acct.Apps, func(p directory.AppPassword) bool { return p.Device == device })
 		switch {
@@ -296,7 +302,10 @@ func (v *verifier) identity(authzid string, acct account, device directory.Devic
 		return sasl.Identity{}, no("disabled:", acct)
 	}
 	if authzid != "" {
-		as, ok := v.a.parseLogin(authzid)
+		as, ok, err := v.a.parseLogin(ctx, authzid)
+		if err != nil {
+			return sasl.Identity{}, err
+		}
 		if !ok || as != acct.login && as != directory.Canonical(acct.Address) {
 			return sasl.Identity{}, no("wants to act as another:", acct)
 		}
@@ -363,11 +372,8 @@ func (v *verifier) ScramProved(ctx context.Context, authzid, user string, k sasl
 }
 
 // ScramFailed counts a failure.
-func (v *verifier) ScramFailed(_ context.Context, user string) {
-	login, ok := v.a.parseLogin(user)
-	if !ok {
-		login = mail.Address{Local: trim(user, 200)}
-	}
+func (v *verifier) ScramFailed(ctx context.Context, user string) {
+	login, _, _ := v.a.parseLogin(ctx, user) // if it cannot be looked up, the network counts
 	v.failed(pair{v.network, login})
 	v.tried(sasl.ErrFailed)
 }

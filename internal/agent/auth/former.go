@@ -19,7 +19,7 @@ func (v *verifier) elsewhere(acct account) bool {
 // former lets in whom the former server lets in. What is its password there becomes
 // that here, if the move says so. place is the password as it is tried from here.
 func (v *verifier) former(ctx context.Context, authzid string, acct account, password string, place [32]byte) (sasl.Identity, error) {
-	if _, err := v.identity(authzid, acct, 0); err != nil {
+	if _, err := v.identity(ctx, authzid, acct, 0); err != nil {
 		return sasl.Identity{}, err
 	}
 	there, err := v.a.Former(ctx, acct.Account, v.protocol, password)
@@ -58,7 +58,7 @@ func (v *verifier) admitFormer(ctx context.Context, authzid string, acct account
 			return sasl.Identity{}, err
 		}
 	}
-	return v.identity(authzid, acct, 0)
+	return v.identity(ctx, authzid, acct, 0)
 }
 
 // learn makes a password that of the account, unless it is. One that cannot be ours

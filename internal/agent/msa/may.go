@@ -24,6 +24,9 @@ func (t *transaction) may(ctx context.Context, from mail.Address) (none queue.Er
 	}
 	if target.Alias != nil {
 		for _, to := range target.Alias.Targets {
+			if to, err = t.a.Directory.Main(ctx, to); err != nil {
+				return none, fmt.Errorf("msa: %w", err)
+			}
 			if directory.Canonical(to) == directory.Canonical(t.peer.Login) {
 				return none, nil
 			}

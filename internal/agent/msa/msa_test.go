@@ -12,9 +12,11 @@ import (
 
 	"posthaste/internal/base/mail"
 	"posthaste/internal/base/trace"
+	"posthaste/internal/engine/kv"
 	"posthaste/internal/proto/message"
 	"posthaste/internal/proto/smtp"
 	"posthaste/internal/store/allowance"
+	"posthaste/internal/store/directory"
 	"posthaste/internal/store/queue"
 	"posthaste/test/house"
 )
@@ -26,6 +28,13 @@ func newHouse(t testing.TB) *house.House {
 	h.Alias("sales@b.example", "ADA@a.example")
 	h.Alias("bobs@a.example", "bob@a.example")
 	h.Alias("@c.example", "ada@a.example")
+	h.Alias("desk@b.example", "ada@n.example")
+	err := h.DB.Update(t.Context(), kv.Plan{Locks: []kv.Lock{directory.Lock}}, func(tx kv.Tx) error {
+		return h.Directory.PutDomainAlias(tx, "n.example", "a.example")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	h.MSA.Errand = errand
 	return h
 }
@@ -59,7 +68,7 @@ func status(err error) string {
 var names = map[string]string{
 	"ada@a.example": "", "Ada@A.example": "", "ada+lists@a.example": "", "info@a.example": "", "sales@b.example": "", "anything@c.example": "",
 	"bob@a.example": "5.7.1", "bobs@a.example": "5.7.1", "nobody@a.example": "5.7.1", "ada@far.example": "5.7.1", "bob+ada@a.example": "5.7.1", "postmaster@a.example": "5.7.1",
-	"paused@far.example": "5.7.1",
+	"paused@far.example": "5.7.1", "ada@n.example": "", "ada+lists@n.example": "", "info@n.example": "", "desk@b.example": "", "bob@n.example": "5.7.1",
 }
 
 // TestSender: who may send as whom, in the envelope.

@@ -5,6 +5,7 @@ package urlauth
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -42,11 +43,23 @@ type Asker struct {
 	Submits bool
 }
 
-// is tells whether an URL names the asker: by the whole address, or by its local part
-// at its domain.
-func (who *Asker) is(user, host string) bool {
-	a, ok := UserOf(user, host)
-	return ok && a == directory.Canonical(who.Login)
+// Is tells whether an URL names the asker: by an address that they log in with, or by its
+// local part at its domain.
+func (a *Agent) Is(ctx context.Context, who Asker, user, host string) (bool, error) {
+	login, ok := userOf(user, host)
+	switch {
+	case !ok:
+		return false, nil
+	case login == directory.Canonical(who.Login):
+		return true, nil
+	case a.Account == nil:
+		return false, nil
+	}
+	acct, err := a.Account(ctx, login)
+	if errors.Is(err, mail.ErrNotFound) {
+		return false, nil
+	}
+	return acct.ID == who.Account, err
 }
 
 // A Piece is what an URL names, open for reading. Its Size bytes are read from it;
@@ -63,8 +76,11 @@ type Piece struct {
 // mail.ErrNotFound if not, or if there is no such thing. RFC 4467 §7
 func (a *Agent) Open(ctx context.Context, who Asker, text string) (*Piece, imap.URL, error) {
 	u, ok := imap.ParseURL(text)
-	if !ok || u.Host == "" || u.Auth.Mechanism != Mechanism || !who.may(&u.Auth, time.Now()) {
+	if !ok || u.Host == "" || u.Auth.Mechanism != Mechanism {
 		return nil, u, mail.ErrNotFound
+	}
+	if may, err := a.may(ctx, who, &u.Auth, time.Now()); err != nil || !may {
+		return nil, u, cmp.Or(err, mail.ErrNotFound)
 	}
 	owner, err := a.owner(ctx, who, &u)
 	if err != nil {
@@ -87,27 +103,30 @@ func (a *Agent) Open(ctx context.Context, who Asker, text string) (*Piece, imap.
 }
 
 // may tells whether the asker is among those an URL is for. RFC 4467 §3
-func (who *Asker) may(auth *imap.URLAuth, now time.Time) bool {
+func (a *Agent) may(ctx context.Context, who Asker, auth *imap.URLAuth, now time.Time) (bool, error) {
 	if !auth.Expire.IsZero() && !now.Before(auth.Expire) {
-		return false
+		return false, nil
 	}
 	switch auth.Access {
 	case imap.AccessAnonymous, imap.AccessAuthUser:
-		return true
-	case imap.AccessUser:
-		return who.is(auth.User, string(who.Login.Domain))
+		return true, nil
 	case imap.AccessSubmit:
-		return who.Submits && who.is(auth.User, string(who.Login.Domain))
+		if !who.Submits {
+			return false, nil
+		}
+	case imap.AccessUser:
+	default:
+		return false, nil
 	}
-	return false
+	return a.Is(ctx, who, auth.User, string(who.Login.Domain))
 }
 
 // owner gives whose mailbox an URL names.
 func (a *Agent) owner(ctx context.Context, who Asker, u *imap.URL) (mail.AccountID, error) {
-	if who.is(u.User, u.Host) {
+	login, ok := userOf(u.User, u.Host)
+	if ok && login == directory.Canonical(who.Login) {
 		return who.Account, nil
 	}
-	login, ok := UserOf(u.User, u.Host)
 	if !ok || a.Account == nil {
 		return 0, mail.ErrNotFound
 	}
@@ -179,8 +198,8 @@ func Verifier(key []byte, rump string) []byte {
 	return h.Sum(nil)
 }
 
-// UserOf gives the address that an URL names a user by; false if it is none.
-func UserOf(user, host string) (mail.Address, bool) {
+// userOf gives the address that an URL names a user by; false if it is none.
+func userOf(user, host string) (mail.Address, bool) {
 	if !strings.Contains(user, "@") {
 		if i := strings.LastIndexByte(host, ':'); i >= 0 {
 			host = host[:i]

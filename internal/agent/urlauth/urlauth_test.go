@@ -10,7 +10,9 @@ import (
 	"posthaste/internal/agent/mda"
 	"posthaste/internal/agent/urlauth"
 	"posthaste/internal/base/mail"
+	"posthaste/internal/engine/kv"
 	"posthaste/internal/proto/imap"
+	"posthaste/internal/store/directory"
 	"posthaste/internal/store/mailbox"
 	"posthaste/test/house"
 )
@@ -24,6 +26,12 @@ const (
 func TestSubmit(t *testing.T) {
 	h := house.New(t, "mx.a.example")
 	h.Account(0, "ada@a.example", "bob@a.example")
+	err := h.DB.Update(t.Context(), kv.Plan{Locks: []kv.Lock{directory.Lock}}, func(tx kv.Tx) error {
+		return h.Directory.PutDomainAlias(tx, "n.example", "a.example")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx := t.Context()
 	env := mail.Envelope{Trace: mail.NewTraceID(time.Now()), Recipients: []mail.Recipient{{Address: house.Address("ada@a.example")}}}
 	if err := h.Delivery.Deliver(ctx, mda.Mail{Envelope: env, Body: h.Stage(text)}); err != nil {
@@ -42,7 +50,7 @@ func TestSubmit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &urlauth.Agent{Mail: h.Mailboxes, Account: h.Directory.AccountOf}
+	a := &urlauth.Agent{Mail: h.Mailboxes, Account: h.Directory.Known}
 	ada := mail.Peer{Account: acct.ID, Login: acct.Address}
 	bob := mail.Peer{Account: acct.ID + 1, Login: house.Address("bob@a.example")}
 	for _, c := range []struct {
@@ -53,6 +61,11 @@ func TestSubmit(t *testing.T) {
 	}{
 		{at + ";urlauth=submit+ada", ada, whole, false},
 		{at + ";urlauth=submit+ada%40a.example", ada, whole, false},
+		{at + ";urlauth=submit+ada%40n.example", ada, whole, false},
+		{at + ";urlauth=submit+bob%40n.example", ada, "", false},
+		{at + ";urlauth=submit+ada%40x.example", ada, "", false},
+		{"imap://ada@n.example/INBOX/;uid=1;urlauth=user+ada%40n.example", ada, whole, true},
+		{"imap://bob@n.example/INBOX/;uid=1;urlauth=user+ada%40n.example", ada, "", false},
 		{at + ";urlauth=submit+bob", ada, "", false},
 		{at + ";urlauth=submit+bob", bob, whole, false},
 		{at + ";urlauth=submit+ada", bob, "", false},

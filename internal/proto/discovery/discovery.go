@@ -36,7 +36,7 @@ type Service struct {
 // Settings are those of a domain.
 type Settings struct {
 	Domain string
-	// Main is the domain that people log in with, if Domain is only another name of it.
+	// Main is the domain of the user names to tell, if Domain is only another name of it.
 	Main     string
 	Services []Service // the best of a protocol first, as Sort has it
 }

@@ -79,7 +79,7 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
-// TestOtherName: in a domain that is another name of one, people log in with the main.
+// TestOtherName: in a domain that is another name of one, the user name is the main one.
 func TestOtherName(t *testing.T) {
 	s := Settings{Domain: "vale.example", Main: "hill.example", Services: hill.Services}
 	profile, _ := Profile(s, "ada@vale.example", "")

@@ -47,9 +47,13 @@ func (s *Server) renameAccount(r *http.Request) (any, error) {
 	return Renaming{To: a.Address.String(), NoAlias: in.NoAlias, Led: led}, err
 }
 
-// notByAlias says so if an address that names no account was that of one.
+// notByAlias says so if an address that names no account was that of one, or is one in
+// another name of the domain.
 func (s *Server) notByAlias(ctx context.Context, addr mail.Address, err error) error {
 	if a, kerr := s.Directory.Known(ctx, addr); kerr == nil {
+		if main, err := s.Directory.Main(ctx, addr); err == nil && main != addr {
+			return bad("%s is another name of %s", addr, a.Address)
+		}
 		return bad("%s is %s now", addr, a.Address)
 	}
 	return err

@@ -12,7 +12,6 @@ import (
 	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/imap"
 	"posthaste/internal/proto/message"
-	"posthaste/internal/store/directory"
 )
 
 // mechanism is how we authorize URLs.
@@ -52,10 +51,13 @@ func (s *session) authorized(ctx context.Context, a imap.ToAuthorize) (string, e
 		return "", no(imap.CodeCannot, "only INTERNAL is known")
 	}
 	u, ok := imap.ParseURL(a.URL)
+	mine, err := s.urls().Is(ctx, s.asker(), u.User, u.Host)
 	switch {
+	case err != nil:
+		return "", err
 	case !ok || u.Host == "" || u.Auth.Access == 0 || u.Auth.Mechanism != "":
 		return "", bad("", "the URL must name a server, a user, a message, and who may use it")
-	case !s.isMe(u.User, u.Host):
+	case !mine:
 		return "", bad("", "the URL must be into a mailbox of your own")
 	}
 	m, err := s.urls().Lookup(ctx, s.peer.Account, u.Mailbox)
@@ -77,18 +79,16 @@ func (s *session) authorized(ctx context.Context, a imap.ToAuthorize) (string, e
 	return a.URL + ":" + mechanism + ":" + hex.EncodeToString(urlauth.Verifier(key, u.Auth.Rump)), nil
 }
 
-// isMe tells whether an URL names the person logged in: by the whole address, or
-// by its local part at its domain.
-func (s *session) isMe(user, host string) bool {
-	a, ok := urlauth.UserOf(user, host)
-	return ok && a == directory.Canonical(s.peer.Login)
+// asker is the person logged in, as who wants to use an URL.
+func (s *session) asker() urlauth.Asker {
+	return urlauth.Asker{Account: s.peer.Account, Login: s.peer.Login}
 }
 
 // urlFetch is URLFETCH. What cannot be had for whatever reason is NIL.
 // RFC 4467 §7, RFC 5524
 func (s *session) urlFetch(ctx context.Context, c *imap.Command) error {
 	for _, u := range c.Args.(*imap.URLFetch).URLs {
-		f, parsed, err := s.urls().Open(ctx, urlauth.Asker{Account: s.peer.Account, Login: s.peer.Login}, u.URL)
+		f, parsed, err := s.urls().Open(ctx, s.asker(), u.URL)
 		if err != nil && !errors.Is(err, mail.ErrNotFound) {
 			return err
 		}

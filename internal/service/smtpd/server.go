@@ -42,10 +42,10 @@ type Server struct {
 	// may be slow, and may be nil.
 	Name func(ctx context.Context, ip netip.Addr) string
 	// Fronts may tell by XCLIENT whom they speak for, and who that has logged in
-	// as: Account finds out who that is, mail.ErrNotFound if nobody. It must be set
-	// where Auth is.
+	// as: Account finds out who that is, and the address they log in with, mail.ErrNotFound
+	// if nobody. It must be set where Auth is.
 	Fronts  []netip.Prefix
-	Account func(ctx context.Context, login mail.Address) (mail.AccountID, error)
+	Account func(ctx context.Context, login mail.Address) (mail.AccountID, mail.Address, error)
 	// Open opens what an URL names for who has logged in, and gives its size; nil:
 	// BURL is not offered. RFC 4468
 	Open   func(ctx context.Context, who mail.Peer, url string) (io.ReadCloser, int64, error)

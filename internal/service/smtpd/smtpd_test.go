@@ -206,11 +206,11 @@ func newServer(kind string) (*Server, *desk, *bytes.Buffer) {
 		s.Policy = Policy{ClearAuth: true}
 		s.TLS, s.Fronts = nil, []netip.Prefix{netip.PrefixFrom(testPeer.Addr(), 32)}
 		s.Auth = func(mail.Peer) sasl.Verifier { return doorman{} }
-		s.Account = func(_ context.Context, a mail.Address) (mail.AccountID, error) {
+		s.Account = func(_ context.Context, a mail.Address) (mail.AccountID, mail.Address, error) {
 			if a.Local != "ada" {
-				return 0, mail.ErrNotFound
+				return 0, mail.Address{}, mail.ErrNotFound
 			}
-			return 7, nil
+			return 7, a, nil
 		}
 	case "clear":
 		s.Policy = Policy{ClearAuth: true}

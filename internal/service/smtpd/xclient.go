@@ -79,13 +79,13 @@ func (ses *session) loginAs(ctx context.Context, p *mail.Peer, login string) err
 	if err != nil {
 		return smtp.ErrAttribute
 	}
-	id, err := ses.s.Account(ctx, a)
+	id, known, err := ses.s.Account(ctx, a)
 	switch {
 	case errors.Is(err, mail.ErrNotFound):
 		return smtp.ErrAuthFailed
 	case err != nil:
 		return err
 	}
-	p.Account, p.Login = id, a
+	p.Account, p.Login = id, known
 	return nil
 }

@@ -54,6 +54,26 @@ func TestResolveDomains(t *testing.T) {
 			t.Errorf("%s: %q, want %q", to, got, want)
 		}
 	}
+	for login, want := range map[string]string{
+		"ada@o.example": "ada@o.example", "ADA@n.example": "ada@o.example", "ada-x@n.example": "-", "nobody@n.example": "-", "ada-special@n.example": "-",
+		"ada@void.example": "-", "ada@nowhere.example": "-", "ada@none.example": "ada@none.example",
+	} {
+		acct, err := d.Known(t.Context(), address(login))
+		_, c, err2 := d.Login(t.Context(), address(login))
+		got := "-"
+		if !errors.Is(err, mail.ErrNotFound) {
+			must(t, err)
+			got = acct.Address.String()
+		}
+		if got != want || errors.Is(err, mail.ErrNotFound) != errors.Is(err2, mail.ErrNotFound) || c.Argon2id != "" {
+			t.Errorf("%s logs in as %s, want %s; %v, %v", login, got, want, err, err2)
+		}
+	}
+	for a, want := range map[string]string{"Nobody@n.example": "Nobody@o.example", "ada@o.example": "ada@o.example", "x@nowhere.example": "x@nowhere.example", "x@void.example": "x@empty.example"} {
+		if got, err := d.Main(t.Context(), address(a)); err != nil || got != address(want) {
+			t.Errorf("%s is %s, want %s: %v", a, got, want, err)
+		}
+	}
 	for what, c := range map[string]struct {
 		fn   func(tx kv.Tx) error
 		want error

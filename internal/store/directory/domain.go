@@ -64,6 +64,32 @@ func readDomain(r kv.Reader, name mail.Domain) (Domain, error) {
 	return decodeDomain(name, raw)
 }
 
+// Main gives an address as it is in the domain that its own is another name of, whether
+// it is there or not; one in any other domain stays as it is. In both people are the
+// same, and log in.
+func (d *Directory) Main(ctx context.Context, a mail.Address) (main mail.Address, err error) {
+	err = d.DB.View(ctx, func(r kv.Reader) error {
+		main, err = mainOf(r, a)
+		return err
+	})
+	if err != nil {
+		return a, fmt.Errorf("directory: domain of %s: %w", a, err)
+	}
+	return main, nil
+}
+
+func mainOf(r kv.Reader, a mail.Address) (mail.Address, error) {
+	raw, err := r.Get(domainKey(a.Domain))
+	if err != nil || raw == nil {
+		return a, err
+	}
+	d, err := decodeDomain(a.Domain, raw)
+	if err == nil && d.AliasOf != "" {
+		a.Domain = d.AliasOf
+	}
+	return a, err
+}
+
 // PutDomain adds a domain; mail.ErrExists if it is there. The transaction needs
 // Lock.
 func (*Directory) PutDomain(tx kv.Tx, name mail.Domain) error {

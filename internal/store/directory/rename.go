@@ -220,9 +220,13 @@ func formerly(r kv.Reader, id mail.AccountID) (list []mail.Address, err error) {
 	return list, err
 }
 
-// known finds the account whose address a is, or was before it was renamed; zero if
-// there is none.
+// known finds the account whose address a is, in its domain or another name of that, or
+// was before it was renamed; zero if there is none.
 func known(r kv.Reader, a mail.Address) (mail.AccountID, error) {
+	a, err := mainOf(r, a)
+	if err != nil {
+		return 0, err
+	}
 	t, err := exact(r, a)
 	if err == nil && t.Alias != nil {
 		return t.Alias.Of, nil
@@ -230,8 +234,9 @@ func known(r kv.Reader, a mail.Address) (mail.AccountID, error) {
 	return t.Account, err
 }
 
-// Known is AccountOf that also knows an account by an address that it had before; see
-// Rename.
+// Known is AccountOf that also knows an account by its address in another name of the
+// domain, and by one that it had before; see Rename. It is for the names that people give
+// themselves and each other; commands want the address of today.
 func (d *Directory) Known(ctx context.Context, a mail.Address) (acct Account, err error) {
 	err = d.DB.View(ctx, func(r kv.Reader) error {
 		acct, err = readKnown(r, a)
@@ -251,7 +256,7 @@ func readKnown(r kv.Reader, a mail.Address) (Account, error) {
 	return readAccount(r, id)
 }
 
-// Login is Credentials that also knows an account by an address that it had before.
+// Login is Credentials that knows an account by all that Known does.
 func (d *Directory) Login(ctx context.Context, login mail.Address) (a Account, c Credentials, err error) {
 	err = d.DB.View(ctx, func(r kv.Reader) error {
 		if a, err = readKnown(r, login); err != nil {
