@@ -141,7 +141,8 @@ func (t *tool) deletedRestore() *cobra.Command {
 		Long: `Put deleted mail back into its mailbox, which is made again if it is gone. Name
 the messages by the IDs that list shows, or say --all, with --mailbox, --since and
 --at if you like. To have an account as it was at some time, see also "posthaste
-restore --at": a backup may know of mail that is no longer kept here.`,
+restore --at": a backup may know of mail that is no longer kept here. What a restore
+has brought into the same mailbox comes back a second time only if it is named.`,
 		Example: `  posthaste mailbox deleted restore ada@example.org 1.2045 1.2046
   posthaste mailbox deleted restore ada@example.org --all --mailbox Projects
   posthaste mailbox deleted restore ada@example.org --all --at 2026-11-20T10:00`,
@@ -156,11 +157,14 @@ restore --at": a backup may know of mail that is no longer kept here.`,
 		if req.IDs = args[1:]; all == (len(req.IDs) > 0) {
 			return errors.New("name messages by their IDs, or say --all")
 		}
-		n, err := c.Restore(ctx, args[0], req)
+		done, err := c.Restore(ctx, args[0], req)
 		if err != nil {
 			return err
 		}
-		fmt.Printf("restored %s\n", mail.Many(n, "message"))
+		fmt.Printf("restored %s\n", mail.Many(done.Messages, "message"))
+		if done.Left > 0 {
+			fmt.Printf("%s not: a restore from a backup has brought the same to the same mailbox. By its ID each can be restored nevertheless.\n", mail.Many(done.Left, "message"))
+		}
 		return nil
 	})
 	return c

@@ -19,6 +19,7 @@ import (
 	"posthaste/internal/server"
 	"posthaste/internal/server/config"
 	"posthaste/internal/service/admind"
+	"posthaste/internal/store/mailbox"
 )
 
 // restore is the command "restore".
@@ -223,7 +224,7 @@ func (r *restoring) undelete(ctx context.Context, src *keptMail, generation stri
 		if err != nil {
 			return err
 		}
-		n += part
+		n += part.Messages
 	}
 	fmt.Printf("put back %s deleted since %s\n", mail.Many(n, "message"), at.Local().Format("2006-01-02 15:04:05"))
 	return nil
@@ -277,7 +278,7 @@ func validity(list []admind.Mailbox, name string) uint32 {
 
 // Name is as of carrier.Source: the same for all backups, so that none brings what
 // another has brought.
-func (s *keptMail) Name() string { return "backup:" + canonical(s.then) }
+func (s *keptMail) Name() string { return mailbox.BackupSource + canonical(s.then) }
 
 // Close is as of carrier.Source.
 func (s *keptMail) Close() error { return nil }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"posthaste/internal/agent/backup"
+	"posthaste/internal/agent/owner"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/server"
 	"posthaste/internal/server/config"
@@ -260,4 +261,75 @@ func TestRestoreSignsOut(t *testing.T) {
 	if _, err := before.Find(t.Context(), token); err != nil {
 		t.Error("where it was made, the session went:", err)
 	}
+}
+
+// TestRestoreBoth: what a restore has brought is not put back once more by undelete, and
+// what undelete has put back no restore brings; but two messages that are alike are two.
+func TestRestoreBoth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		a, st := newAccount(t, dir+"/data")
+		tick := func() { time.Sleep(time.Hour) }
+		one := a.add(mailbox.Inbox, "one")
+		twin, other := a.add(mailbox.Inbox, "twin"), a.add(mailbox.Inbox, "twin")
+		a.add(mailbox.Inbox, "stays")
+		tick()
+		if _, err := st.Backup(t.Context(), &backup.Repository{Depot: backup.Folder(dir + "/backup")}, "test"); err != nil {
+			t.Fatal(err)
+		}
+		tick()
+		late := a.add(mailbox.Inbox, "late")
+		late2 := a.add(mailbox.Inbox, "late")
+		a.expunge(mailbox.Inbox, one, twin, other, late, late2)
+		all := []string{"INBOX/late", "INBOX/late", "INBOX/one", "INBOX/stays", "INBOX/twin", "INBOX/twin"}
+		has := func(what string, want ...string) {
+			t.Helper()
+			if got := a.has(); !slices.Equal(got, want) {
+				t.Fatalf("%s: has %q, not %q", what, got, want)
+			}
+		}
+		undelete := func(back, left int, ids ...string) {
+			t.Helper()
+			done, err := a.cl.Restore(t.Context(), adaAddress, owner.DeletedFilter{IDs: ids})
+			if err != nil || done.Messages != back || done.Left != left {
+				t.Fatalf("undelete: %+v, %v; not %d and %d", done, err, back, left)
+			}
+		}
+		restore := func(id string) {
+			t.Helper()
+			r := restoring{t: &tool{}, now: a.cl, chosen: &chosen{scratch: dir}, place: dir + "/backup", address: adaAddress, quiet: true, id: id}
+			if err := r.run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		restore("<one@x>")
+		has("one from the backup", "INBOX/one", "INBOX/stays")
+		undelete(4, 1)
+		has("the others from what was deleted", all...)
+		restore("")
+		has("all is there", all...)
+		undelete(0, 1)
+		has("and nothing else", all...)
+
+		// Both the message and its copy are deleted: one of them comes back.
+		boxes, err := a.cl.Mailboxes(t.Context(), adaAddress)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var uids []mail.UID
+		err = a.cl.Listing(t.Context(), adaAddress, boxes[0].ID, func(p admind.Parcel) error {
+			uid, err := uidOf(p.ID)
+			uids = append(uids, uid)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.expunge(mailbox.Inbox, uids...)
+		has("nothing")
+		undelete(6, 1)
+		has("all again", all...)
+		undelete(1, 0, mailbox.ExpungedID{Mailbox: mailbox.Inbox, UID: one}.String())
+		has("who names it gets it", append([]string{"INBOX/late", "INBOX/late", "INBOX/one"}, all[2:]...)...)
+	})
 }

@@ -153,17 +153,25 @@ func (g *Agent) DeletedFrom(ctx context.Context, a mail.AccountID) ([]string, er
 	return slices.Sorted(maps.Keys(names)), err
 }
 
-// Restore puts what the filter means back where it was, and tells how many that were.
-// An Invalid: not all of the IDs are there any more; those that are came back.
-// mail.ErrOverQuota: there was room for so many only.
-func (g *Agent) Restore(ctx context.Context, a mail.AccountID, f DeletedFilter) (int, error) {
+// A Restored tells how many messages came back, and how many were left because a backup
+// had brought them to the same mailbox before.
+type Restored struct{ Back, Left int }
+
+// Restore puts what the filter means back where it was; what a backup has brought there
+// before only by its ID. An Invalid: not all of the IDs are there any more; those that are
+// came back. mail.ErrOverQuota: there was room for so many only.
+func (g *Agent) Restore(ctx context.Context, a mail.AccountID, f DeletedFilter) (r Restored, err error) {
 	want, err := g.wanted(ctx, a, f)
+	if err == nil && len(f.IDs) == 0 {
+		want, r.Left, err = g.once(ctx, a, want)
+	}
 	if err != nil {
-		return 0, err
+		return Restored{}, err
 	}
 	n, err := g.Mailboxes.Restore(ctx, a, want)
+	r.Back = n
 	if err == nil && n < len(f.IDs) {
-		return n, invalid("%d of %d could be restored, and are back; the others are not there", n, len(f.IDs))
+		return r, invalid("%d of %d could be restored, and are back; the others are not there", n, len(f.IDs))
 	}
-	return n, err
+	return r, err
 }

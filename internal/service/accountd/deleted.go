@@ -70,17 +70,17 @@ func (s *Server) restore(v *visit) (view, error) {
 	} else if len(f.IDs) == 0 {
 		return s.bin(v, "Choose what is to come back first.")
 	}
-	n, err := s.Owner.Restore(v.Context(), v.acct.ID, f)
+	r, err := s.Owner.Restore(v.Context(), v.acct.ID, f)
 	if wrong, ok := meant(err); ok {
-		if errors.Is(err, mail.ErrOverQuota) && n > 0 {
-			wrong = sentence(mail.Many(n, "message")) + " came back. " + wrong
+		if errors.Is(err, mail.ErrOverQuota) && r.Back > 0 {
+			wrong = sentence(mail.Many(r.Back, "message")) + " came back. " + wrong
 		}
 		return s.bin(v, wrong)
 	}
 	if err != nil {
 		return view{}, err
 	}
-	q := url.Values{"done": {"restored"}, "n": {strconv.Itoa(n)}}
+	q := url.Values{"done": {"restored"}, "n": {strconv.Itoa(r.Back)}}
 	for _, name := range []string{"mailbox", "days"} {
 		if x := v.PostForm.Get(name); x != "" {
 			q.Set(name, x)

@@ -11,6 +11,13 @@ import (
 	"posthaste/internal/store/mailbox"
 )
 
+// Restored tells how many messages came back, and how many were left because a backup has
+// brought them to the same mailbox before.
+type Restored struct {
+	Messages int `json:"messages"`
+	Left     int `json:"left,omitempty"`
+}
+
 // Gone are the UIDs of a mailbox that went in some time, and were not put back.
 type Gone struct {
 	Mailbox uint64 `json:"mailbox"`
@@ -82,8 +89,8 @@ func (s *Server) restoreDeleted(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := s.Owner.Restore(r.Context(), a.ID, f)
-	return Changed{Items: n}, err
+	done, err := s.Owner.Restore(r.Context(), a.ID, f)
+	return Restored{Messages: done.Back, Left: done.Left}, err
 }
 
 func deletedPath(address string) string {
@@ -113,8 +120,6 @@ func (c *Client) Gone(ctx context.Context, address string, since, before time.Ti
 }
 
 // Restore puts deleted messages back, and tells how many that were.
-func (c *Client) Restore(ctx context.Context, address string, f owner.DeletedFilter) (n int, err error) {
-	var out Changed
-	err = c.do(ctx, http.MethodPost, deletedPath(address)+"/restore", f, &out)
-	return out.Items, err
+func (c *Client) Restore(ctx context.Context, address string, f owner.DeletedFilter) (out Restored, err error) {
+	return out, c.do(ctx, http.MethodPost, deletedPath(address)+"/restore", f, &out)
 }

@@ -214,6 +214,48 @@ func decodeMove(raw []byte) (Move, error) {
 	return m, d.Err()
 }
 
+// BackupSource is what the names of sources begin with that are backups of this server.
+const BackupSource = "backup:"
+
+// Brought gives the emails that were brought from sources whose names begin so, whatever
+// became of them since.
+func (s *Store) Brought(ctx context.Context, a mail.AccountID, source string) (emails map[mail.EmailID]bool, err error) {
+	err = s.DB.View(ctx, func(r kv.Reader) error {
+		emails = map[mail.EmailID]bool{}
+		low, high := key(a, kindArrival), kv.Next(key(a, kindArrival))
+		for low != nil {
+			next := []byte(nil)
+			for row, err := range r.Scan(kv.Range{Low: low, High: high}) {
+				if err != nil {
+					return err
+				}
+				if len(row.Key) == len(originKey(a, Origin{})) {
+					m, err := decodeMove(row.Value)
+					if err != nil {
+						return err
+					}
+					if strings.HasPrefix(m.Source, source) {
+						continue
+					}
+					next = kv.Next(slices.Clone(row.Key)) // over all that came from there
+					break
+				}
+				at, err := decodeArrival(row.Value)
+				if err != nil {
+					return err
+				}
+				emails[at.email] = true
+			}
+			low = next
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("mailbox: what was brought: %w", err)
+	}
+	return emails, nil
+}
+
 // Arrived tells which messages have been brought already.
 func (s *Store) Arrived(ctx context.Context, a mail.AccountID, o Origin, ids []ArrivalID) (known []bool, err error) {
 	keys := make([][]byte, len(ids))
