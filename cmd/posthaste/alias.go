@@ -46,7 +46,7 @@ func (t *tool) alias() *cobra.Command {
 					if a.Login {
 						line += "  (renamed: it still logs in)"
 					}
-					fmt.Println(line)
+					stdout.Println(line)
 				}
 				return err
 			}),
@@ -83,7 +83,7 @@ by which rule. Nothing is sent.`,
 		RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
 			e, err := c.Explain(ctx, args[0])
 			for _, l := range e.Lines {
-				fmt.Println(l)
+				stdout.Println(l)
 			}
 			return err
 		}),

@@ -68,7 +68,7 @@ func (t *tool) backupCreate() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("backup %s: %s in %d files, %s of it new\n", w.Generation, mail.Size(w.Bytes), w.Files, mail.Size(w.New))
+		stdout.Printf("backup %s: %s in %d files, %s of it new\n", w.Generation, mail.Size(w.Bytes), w.Files, mail.Size(w.New))
 		if keep < 0 {
 			return errors.New("--keep is how many backups stay, or 0 for all")
 		}
@@ -113,7 +113,7 @@ func (t *tool) backupList() *cobra.Command {
 			all, err := r.Generations(cmd.Context())
 			for _, g := range all {
 				at, _ := backup.Time(g)
-				fmt.Printf("%s  made %s\n", g, at.Local().Format("2006-01-02 15:04:05"))
+				stdout.Printf("%s  made %s\n", g, at.Local().Format("2006-01-02 15:04:05"))
 			}
 			return err
 		},
@@ -140,7 +140,7 @@ func (t *tool) prune(ctx context.Context, where string, keep int) error {
 	}
 	n, freed, err := r.Prune(ctx, keep)
 	if err == nil && n > 0 {
-		fmt.Printf("forgot %s; that freed %s\n", mail.Many(n, "old backup"), mail.Size(freed))
+		stdout.Printf("forgot %s; that freed %s\n", mail.Many(n, "old backup"), mail.Size(freed))
 	}
 	return err
 }
@@ -279,7 +279,7 @@ is read. The scratch folder is removed.`,
 		err = cl.Check(cmd.Context(), func(f admind.Finding) {
 			if f.Wrong != "" {
 				wrong++
-				fmt.Println(f.Wrong)
+				stdout.Println(f.Wrong)
 			}
 		})
 		var messages, bytes int64
@@ -293,7 +293,7 @@ is read. The scratch folder is removed.`,
 		if wrong > 0 {
 			return fmt.Errorf("backup %s: %d things are wrong", name, wrong)
 		}
-		fmt.Printf("backup %s is whole: %s, %s, %s\n", name, mail.Many(len(list), "account"), mail.Many(messages, "message"), mail.Size(bytes))
+		stdout.Printf("backup %s is whole: %s, %s, %s\n", name, mail.Many(len(list), "account"), mail.Many(messages, "message"), mail.Size(bytes))
 		return nil
 	}
 	return c
@@ -309,12 +309,12 @@ func tellBackups(ctx context.Context, cl *admind.Client) (bool, error) {
 	if !st.Last.IsZero() {
 		last = fmt.Sprintf("the last is of %s, %d are kept", st.Last.Local().Format("2006-01-02 15:04"), st.Kept)
 	}
-	fmt.Printf("Backups in %s: %s.\n", st.Directory, last)
+	stdout.Printf("Backups in %s: %s.\n", st.Directory, last)
 	if st.Failed != "" {
-		fmt.Printf("The last try failed: %s\n", st.Failed)
+		stdout.Printf("The last try failed: %s\n", st.Failed)
 	}
 	if st.Late {
-		fmt.Printf("That is late: there should be one every %s.\n", time.Duration(st.Every))
+		stdout.Printf("That is late: there should be one every %s.\n", time.Duration(st.Every))
 	}
 	return st.Failed == "" && !st.Late, nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -24,10 +23,10 @@ not exist. The name of a family is all of it: THREAD is every THREAD=...`,
 			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
 				list, err := c.Withheld(ctx, args[0])
 				if err == nil && len(list) == 0 {
-					fmt.Println("Nothing is switched off.")
+					stdout.Println("Nothing is switched off.")
 				}
 				for _, w := range list {
-					fmt.Println(w.Name)
+					stdout.Println(w.Name)
 				}
 				return err
 			}),

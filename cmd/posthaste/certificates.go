@@ -44,7 +44,7 @@ Each key opens one account. A certificate that is lost must be removed here.`,
 					return err
 				}
 				if len(list) == 0 {
-					fmt.Println("No certificates.")
+					stdout.Println("No certificates.")
 					return nil
 				}
 				rows := [][]string{{"NAME", "FOR", "SINCE", "PUBLIC KEY (SHA-256)"}}
@@ -87,7 +87,7 @@ func (t *tool) certificateAdd() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("added %s, key %s\n", got.Name, got.Key)
+		stdout.Printf("added %s, key %s\n", got.Name, got.Key)
 		return nil
 	})
 	return c

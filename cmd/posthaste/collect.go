@@ -49,7 +49,7 @@ func (t *tool) collectAction(action, short string) *cobra.Command {
 		RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
 			o, err := c.HandleOutpost(ctx, args[0], args[1], action)
 			if err == nil {
-				fmt.Println(plainly(outpostState(o)))
+				stdout.Println(plainly(outpostState(o)))
 			}
 			return err
 		}),
@@ -206,7 +206,7 @@ mail goes out through the provider's own server, which is tried at once, too.`,
 		}
 		out, err := cl.AddOutpost(ctx, args[0], args[1], in)
 		if err == nil {
-			fmt.Println(plainly(outpostWords(out)))
+			stdout.Println(plainly(outpostWords(out)))
 		}
 		return err
 	})
@@ -253,7 +253,7 @@ since something was wrong with that goes at once when it is changed. --send-as "
 		}
 		out, err := cl.ChangeOutpost(ctx, args[0], args[1], in)
 		if err == nil {
-			fmt.Println(plainly(outpostWords(out)))
+			stdout.Println(plainly(outpostWords(out)))
 		}
 		return err
 	})
@@ -273,7 +273,7 @@ func (t *tool) collectList() *cobra.Command {
 				return err
 			}
 			if len(list) == 0 {
-				fmt.Println("Nothing is collected.")
+				stdout.Println("Nothing is collected.")
 				return nil
 			}
 			rows := [][]string{{"ACCOUNT", "NAME", "FROM", "COLLECTED", "STATE"}}
@@ -300,7 +300,7 @@ func (t *tool) collectShow() *cobra.Command {
 			}
 			for _, o := range list {
 				if strings.EqualFold(o.Name, args[1]) {
-					fmt.Println(plainly(outpostWords(o)))
+					stdout.Println(plainly(outpostWords(o)))
 					return nil
 				}
 			}

@@ -77,7 +77,7 @@ While it runs, the other commands reach it with the same --data.`,
 		defer stop()
 		return d.Run(cmd.Context(), func() {
 			if asJSON {
-				json.NewEncoder(os.Stdout).Encode(d.World)
+				json.NewEncoder(stdout).Encode(d.World)
 			} else {
 				tell(d.World, ephemeral)
 			}
@@ -132,5 +132,5 @@ func tell(w demo.World, ephemeral bool) {
 	} else {
 		p("\nData is kept in %s. Stop it with Ctrl-C.", w.Data)
 	}
-	fmt.Print(b.String())
+	stdout.Print(b.String())
 }

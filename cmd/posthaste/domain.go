@@ -18,7 +18,7 @@ func (t *tool) domain() *cobra.Command {
 			RunE: t.with(func(ctx context.Context, c *admind.Client, _ []string) error {
 				list, err := c.Domains(ctx)
 				for _, d := range list {
-					fmt.Println(d.Name + remarks(d))
+					stdout.Println(d.Name + remarks(d))
 				}
 				return err
 			}),
@@ -76,8 +76,8 @@ you may keep those.`,
 				}
 				fmt.Fprintf(&zone, "; %s\n%s.  IN  %s  %s\n", r.Why, r.Name, r.Type, r.Value)
 			}
-			_, err = fmt.Print(zone.String())
-			return err
+			stdout.Print(zone.String())
+			return nil
 		}),
 	}
 	c.Flags().BoolVar(&o.Failures, "failures", false, "ask for reports on single messages, too")
@@ -116,7 +116,7 @@ func (t *tool) domainAdd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Println("added", a)
+			stdout.Println("added", a)
 		}
 		return nil
 	})

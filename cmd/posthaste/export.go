@@ -244,7 +244,7 @@ func (m *moveOut) run(ctx context.Context, cl *admind.Client, address string, ta
 			return err
 		}
 	}
-	fmt.Printf("%s: wrote %s (%s) of %s; %d were there already.\n", address, mail.Many(rep.Added, "message"), mail.Size(rep.Bytes), mail.Many(rep.Folders, "folder"), rep.Known)
+	stdout.Printf("%s: wrote %s (%s) of %s; %d were there already.\n", address, mail.Many(rep.Added, "message"), mail.Size(rep.Bytes), mail.Many(rep.Folders, "folder"), rep.Known)
 	tellLeft(rep.Left)
 	for _, p := range rep.Problems {
 		fmt.Fprintf(os.Stderr, "  not taken: %s\n", plain(fmt.Sprint(p)))

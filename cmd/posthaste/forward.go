@@ -30,7 +30,7 @@ what comes back to us is not sent on again.`,
 			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
 				f, err := c.Forward(ctx, args[0])
 				if err == nil {
-					fmt.Println(forwardWords(args[0], f))
+					stdout.Println(forwardWords(args[0], f))
 				}
 				return err
 			}),
@@ -103,7 +103,7 @@ it from us, that is told, and nothing is saved without --force.`,
 		if len(f.Warnings) > 0 && !force {
 			return errors.New("nothing was saved; --force saves it in spite of this")
 		}
-		fmt.Println(forwardWords(args[0], f))
+		stdout.Println(forwardWords(args[0], f))
 		return nil
 	})
 	return c

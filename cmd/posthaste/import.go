@@ -399,16 +399,16 @@ func (m *moveIn) tell(r carrier.Report, address string) error {
 	if m.im.DryRun {
 		verb = "would bring"
 	}
-	fmt.Printf("%s: %s %s (%s) of %s; %d had come before", address, verb, mail.Many(r.Added, "message"), mail.Size(r.Bytes), mail.Many(r.Folders, "folder"), r.Known)
+	stdout.Printf("%s: %s %s (%s) of %s; %d had come before", address, verb, mail.Many(r.Added, "message"), mail.Size(r.Bytes), mail.Many(r.Folders, "folder"), r.Known)
 	if r.Changed > 0 {
-		fmt.Printf("; flags of %d changed", r.Changed)
+		stdout.Printf("; flags of %d changed", r.Changed)
 	}
 	if r.Gone > 0 {
-		fmt.Printf("; %d were deleted there and are now here", r.Gone)
+		stdout.Printf("; %d were deleted there and are now here", r.Gone)
 	}
-	fmt.Println(".")
+	stdout.Println(".")
 	if r.Dropped > 0 {
-		fmt.Printf("%s found no room: a folder has at most 59 different ones.\n", mail.Many(r.Dropped, "keyword"))
+		stdout.Printf("%s found no room: a folder has at most 59 different ones.\n", mail.Many(r.Dropped, "keyword"))
 	}
 	tellLeft(r.Left)
 	n := int64(len(r.Problems)) + r.MoreProblems

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,7 +30,7 @@ them:
 			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
 				list, err := c.Keys(ctx, args[0])
 				for _, k := range list {
-					fmt.Printf("%s  %s%s\n  %s.  IN  TXT  %s\n", k.Selector, keyState(k), keyFault(k), k.Name, k.Value)
+					stdout.Printf("%s  %s%s\n  %s.  IN  TXT  %s\n", k.Selector, keyState(k), keyFault(k), k.Name, k.Value)
 				}
 				return err
 			}),
@@ -43,10 +42,10 @@ them:
 				if err != nil {
 					return err
 				}
-				fmt.Println("Publish these records. The new keys sign an hour after the server has first seen both.")
+				stdout.Println("Publish these records. The new keys sign an hour after the server has first seen both.")
 				for _, k := range list {
 					if k.State == "prepared" {
-						fmt.Printf("%s.  IN  TXT  %s\n", k.Name, k.Value)
+						stdout.Printf("%s.  IN  TXT  %s\n", k.Name, k.Value)
 					}
 				}
 				return nil
@@ -57,7 +56,7 @@ them:
 			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
 				list, err := c.UseKeys(ctx, args[0])
 				for _, k := range list {
-					fmt.Printf("%s  %s\n", k.Selector, keyState(k))
+					stdout.Printf("%s  %s\n", k.Selector, keyState(k))
 				}
 				return err
 			}),

@@ -105,7 +105,7 @@ With --refused and an address: tell what mail to it was refused, and why.`,
 			return err
 		}
 		for _, l := range s.Lines {
-			fmt.Println(plainly(l))
+			stdout.Println(plainly(l))
 		}
 		return nil
 	})
@@ -122,7 +122,7 @@ func tellRefused(ctx context.Context, c *admind.Client, address, since string) e
 		return err
 	}
 	if len(list) == 0 {
-		fmt.Printf("No mail to %s was refused in the last %s.\n", address, since)
+		stdout.Printf("No mail to %s was refused in the last %s.\n", address, since)
 		return nil
 	}
 	all := 0
@@ -133,13 +133,13 @@ func tellRefused(ctx context.Context, c *admind.Client, address, since string) e
 	if all == 1 {
 		was = "message to %s was"
 	}
-	fmt.Printf("%d "+was+" refused in the last %s:\n", all, address, since)
+	stdout.Printf("%d "+was+" refused in the last %s:\n", all, address, since)
 	for _, r := range list {
 		later := ""
 		if r.Later {
 			later = "; the sender was asked to try again"
 		}
-		fmt.Printf("%d because %s%s. From %s; the last at %s (posthaste why %s).\n",
+		stdout.Printf("%d because %s%s. From %s; the last at %s (posthaste why %s).\n",
 			r.Count, plain(r.Why), later, plain(strings.Join(r.Senders, ", ")), r.Last.Local().Format("2006-01-02 15:04"), r.ID)
 	}
 	return nil
@@ -161,7 +161,7 @@ was stopped within a day, as it was far more than usual.`,
 				switch {
 				case f.Wrong != "":
 					wrong++
-					fmt.Println(plainly(f.Wrong))
+					stdout.Println(plainly(f.Wrong))
 				case f.Note != "":
 					notes = append(notes, f.Note)
 				case show:
@@ -172,7 +172,7 @@ was stopped within a day, as it was far more than usual.`,
 				fmt.Fprint(os.Stderr, "\r\033[K")
 			}
 			for _, n := range notes {
-				fmt.Println(n)
+				stdout.Println(n)
 			}
 			switch {
 			case err != nil:
@@ -181,7 +181,7 @@ was stopped within a day, as it was far more than usual.`,
 				fmt.Fprintf(os.Stderr, "posthaste: %d things are wrong\n", wrong)
 				return errSaid
 			}
-			fmt.Println("Everything is as it should be.")
+			stdout.Println("Everything is as it should be.")
 			if well, err := tellBackups(ctx, c); err != nil || !well {
 				return errors.Join(err, errSaid)
 			}
@@ -193,6 +193,6 @@ was stopped within a day, as it was far more than usual.`,
 func (t *tool) version() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
-		Run: func(*cobra.Command, []string) { fmt.Println("posthaste", version) },
+		Run: func(*cobra.Command, []string) { stdout.Println("posthaste", version) },
 	}
 }

@@ -55,7 +55,7 @@ func (t *tool) mailboxSeen() *cobra.Command {
 func showSeenMode(ctx context.Context, c *admind.Client, address, mailbox string) error {
 	mode, err := c.SeenMode(ctx, address, mailbox)
 	if err == nil {
-		fmt.Println(mode)
+		stdout.Println(mode)
 	}
 	return err
 }
@@ -116,7 +116,7 @@ func (t *tool) deletedList() *cobra.Command {
 			return err
 		}
 		if len(list.Messages) == 0 {
-			fmt.Println("No deleted mail.")
+			stdout.Println("No deleted mail.")
 			return nil
 		}
 		rows := [][]string{{"ID", "DELETED", "MAILBOX", "SIZE", "FROM", "SUBJECT"}}
@@ -125,9 +125,9 @@ func (t *tool) deletedList() *cobra.Command {
 		}
 		table(rows)
 		if list.More {
-			fmt.Println("... and more; say --mailbox, --since or --at to see others.")
+			stdout.Println("... and more; say --mailbox, --since or --at to see others.")
 		}
-		fmt.Printf("All deleted mail of the account takes %s.\n", mail.Size(list.Bytes))
+		stdout.Printf("All deleted mail of the account takes %s.\n", mail.Size(list.Bytes))
 		return nil
 	})
 	return c
@@ -161,9 +161,9 @@ has brought into the same mailbox comes back a second time only if it is named.`
 		if err != nil {
 			return err
 		}
-		fmt.Printf("restored %s\n", mail.Many(done.Messages, "message"))
+		stdout.Printf("restored %s\n", mail.Many(done.Messages, "message"))
 		if done.Left > 0 {
-			fmt.Printf("%s not: a restore from a backup has brought the same to the same mailbox. By its ID each can be restored nevertheless.\n", mail.Many(done.Left, "message"))
+			stdout.Printf("%s not: a restore from a backup has brought the same to the same mailbox. By its ID each can be restored nevertheless.\n", mail.Many(done.Left, "message"))
 		}
 		return nil
 	})

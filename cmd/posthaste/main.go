@@ -20,12 +20,16 @@ var version = "development"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // the second Ctrl-C ends it at once
+	// Whose reader goes away must not be killed in the middle of what it does: it is told
+	// by EPIPE, too.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ran, err := root().ExecuteContextC(ctx)
 	interrupted := ctx.Err() != nil
 	stop()
 	if err == nil {
 		err = unknown(ran)
 	}
+	err = stdout.verdict(err)
 	if err != nil && interrupted {
 		fmt.Fprintln(os.Stderr, "posthaste: interrupted") // whatever has failed because of that
 		os.Exit(130)
@@ -59,6 +63,7 @@ configuration; without one they open the store themselves.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	c.SetOut(stdout)
 	c.PersistentFlags().StringVarP(&t.config, "config", "c", defaultConfig(), "the configuration `file`")
 	c.PersistentFlags().StringVar(&t.data, "data", "", "the `folder` of the store, instead of the one in the configuration")
 	c.AddGroup(&cobra.Group{ID: "run", Title: "Run:"}, &cobra.Group{ID: "people", Title: "Who is here:"}, &cobra.Group{ID: "mail", Title: "What happens to mail:"}, &cobra.Group{ID: "move", Title: "Moving in and out:"})

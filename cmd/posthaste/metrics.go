@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -33,7 +32,7 @@ listeners, and read http://127.0.0.1:9725/metrics:
 			if c == nil {
 				return fmt.Errorf("no server runs on the store in %s, and metrics are of a server that runs: start it with posthaste serve", cfg.Data)
 			}
-			return c.Metrics(cmd.Context(), os.Stdout)
+			return c.Metrics(cmd.Context(), stdout)
 		},
 	}
 }

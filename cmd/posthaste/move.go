@@ -103,7 +103,7 @@ pop3_uidl_format does not say otherwise.`,
 			if err := cl.BeginMove(ctx, m); err != nil {
 				return err
 			}
-			fmt.Printf("%s is answered by %s now, until it is flipped.\n", m.Address, m.From)
+			stdout.Printf("%s is answered by %s now, until it is flipped.\n", m.Address, m.From)
 			return nil
 		})
 	})
@@ -170,10 +170,10 @@ not bring: messages that could not be read, rights of people who are not here, a
 				return err
 			}
 			if len(list) == 0 {
-				fmt.Println("No account has a former server.")
+				stdout.Println("No account has a former server.")
 				return nil
 			}
-			w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+			w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "ACCOUNT\tANSWERED\tFORMER SERVER\tSESSIONS\tTHERE\tHERE\tLAST FLIP")
 			for _, m := range list {
 				there, last := "?", "-"
@@ -190,7 +190,7 @@ not bring: messages that could not be read, rights of people who are not here, a
 				return err
 			}
 			for _, m := range list {
-				tellFlip(os.Stdout, m.Address, m.Run)
+				tellFlip(stdout, m.Address, m.Run)
 			}
 			return nil
 		}),
@@ -303,7 +303,7 @@ func flipOne(ctx context.Context, cl *admind.Client, address string, how admind.
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s is answered here now: %s in %s.\n", address, mail.Many(r.There, "message"), mail.Many(r.Folders, "folder"))
+	stdout.Printf("%s is answered here now: %s in %s.\n", address, mail.Many(r.There, "message"), mail.Many(r.Folders, "folder"))
 	tellFlip(os.Stderr, address, &r)
 	return nil
 }
@@ -319,7 +319,7 @@ after the next flip; "posthaste export imap" brings it to the former server.`,
 				if err := c.BackMove(ctx, p.ours); err != nil {
 					return err
 				}
-				fmt.Printf("%s is answered by its former server again.\n", p.ours)
+				stdout.Printf("%s is answered by its former server again.\n", p.ours)
 				return nil
 			})
 		}),
@@ -349,7 +349,7 @@ if you mean that.`,
 			if err := cl.EndMove(ctx, p.ours); err != nil {
 				return err
 			}
-			fmt.Printf("%s has no former server any more.\n", p.ours)
+			stdout.Printf("%s has no former server any more.\n", p.ours)
 			return nil
 		})
 	})

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -41,7 +40,7 @@ end then.`,
 					return err
 				}
 				if len(list) == 0 {
-					fmt.Println("No app passwords.")
+					stdout.Println("No app passwords.")
 					return nil
 				}
 				rows := [][]string{{"NAME", "FOR", "SINCE"}}
@@ -93,7 +92,7 @@ password.`,
 		if err != nil {
 			return err
 		}
-		fmt.Println(p.Password)
+		stdout.Println(p.Password)
 		return nil
 	})
 	return c

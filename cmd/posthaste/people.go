@@ -18,7 +18,7 @@ import (
 )
 
 func table(rows [][]string) {
-	w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
+	w := tabwriter.NewWriter(stdout, 0, 8, 2, ' ', 0)
 	for _, r := range rows {
 		for i := range r {
 			r[i] = plain(r[i])
@@ -72,11 +72,11 @@ and new mail waits in the queue until there is room.`,
 			switch {
 			case err != nil:
 			case a.Quota == 0:
-				fmt.Printf("%s takes %s, and there is no limit.\n", args[0], mail.Size(a.Used))
+				stdout.Printf("%s takes %s, and there is no limit.\n", args[0], mail.Size(a.Used))
 			case a.Used > a.Quota:
-				fmt.Printf("%s takes %s, more than the %s that it may: nothing new comes in until there is room.\n", args[0], mail.Size(a.Used), mail.Size(a.Quota))
+				stdout.Printf("%s takes %s, more than the %s that it may: nothing new comes in until there is room.\n", args[0], mail.Size(a.Used), mail.Size(a.Quota))
 			default:
-				fmt.Printf("%s takes %s of %s.\n", args[0], mail.Size(a.Used), mail.Size(a.Quota))
+				stdout.Printf("%s takes %s of %s.\n", args[0], mail.Size(a.Used), mail.Size(a.Quota))
 			}
 			return err
 		}),
@@ -97,13 +97,13 @@ func tellWithoutSHA1(list []admind.Account) {
 	for _, a := range list {
 		for _, name := range a.WithoutSHA1 {
 			if first {
-				fmt.Println("\nNot good for SCRAM-SHA-1 until they are set, or made, again:")
+				stdout.Println("\nNot good for SCRAM-SHA-1 until they are set, or made, again:")
 				first = false
 			}
 			if name == "" {
-				fmt.Println("  the password of", a.Address)
+				stdout.Println("  the password of", a.Address)
 			} else {
-				fmt.Printf("  the app password %q of %s\n", name, a.Address)
+				stdout.Printf("  the app password %q of %s\n", name, a.Address)
 			}
 		}
 	}
@@ -149,9 +149,9 @@ passed over. Accounts that exist already are left alone, and counted.`,
 		if err := cl.AddAccount(ctx, admind.Account{Address: args[0], Name: name, Password: pass, Quota: int64(limit)}); err != nil {
 			return err
 		}
-		fmt.Println("added", args[0])
+		stdout.Println("added", args[0])
 		if pass == "" {
-			fmt.Printf("It has no password, so nobody can log in: set one with \"posthaste account password %s\".\n", args[0])
+			stdout.Printf("It has no password, so nobody can log in: set one with \"posthaste account password %s\".\n", args[0])
 		}
 		return nil
 	})
@@ -205,9 +205,9 @@ func addFile(ctx context.Context, cl *admind.Client, file string, quota int64) e
 	if err != nil {
 		return err
 	}
-	fmt.Printf("added %s, %d were there already\n", mail.Many(added, "account"), there)
+	stdout.Printf("added %s, %d were there already\n", mail.Many(added, "account"), there)
 	if bare > 0 {
-		fmt.Printf("%s without a password: nobody can log in there until \"posthaste account password\" sets one.\n", mail.Many(bare, "account"))
+		stdout.Printf("%s without a password: nobody can log in there until \"posthaste account password\" sets one.\n", mail.Many(bare, "account"))
 	}
 	return nil
 }

@@ -156,7 +156,7 @@ and policies, also for accounts that are here already, if they have none of that
 			for _, al := range in.Aliases {
 				a.do("alias "+al.Address, func() error { return cl.AddAlias(ctx, al) })
 			}
-			fmt.Printf("%d were added, %d were here already.\n", a.added, a.kept)
+			stdout.Printf("%d were added, %d were here already.\n", a.added, a.kept)
 			if a.failed > 0 {
 				return errSaid
 			}
@@ -201,7 +201,7 @@ func (a *adder) known() error {
 func (a *adder) do(what string, add func() error) bool {
 	if a.here[what] {
 		a.kept++
-		fmt.Printf("%s is here already, and stays as it is.\n", what)
+		stdout.Printf("%s is here already, and stays as it is.\n", what)
 		return false
 	}
 	if err := add(); err != nil {

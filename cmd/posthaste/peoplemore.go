@@ -114,7 +114,7 @@ func (a *adder) rights(p personInFile) error {
 			return err
 		}
 		for _, l := range left {
-			fmt.Printf("%s: in folder %q, %s do not come: %s\n", p.Address, f.Name, l.What, l.Why)
+			stdout.Printf("%s: in folder %q, %s do not come: %s\n", p.Address, f.Name, l.What, l.Why)
 		}
 	}
 	return nil
@@ -151,9 +151,9 @@ func (a *adder) collected(p personInFile) error {
 			errs = append(errs, fmt.Errorf("the account elsewhere %q: %w", o.Name, err))
 			continue
 		}
-		fmt.Printf("%s: %q is not collected before it has a password: \"posthaste collect set %s %s --ask-password\". Then all that is still there comes, also what was collected before.\n", p.Address, o.Name, p.Address, o.Name)
+		stdout.Printf("%s: %q is not collected before it has a password: \"posthaste collect set %s %s --ask-password\". Then all that is still there comes, also what was collected before.\n", p.Address, o.Name, p.Address, o.Name)
 		if s != nil && s.User != "" {
-			fmt.Printf("%s: how mail is sent as %s does not come, as it has a password of its own: \"posthaste collect set %s %s --send-as %s --submission %s:%s --submission-user %s\".\n", p.Address, s.Address, p.Address, o.Name, s.Address, s.Host, s.Port, s.User)
+			stdout.Printf("%s: how mail is sent as %s does not come, as it has a password of its own: \"posthaste collect set %s %s --send-as %s --submission %s:%s --submission-user %s\".\n", p.Address, s.Address, p.Address, o.Name, s.Address, s.Host, s.Port, s.User)
 		}
 	}
 	return errors.Join(errs...)
@@ -187,7 +187,7 @@ func (a *adder) apps(p personInFile) error {
 		}
 	}
 	if len(missing) > 0 {
-		fmt.Printf("%s: app passwords do not come, and neither do their policies: %s. With --app-passwords FILE, new ones are made.\n", p.Address, strings.Join(missing, ", "))
+		stdout.Printf("%s: app passwords do not come, and neither do their policies: %s. With --app-passwords FILE, new ones are made.\n", p.Address, strings.Join(missing, ", "))
 	}
 	return errors.Join(errs...)
 }
@@ -225,7 +225,7 @@ func (a *adder) close() error {
 	}
 	err := a.out.Sync()
 	if err = errors.Join(err, a.out.Close()); err == nil {
-		fmt.Printf("%s made, and written into %s with whose they are: hand them out, and remove the file.\n", mail.Many(a.made, "app password"), a.passwords)
+		stdout.Printf("%s made, and written into %s with whose they are: hand them out, and remove the file.\n", mail.Many(a.made, "app password"), a.passwords)
 	}
 	return err
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -34,7 +33,7 @@ func (t *tool) pop3() *cobra.Command {
 				return err
 			}
 			if len(list) == 0 {
-				fmt.Println("Nothing was collected.")
+				stdout.Println("Nothing was collected.")
 				return nil
 			}
 			rows := [][]string{{"WHEN", "DEVICE", "FROM", "COLLECTED", "SIZE", "REMOVED", "UIDS"}}
@@ -67,20 +66,20 @@ func printPlan(plan owner.Plan) {
 		if p.Device != "" {
 			who = "Device " + p.Device
 		}
-		fmt.Println(who + ": " + p.Words())
+		stdout.Println(who + ": " + p.Words())
 	}
 	if plan.All == 0 {
-		fmt.Println("No message is about to go.")
+		stdout.Println("No message is about to go.")
 		return
 	}
-	fmt.Printf("%s will go, %d within the hour.\n", mail.Many(plan.All, "message"), plan.Now)
+	stdout.Printf("%s will go, %d within the hour.\n", mail.Many(plan.All, "message"), plan.Now)
 	rows := [][]string{{"GOES", "HOW", "DEVICE", "MAILBOX", "FROM", "SUBJECT"}}
 	for _, l := range plan.Leaving {
 		rows = append(rows, []string{l.Goes.Local().Format("2006-01-02 15:04"), l.Removal, device(l.Device), l.Mailbox, l.From, l.Subject})
 	}
 	table(rows)
 	if plan.All > len(plan.Leaving) {
-		fmt.Printf("... and %d more.\n", plan.All-len(plan.Leaving))
+		stdout.Printf("... and %d more.\n", plan.All-len(plan.Leaving))
 	}
 }
 
@@ -124,7 +123,7 @@ All that is not said is as with a new account.`,
 			return err
 		}
 		if preview {
-			fmt.Println("This is what would be; nothing has been set.")
+			stdout.Println("This is what would be; nothing has been set.")
 		}
 		printPlan(plan)
 		return nil

@@ -28,7 +28,7 @@ list" shows, or on groups: --to a domain, --from a sender, --why a reason.`,
 				return err
 			}
 			if len(list) == 0 {
-				fmt.Println("Nothing waits.")
+				stdout.Println("Nothing waits.")
 				return nil
 			}
 			rows := [][]string{{"TO", "WAITING", "<1h", "<1d", "OLDER", "OLDEST", "NEXT TRY", "REASON", ""}}
@@ -76,7 +76,7 @@ PRIORITY is from -9 to 9, as the sender asked (MT-PRIORITY); empty is usual mail
 				some, rows = true, rows[:0]
 			})
 			if err == nil && !some {
-				fmt.Println("Nothing waits.")
+				stdout.Println("Nothing waits.")
 			}
 			return err
 		}),
@@ -182,9 +182,9 @@ func (t *tool) onQueued(c *cobra.Command, done string, one func(context.Context,
 		switch {
 		case err != nil:
 		case n == 0:
-			fmt.Println("Nothing of that waits.")
+			stdout.Println("Nothing of that waits.")
 		default:
-			fmt.Printf(done+"\n", n)
+			stdout.Printf(done+"\n", n)
 		}
 		return err
 	})

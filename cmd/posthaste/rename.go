@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -34,19 +33,19 @@ Programs that are logged in are let go, and come again by themselves.`,
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%s is %s now.\n", shown(args[0]), shown(out.To))
+		stdout.Printf("%s is %s now.\n", shown(args[0]), shown(out.To))
 		switch {
 		case out.Led == 1:
-			fmt.Println("1 alias or forward that led to the old address leads to the new one.")
+			stdout.Println("1 alias or forward that led to the old address leads to the new one.")
 		case out.Led > 1:
-			fmt.Printf("%d aliases and forwards that led to the old address lead to the new one.\n", out.Led)
+			stdout.Printf("%d aliases and forwards that led to the old address lead to the new one.\n", out.Led)
 		}
 		switch {
 		case canonical(args[0]) == canonical(args[1]):
 		case noAlias:
-			fmt.Printf("%s leads there no longer, and nobody logs in with it.\n", shown(args[0]))
+			stdout.Printf("%s leads there no longer, and nobody logs in with it.\n", shown(args[0]))
 		default:
-			fmt.Printf("Mail to %s still gets there, and programs may still log in with it, until \"posthaste alias remove %s\".\n", shown(args[0]), args[0])
+			stdout.Printf("Mail to %s still gets there, and programs may still log in with it, until \"posthaste alias remove %s\".\n", shown(args[0]), args[0])
 		}
 		return nil
 	})

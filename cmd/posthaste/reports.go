@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -27,7 +26,7 @@ prints.`,
 				return err
 			}
 			if len(list) == 0 {
-				fmt.Println("Nobody has reported anything.")
+				stdout.Println("Nobody has reported anything.")
 				return nil
 			}
 			rows := [][]string{{"DAY", "FROM", "DOMAIN", "SAFE BY", "SESSIONS", "FAILED", "SERVER", "WHAT WAS WRONG"}}
@@ -66,7 +65,7 @@ the DMARC record is published that "posthaste domain dns" prints.`,
 				return err
 			}
 			if len(list) == 0 {
-				fmt.Println("Nobody has reported anything.")
+				stdout.Println("Nobody has reported anything.")
 				return nil
 			}
 			rows := [][]string{{"DAY", "SEEN BY", "DOMAIN", "FROM ADDRESS", "MESSAGES", "PROVEN BY", "WHAT THEY DID"}}
@@ -98,7 +97,7 @@ says is not proven either.`,
 				return err
 			}
 			if len(list) == 0 {
-				fmt.Println("Nobody has reported anything.")
+				stdout.Println("Nobody has reported anything.")
 				return nil
 			}
 			rows := [][]string{{"DAY", "SEEN BY", "DOMAIN", "FROM ADDRESS", "AUTHOR", "SENDER", "SUBJECT", "WHAT FAILED", "WHAT THEY DID"}}
@@ -141,7 +140,7 @@ or dmarc = false, below [reports] in the configuration.`,
 				rows = append(rows, []string{r.Day.Format(time.DateOnly), what, plain(r.Domain), strconv.FormatInt(r.Counted, 10), plain(strings.Join(r.To, ", ")), strings.Join(r.IDs, ", "), plain(remarks)})
 			}
 			if len(rows) == 1 {
-				fmt.Println("Nothing was reported.")
+				stdout.Println("Nothing was reported.")
 				return nil
 			}
 			table(rows)

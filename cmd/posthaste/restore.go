@@ -98,7 +98,7 @@ func restoreInto(ctx context.Context, r *backup.Repository, g *backup.Generation
 	if err := r.Restore(ctx, g.Manifest, cfg.Data, showBytes("restoring "+g.Name)); err != nil {
 		return err
 	}
-	fmt.Printf("restored backup %s (%s) into %s; now run posthaste check, and start the server\n", g.Name, mail.Size(g.Manifest.Bytes()), cfg.Data)
+	stdout.Printf("restored backup %s (%s) into %s; now run posthaste check, and start the server\n", g.Name, mail.Size(g.Manifest.Bytes()), cfg.Data)
 	return nil
 }
 
@@ -134,9 +134,9 @@ func (r *restoring) run(ctx context.Context) error {
 	m := moveIn{quiet: r.quiet}
 	m.im.Only = r.folders
 	if canonical(then) == canonical(r.address) {
-		fmt.Printf("from backup %s:\n", name)
+		stdout.Printf("from backup %s:\n", name)
 	} else {
-		fmt.Printf("from backup %s, where it is %s:\n", name, shown(then))
+		stdout.Printf("from backup %s, where it is %s:\n", name, shown(then))
 	}
 	return errors.Join(m.run(ctx, r.now, src, r.address), done())
 }
@@ -226,7 +226,7 @@ func (r *restoring) undelete(ctx context.Context, src *keptMail, generation stri
 		}
 		n += part.Messages
 	}
-	fmt.Printf("put back %s deleted since %s\n", mail.Many(n, "message"), at.Local().Format("2006-01-02 15:04:05"))
+	stdout.Printf("put back %s deleted since %s\n", mail.Many(n, "message"), at.Local().Format("2006-01-02 15:04:05"))
 	return nil
 }
 

@@ -71,8 +71,8 @@ func (t *tool) configuration() *cobra.Command {
 			Use: "example", Short: "Print a file with every setting and its default", Args: cobra.NoArgs,
 			Example: "  posthaste config example > posthaste.toml",
 			RunE: func(*cobra.Command, []string) error {
-				_, err := fmt.Print(config.Example) // a file of which the end is missing is another configuration
-				return err
+				stdout.Print(config.Example) // a file of which the end is missing is another configuration
+				return nil
 			},
 		},
 		&cobra.Command{
@@ -86,7 +86,7 @@ func (t *tool) configuration() *cobra.Command {
 					err = checkCertificates(c.TLS)
 				}
 				if err == nil {
-					fmt.Println(t.config, "is as it should be.")
+					stdout.Println(t.config, "is as it should be.")
 				}
 				return err
 			},

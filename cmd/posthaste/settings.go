@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"strings"
 
@@ -56,16 +55,16 @@ func printSettings(set admind.Settings) {
 			what = "or else"
 		}
 		last = s.Protocol
-		fmt.Printf("%18s  %s, port %d, %s\n", what, s.Host, s.Port, map[string]string{"implicit": "SSL/TLS", "starttls": "STARTTLS"}[s.TLS])
+		stdout.Printf("%18s  %s, port %d, %s\n", what, s.Host, s.Port, map[string]string{"implicit": "SSL/TLS", "starttls": "STARTTLS"}[s.TLS])
 	}
-	fmt.Printf("%18s  %s\n", "User name", set.Login)
-	fmt.Printf("%18s  that of the account, or an app password (\"normal password\")\n", "Password")
-	fmt.Printf("\nAn app password is for one program: posthaste account password add %s NAME\n", set.Login)
+	stdout.Printf("%18s  %s\n", "User name", set.Login)
+	stdout.Printf("%18s  that of the account, or an app password (\"normal password\")\n", "Password")
+	stdout.Printf("\nAn app password is for one program: posthaste account password add %s NAME\n", set.Login)
 	if set.Pages != "" {
-		fmt.Printf("Or they make one themselves, and look after their account: %s\n", set.Pages)
+		stdout.Printf("Or they make one themselves, and look after their account: %s\n", set.Pages)
 	}
 	if set.Disabled {
-		fmt.Println("The account is disabled: nobody can log in.")
+		stdout.Println("The account is disabled: nobody can log in.")
 	}
 }
 
@@ -76,7 +75,7 @@ func writeProfile(set admind.Settings, file string) error {
 		return errors.New("a profile needs a [[listener]] for imap or pop3 and one for submission, with TLS")
 	}
 	if file == "-" {
-		_, err := os.Stdout.Write(b)
+		_, err := stdout.Write(b)
 		return err
 	}
 	return os.WriteFile(file, b, 0o644)

@@ -69,7 +69,7 @@ in front of that, as below.`,
 				list, err := c.Accounts(ctx)
 				for _, a := range list {
 					if a.Shared {
-						fmt.Println(shown(a.Address))
+						stdout.Println(shown(a.Address))
 					}
 				}
 				return err
@@ -121,7 +121,7 @@ mail program.`,
 				return fmt.Errorf("the folder is there, but without the rights of %s: %w", who, err)
 			}
 		}
-		fmt.Println("added", args[0])
+		stdout.Println("added", args[0])
 		return nil
 	})
 	return c
@@ -166,7 +166,7 @@ mail program that can (IMAP's SETQUOTA). They see no mail of others by that.`,
 				list, err := c.Accounts(ctx)
 				for _, a := range list {
 					if a.Admin {
-						fmt.Println(a.Address)
+						stdout.Println(a.Address)
 					}
 				}
 				return err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -27,7 +26,7 @@ after how many messages; 0 switches this off.`,
 					return err
 				}
 				if len(list) == 0 {
-					fmt.Println("None.")
+					stdout.Println("None.")
 					return nil
 				}
 				rows := [][]string{{"ADDRESS", "CAME BACK", "UNTIL", "BECAUSE"}}

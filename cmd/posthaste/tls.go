@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -45,7 +44,7 @@ To all others mail is encrypted if it can be.`,
 				}
 			}
 			if len(rows) == 1 {
-				fmt.Println("Nothing went wrong in the last seven days.")
+				stdout.Println("Nothing went wrong in the last seven days.")
 				return nil
 			}
 			table(rows)
