@@ -109,6 +109,7 @@ func (p *Part) IsAttachment() bool { return equalFold(p.Disposition, "attachment
 // At gives the part that IMAP numbers so, for p the root or a Message; nil if
 // there is none. The empty path is p. A message that is no multipart has
 // exactly part 1, which is itself (its body) and has no parts. RFC 9051 §6.4.5.1
+// A multipart without parts has an empty one nevertheless, as BODYSTRUCTURE says.
 func (p *Part) At(path ...uint32) *Part {
 	for i, n := range path {
 		whole := i == 0
@@ -118,6 +119,8 @@ func (p *Part) At(path ...uint32) *Part {
 		switch {
 		case n == 0:
 			return nil
+		case p.IsMultipart() && len(p.Children) == 0 && n == 1:
+			p = &Part{Offset: p.End(), Type: "text", Subtype: "plain"}
 		case p.IsMultipart():
 			if uint64(n) > uint64(len(p.Children)) {
 				return nil
