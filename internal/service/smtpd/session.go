@@ -418,8 +418,8 @@ type wire struct {
 	stopping atomic.Bool // the server stops
 
 	message bool      // a message comes in
-	since   time.Time // it does
-	got     int64     // bytes of it
+	since   time.Time // it does, or the client has had its last answer
+	got     int64     // bytes of the message
 
 	readBy, writeBy time.Time // the deadlines as they are set
 }
@@ -439,6 +439,9 @@ func (w *wire) Read(p []byte) (int, error) {
 			by = end
 		}
 	} else {
+		if !w.since.IsZero() {
+			by = w.since.Add(w.limits.Idle) // a command comes whole by then, not byte by byte for ever
+		}
 		w.waiting.Store(true)
 		defer w.waiting.Store(false)
 	}
@@ -469,6 +472,9 @@ func (w *wire) write(b []byte) error {
 		w.writeBy = by
 	}
 	_, err := w.conn.Write(b)
+	if !w.message {
+		w.since = time.Now()
+	}
 	return err
 }
 

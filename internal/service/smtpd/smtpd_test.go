@@ -379,6 +379,26 @@ func TestTimes(t *testing.T) {
 	})
 	in(func(t *testing.T, _ *Server, conn net.Conn) {
 		talk(conn, "")
+		time.Sleep(time.Minute)
+		talk(conn, "NOOP\r\n")
+		began := time.Now()
+		go func() {
+			for range 1000 {
+				time.Sleep(7 * time.Second)
+				if _, err := io.WriteString(conn, "x"); err != nil {
+					return
+				}
+			}
+		}()
+		if got := talk(conn, ""); got != "421 4.4.2 mx.example waited too long\r\n" || time.Since(began) != 5*time.Minute {
+			t.Errorf("a command in drips: %q after %v", got, time.Since(began))
+		}
+		conn.Close()
+		synctest.Wait()
+		time.Sleep(8 * time.Second)
+	})
+	in(func(t *testing.T, _ *Server, conn net.Conn) {
+		talk(conn, "")
 		for _, c := range []string{"EHLO x\r\n", "MAIL FROM:<a@a.example>\r\n", "RCPT TO:<b@b.example>\r\n", "DATA\r\n"} {
 			talk(conn, c)
 		}
