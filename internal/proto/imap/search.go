@@ -197,10 +197,10 @@ var plainKeys = map[string]func(*Decoder) Key{
 		d.sp()
 		field := d.astring()
 		d.sp()
-		return HeaderHas{field, d.astring()}
+		return HeaderHas{field, d.searched()}
 	},
-	"BODY":       func(d *Decoder) Key { d.sp(); return BodyHas{d.astring()} },
-	"TEXT":       func(d *Decoder) Key { d.sp(); return TextHas{d.astring()} },
+	"BODY":       func(d *Decoder) Key { d.sp(); return BodyHas{d.searched()} },
+	"TEXT":       func(d *Decoder) Key { d.sp(); return TextHas{d.searched()} },
 	"BEFORE":     func(d *Decoder) Key { d.sp(); return Arrived{Before, d.date()} },
 	"ON":         func(d *Decoder) Key { d.sp(); return Arrived{On, d.date()} },
 	"SINCE":      func(d *Decoder) Key { d.sp(); return Arrived{Since, d.date()} },
@@ -234,7 +234,7 @@ func noFlagKey(flag string) func(*Decoder) Key {
 }
 
 func headerKey(field string) func(*Decoder) Key {
-	return func(d *Decoder) Key { d.sp(); return HeaderHas{field, d.astring()} }
+	return func(d *Decoder) Key { d.sp(); return HeaderHas{field, d.searched()} }
 }
 
 // modSeqKey takes MODSEQ ["/flags/\\Seen" all|shared|priv] n. We keep one

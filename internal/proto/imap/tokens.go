@@ -262,6 +262,14 @@ func (d *Decoder) str() string {
 // astring takes a string or an atom. RFC 9051 §9
 func (d *Decoder) astring() string { return d.stringOr(isAstring) }
 
+// searched takes a text to search for: a string in any charset, or an atom.
+func (d *Decoder) searched() string {
+	if d.peek() == '"' {
+		return d.quotedIn(true)
+	}
+	return d.astring()
+}
+
 // listMailbox takes a pattern of LIST or LSUB.
 func (d *Decoder) listMailbox() string { return d.name7(d.stringOr(isList)) }
 
@@ -321,7 +329,10 @@ func (d *Decoder) name7(name string) string {
 }
 
 // quoted takes a quoted string; UTF-8 may be in it. RFC 9051 §9, RFC 6855 §3
-func (d *Decoder) quoted() string {
+func (d *Decoder) quoted() string { return d.quotedIn(false) }
+
+// quotedIn takes a quoted string, of any charset or UTF-8.
+func (d *Decoder) quotedIn(anyCharset bool) string {
 	d.expect('"')
 	if d.err != nil {
 		return ""
@@ -332,7 +343,7 @@ func (d *Decoder) quoted() string {
 		case c == '"':
 			s := d.line[start:d.pos]
 			d.pos++
-			if !ascii && !utf8.Valid(s) {
+			if !ascii && !anyCharset && !utf8.Valid(s) {
 				d.fail("the string is not UTF-8")
 				return ""
 			}

@@ -16,9 +16,10 @@ import (
 //
 //	capability   misuse                                  seen of
 //	UIDONLY      sequence numbers after ENABLE UIDONLY   Office 365's cloud client
+//	UTF8=ACCEPT  searches for what is not UTF-8          Jakarta Mail
 //
-// The session in which that happens is answered as the standard wants it. The
-// next ones of the same client (as ID names it) and account are not offered the
+// The session in which that happens is answered as the standard wants it; what is not
+// UTF-8 is taken for Latin-1, which is as much as that client lets through. The next ones of the same client (as ID names it) and account are not offered the
 // capability, until the server starts anew.
 
 // maxMisused is how many clients are remembered; when there are more, all are
@@ -66,8 +67,11 @@ func (s *session) withheld(capability string) bool {
 	if slices.Contains(s.without, strings.ToUpper(capability)) || slices.Contains(s.without, strings.ToUpper(family)) {
 		return true
 	}
-	return capability == "UIDONLY" && s.srv.misused.has(misuse{s.peer.Account, s.client, capability})
+	return slices.Contains(canMisuse, capability) && s.srv.misused.has(misuse{s.peer.Account, s.client, capability})
 }
+
+// canMisuse are the capabilities of the table above.
+var canMisuse = []string{"UIDONLY", "UTF8=ACCEPT"}
 
 // CanWithhold tells whether a name is that of a capability that sessions are offered, or
 // of a family of such, and can be withheld.
@@ -80,7 +84,9 @@ func CanWithhold(name string) bool {
 }
 
 // gated tells whether anything is withheld.
-func (s *session) gated() bool { return len(s.without) > 0 || s.withheld("UIDONLY") }
+func (s *session) gated() bool {
+	return len(s.without) > 0 || slices.ContainsFunc(canMisuse, s.withheld)
+}
 
 // offered leaves out of a list of capabilities what is withheld. What every
 // client may count on stays.

@@ -78,6 +78,23 @@ func TestMisused(t *testing.T) {
 	if _, ok = offers("Other"); !ok {
 		t.Error("UIDONLY is not offered to another client")
 	}
+	// Jakarta Mail sends the low bytes of characters once UTF-8 is enabled, and no ID.
+	deliver(t, srv, mailbox.Inbox, "Subject: Gr\xc3\xbc\xc3\x9fe\r\n\r\nx\r\n")
+	c = newClient(t, srv)
+	c.want("ENABLE UTF8=ACCEPT", "* ENABLED UTF8=ACCEPT", "OK ENABLE completed")
+	c.do("SELECT INBOX")
+	c.want("SEARCH SUBJECT \"gr\xfc\xdfe\" NOT BODY \"\xfc\"", "* SEARCH 1", "OK SEARCH completed")
+	c.want("SEARCH SUBJECT \"gr\xc3\xbc\xc3\x9fe\"", "* SEARCH 1", "OK SEARCH completed")
+	c = newClient(t, srv)
+	if strings.Contains(c.do("CAPABILITY")[0], "UTF8=ACCEPT") {
+		t.Error("UTF8=ACCEPT is offered again")
+	}
+	c.do("SELECT INBOX")
+	c.want("SEARCH SUBJECT \"gr\xfc\xdfe\"", "BAD [BADCHARSET (UTF-8 US-ASCII)] the text to search for is not in the charset")
+	c.want("SEARCH CHARSET ISO-8859-1 SUBJECT \"gr\xfc\xdfe\"", "* SEARCH 1", "OK SEARCH completed")
+	if c, _ = offers("Other"); !strings.Contains(c.do("CAPABILITY")[0], "UTF8=ACCEPT") {
+		t.Error("UTF8=ACCEPT is not offered to another client")
+	}
 	var m misused
 	for i := range maxMisused + 1 {
 		m.note(misuse{account: mail.AccountID(i)})

@@ -388,10 +388,15 @@ func (m *search) share(n int, fn func(d *desk, i int) error) error {
 	return nil
 }
 
-// text gives a text to search for in UTF-8.
+// text gives a text to search for in UTF-8. A client that has enabled UTF-8, and then
+// sends something else, means Latin-1.
 func (m *search) text(text string) (string, error) {
-	if m.charset != "" && m.charset != "UTF-8" {
+	switch {
+	case m.charset != "" && m.charset != "UTF-8":
 		text, _ = message.TextIn(m.charset, text)
+	case m.s.has(utf8Accept) && !utf8.ValidString(text):
+		m.s.misuses("UTF8=ACCEPT")
+		text, _ = message.TextIn("ISO-8859-1", text)
 	}
 	if !utf8.ValidString(text) {
 		return "", bad(imap.CodeBadCharset, "the text to search for is not in the charset")
