@@ -110,6 +110,7 @@ type daemon struct {
 	sockets *listen.Sockets
 	drops   *pop3d.Maildrops
 	passed  *former.Passed
+	known   server.Visitors
 	admin   swap
 	leaving []*lived // the houses before, as long as they have sessions
 	wg      sync.WaitGroup
@@ -287,7 +288,7 @@ func (d *daemon) build(c config.Config) (*server.House, error) {
 		return nil, err
 	}
 	return server.Build(c, server.Outside{
-		DB: d.st.DB, Blobs: d.st.Blobs, Failed: d.st.Failed, Full: d.st.Full, Backup: d.st.Backups(version), DNS: r, Dial: new(net.Dialer).DialContext, DialFrom: listen.DialFrom, Log: d.log, TLS: cfg, Listen: d.sockets.Listen, Version: version, Metrics: d.st.Metrics(), Drops: d.drops, Passed: d.passed,
+		DB: d.st.DB, Blobs: d.st.Blobs, Failed: d.st.Failed, Full: d.st.Full, Backup: d.st.Backups(version), DNS: r, Dial: new(net.Dialer).DialContext, DialFrom: listen.DialFrom, Log: d.log, TLS: cfg, Listen: d.sockets.Listen, Version: version, Metrics: d.st.Metrics(), Drops: d.drops, Passed: d.passed, Visitors: &d.known,
 	})
 }
 

@@ -47,9 +47,12 @@ import (
 
 // Build puts the house together. It starts nothing.
 func Build(c config.Config, o Outside) (*House, error) {
-	h := &House{c: c, o: o, drops: o.Drops, metrics: o.Metrics, stores: open(c, o)}
+	h := &House{c: c, o: o, drops: o.Drops, metrics: o.Metrics, visitors: o.Visitors, stores: open(c, o)}
 	if h.drops == nil {
 		h.drops = new(pop3d.Maildrops)
+	}
+	if h.visitors == nil {
+		h.visitors = new(Visitors)
 	}
 	if h.metrics == nil {
 		h.metrics = NewMetrics()
@@ -123,7 +126,7 @@ func open(c config.Config, o Outside) stores {
 // people makes what knows who somebody is.
 func (h *House) people() {
 	c, o := h.c, h.o
-	h.auth = &auth.Agent{Directory: h.directory, Trusted: c.Limits.TrustedNetworks, SHA1: c.Auth.ScramSHA1, Tried: h.metrics.tried}
+	h.auth = &auth.Agent{Directory: h.directory, Trusted: c.Limits.TrustedNetworks, SHA1: c.Auth.ScramSHA1, Tried: h.metrics.tried, Memory: &h.visitors.auth}
 	h.former = &former.Agent{Directory: h.directory, Mover: &mover.Agent{Mailboxes: h.mailboxes, Directory: h.directory}, Dial: o.Dial, Roots: o.Roots, Log: o.Log, Passed: o.Passed}
 	h.auth.Former = h.former.Login
 	if len(c.Auth.Issuers) > 0 {
@@ -144,7 +147,7 @@ func (h *House) receiving(host mail.Domain) {
 	if c.Reports.Send && c.Reports.DMARC {
 		h.mx.Saw = desk.Saw
 	}
-	h.mx.Counts = mx.NewCounts(h.mx.Policy)
+	h.mx.Counts = h.visitors.counted(h.mx.Policy)
 }
 
 // sending makes what carries mail away, and the ways that it goes by.

@@ -99,6 +99,8 @@ type Outside struct {
 	Drops *pop3d.Maildrops
 	// Passed are the sessions that are passed on to former servers, likewise.
 	Passed *former.Passed
+	// Visitors are what is known of those who come, likewise.
+	Visitors *Visitors
 }
 
 // A House is a server put together.
@@ -126,6 +128,7 @@ type House struct {
 	web       *http.Client     // to ask others over HTTPS
 	backups   *backup.Schedule // nil: none
 	drops     *pop3d.Maildrops
+	visitors  *Visitors
 	former    *former.Agent
 	metrics   *Metrics    // of all houses that follow one another
 	state     *metric.Set // of this one
@@ -349,11 +352,12 @@ func (h *House) service(l config.Listener, name string) (service, error) {
 	implicit := l.TLS == "implicit"
 	refused := h.metrics.refused.Of(l.Protocol).Inc
 	size := int64(h.c.Limits.MessageSize)
+	places, accounts := h.visitors.at(l)
 	switch l.Protocol {
 	case "imap":
 		return &imapd.Server{
 			Mail: h.mailboxes, People: h.directory, Auth: verify, Attend: h.auth.Attend, Offer: offer, Shown: h.former.Any,
-			TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log, Refused: refused,
+			TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log, Refused: refused, Places: places, Accounts: accounts,
 			Limits: imapd.Limits{
 				Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress,
 				Trusted: h.c.Limits.TrustedNetworks, PerAccount: h.c.Limits.SessionsPerAccount, Message: size,
@@ -371,13 +375,13 @@ func (h *House) service(l config.Listener, name string) (service, error) {
 		return &pop3d.Server{
 			Mail: h.mailboxes, Rules: h.maildrops, Drops: h.drops, LoginDelay: time.Duration(h.c.POP3.LoginDelay), Auth: verify,
 			Attend: h.auth.Attend, Offer: offer, Shown: h.former.Any, TLS: cfg, ImplicitTLS: implicit,
-			ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log, Refused: refused,
+			ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log, Refused: refused, Places: places,
 			Limits: pop3d.Limits{Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress, Trusted: h.c.Limits.TrustedNetworks},
 		}, nil
 	}
 	s := &smtpd.Server{
 		Hostname: h.c.Hostname, Receiver: h.mx, TLS: cfg, Log: h.o.Log, Policy: smtpd.Policy{ImplicitTLS: implicit},
-		Fronts: l.XClientFrom, Account: h.enabled, Refused: refused,
+		Fronts: l.XClientFrom, Account: h.enabled, Refused: refused, Places: places,
 		Limits: smtpd.Limits{
 			Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress, Trusted: slices.Concat(h.c.Limits.TrustedNetworks, l.XClientFrom),
 			Recipients: h.c.Limits.Recipients, Size: size,

@@ -77,6 +77,17 @@ type Agent struct {
 	// does.
 	Tried func(over directory.Protocols, o Outcome)
 
+	// Memory is what is known of those who come, of agents that follow one another; nil:
+	// it has its own.
+	*Memory
+
+	begin    sync.Once
+	attended attended // sessions
+}
+
+// A Memory is what an Agent knows of those who come: who has failed, and whose password
+// is known to be right. Its zero value knows nobody.
+type Memory struct {
 	once     sync.Once
 	key      [32]byte // of what is cached; of this process only
 	pairs    *limit.Score[pair]
@@ -85,8 +96,6 @@ type Agent struct {
 	slow     limit.AtOnce[pair]
 	slowNet  limit.AtOnce[netip.Prefix]
 	hashing  limit.Fair[netip.Prefix]
-
-	attended attended // sessions
 
 	mu    sync.Mutex
 	right map[mail.AccountID][32]byte
@@ -100,15 +109,24 @@ type pair struct {
 }
 
 func (a *Agent) prepare() {
-	a.once.Do(func() {
-		rand.Read(a.key[:])
-		a.pairs = limit.NewScore[pair](fade, remembered)
-		a.networks = limit.NewScore[netip.Prefix](fade, remembered)
-		a.wrong = limit.NewScore[[32]byte](fade, remembered)
-		a.slow.PerKey, a.slow.Total = slowPair, slowAll
-		a.slowNet.PerKey, a.slowNet.Total = slowNetwork, slowAll
-		a.hashing.Slots, a.hashing.Waiting = hashers, hashWaiting
-		a.right = map[mail.AccountID][32]byte{}
+	a.begin.Do(func() {
+		if a.Memory == nil {
+			a.Memory = new(Memory)
+		}
+		a.Memory.prepare()
+	})
+}
+
+func (m *Memory) prepare() {
+	m.once.Do(func() {
+		rand.Read(m.key[:])
+		m.pairs = limit.NewScore[pair](fade, remembered)
+		m.networks = limit.NewScore[netip.Prefix](fade, remembered)
+		m.wrong = limit.NewScore[[32]byte](fade, remembered)
+		m.slow.PerKey, m.slow.Total = slowPair, slowAll
+		m.slowNet.PerKey, m.slowNet.Total = slowNetwork, slowAll
+		m.hashing.Slots, m.hashing.Waiting = hashers, hashWaiting
+		m.right = map[mail.AccountID][32]byte{}
 	})
 }
 

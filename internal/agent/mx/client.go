@@ -30,12 +30,22 @@ type Counts struct {
 	unknown *limit.Score[netip.Prefix]
 	// complained are lists that do not answer us, of which the log has heard.
 	complained *limit.Rate[mail.Domain]
+	perHour    int // of the rate
 }
 
-// NewCounts makes the counts for a policy.
-func NewCounts(p Policy) *Counts {
-	c := &Counts{unknown: limit.NewScore[netip.Prefix](unknownHalf, networks), complained: limit.NewRate[mail.Domain](1, time.Hour, 100)}
-	if p.PerHour > 0 {
+// NewCounts makes the counts for a policy. What was counted before, for another one or the
+// same, goes on; nil: nothing was.
+func NewCounts(p Policy, before *Counts) *Counts {
+	c := &Counts{perHour: p.PerHour}
+	if before != nil {
+		c.unknown, c.complained = before.unknown, before.complained
+	} else {
+		c.unknown, c.complained = limit.NewScore[netip.Prefix](unknownHalf, networks), limit.NewRate[mail.Domain](1, time.Hour, 100)
+	}
+	switch {
+	case before != nil && before.perHour == p.PerHour:
+		c.rate = before.rate
+	case p.PerHour > 0:
 		c.rate = limit.NewRate[netip.Prefix](p.PerHour, time.Hour/time.Duration(p.PerHour), networks)
 	}
 	return c

@@ -76,7 +76,7 @@ func TestLists(t *testing.T) {
 	h.MX.Log = slog.New(slog.NewTextHandler(&log, nil))
 	h.MX.DNS = z
 	h.MX.Policy = mx.Policy{Refuse: 5, Lists: []mx.List{{Zone: "bl.example", Points: 5, Codes: []netip.Prefix{netip.MustParsePrefix("127.0.0.2/31")}}}}
-	h.MX.Counts = mx.NewCounts(h.MX.Policy)
+	h.MX.Counts = mx.NewCounts(h.MX.Policy, nil)
 	h.MX.Trusted = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	for ip, want := range map[string]string{
 		"192.0.2.2": "5.7.1", "::ffff:192.0.2.2": "5.7.1", "2001:db8::1": "5.7.1", "192.0.2.3": "", "192.0.2.4": "", "192.0.2.5": "", "192.0.2.6": "", "10.2.0.192": "",
@@ -115,7 +115,7 @@ func TestCounts(t *testing.T) {
 		h, _ := newHouse(t)
 		h.MX.DNS = new(zone.Zone)
 		h.MX.Policy = mx.Policy{Unknown: 5, PerHour: 3}
-		h.MX.Counts = mx.NewCounts(h.MX.Policy)
+		h.MX.Counts = mx.NewCounts(h.MX.Policy, nil)
 		rcpt := func(ip, to string) string {
 			tx, err := h.MX.Begin(t.Context(), mail.Peer{Addr: netip.AddrPortFrom(netip.MustParseAddr(ip), 9)}, house.Address("x@y.example"), smtp.MailParams{})
 			if err == nil {

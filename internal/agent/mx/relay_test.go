@@ -16,7 +16,7 @@ import (
 func TestNoRelay(t *testing.T) {
 	h, _ := newHouse(t)
 	h.MX.DNS = new(zone.Zone)
-	h.MX.Counts = mx.NewCounts(mx.Policy{})
+	h.MX.Counts = mx.NewCounts(mx.Policy{}, nil)
 	h.Alias("@a.example", "bob@a.example") // takes every name
 	forward(h, "ada@a.example", true, "y@far.example")
 	forms := []string{

@@ -11,42 +11,59 @@ import (
 type AtOnce[K comparable] struct {
 	PerKey int
 	Total  int
+	// In are those who are in, if others count them, too; nil: it counts alone.
+	In *Inside[K]
 
+	own Inside[K]
+}
+
+// Inside are those who are in. The zero Inside is nobody.
+type Inside[K comparable] struct {
 	mu   sync.Mutex
 	n    int
 	each map[K]int
 }
 
+func (a *AtOnce[K]) in() *Inside[K] {
+	if a.In != nil {
+		return a.In
+	}
+	return &a.own
+}
+
 // Enter lets one more in if there is room; Leave must follow then.
 func (a *AtOnce[K]) Enter(k K) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.n >= a.Total || a.each[k] >= a.PerKey {
+	in := a.in()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.n >= a.Total || in.each[k] >= a.PerKey {
 		return false
 	}
-	if a.each == nil {
-		a.each = map[K]int{}
+	if in.each == nil {
+		in.each = map[K]int{}
 	}
-	a.n++
-	a.each[k]++
+	in.n++
+	in.each[k]++
 	return true
 }
 
 // Leave lets one out.
 func (a *AtOnce[K]) Leave(k K) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.n--
-	if a.each[k]--; a.each[k] <= 0 {
-		delete(a.each, k)
+	in := a.in()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.n--
+	if in.each[k]--; in.each[k] <= 0 {
+		delete(in.each, k)
 	}
 }
 
 // Len gives how many are in.
 func (a *AtOnce[K]) Len() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.n
+	in := a.in()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.n
 }
 
 // ErrBusy tells that too many of the same key wait already.

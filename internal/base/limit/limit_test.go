@@ -90,8 +90,21 @@ func TestAtOnce(t *testing.T) {
 	for _, k := range []string{"a", "b", "b"} {
 		a.Leave(k)
 	}
-	if len(a.each) != 0 || a.Len() != 0 {
+	if len(a.own.each) != 0 || a.Len() != 0 {
 		t.Error("somebody is left")
+	}
+}
+
+// TestInside: two limits that follow one another count the same, each by its own number.
+func TestInside(t *testing.T) {
+	var in Inside[string]
+	before, after := AtOnce[string]{PerKey: 1, Total: 9, In: &in}, AtOnce[string]{PerKey: 2, Total: 9, In: &in}
+	if !before.Enter("a") || before.Enter("a") || !after.Enter("a") || after.Enter("a") {
+		t.Error("the other's are not counted")
+	}
+	before.Leave("a")
+	if before.Enter("a") || !after.Enter("a") || after.Len() != 2 {
+		t.Error("after leaving")
 	}
 }
 

@@ -44,6 +44,10 @@ type Server struct {
 	Log         *slog.Logger
 	// Refused hears of each connection that is one too many; nil: nobody does.
 	Refused func()
+	// Places are who is in, for servers of a listener that follow one another, and
+	// Accounts whose they are; nil: it counts alone.
+	Places   *limit.Inside[limit.Place]
+	Accounts *limit.Inside[mail.AccountID]
 
 	once     sync.Once
 	limits   Limits
@@ -77,8 +81,8 @@ func (s *Server) prepare() {
 		l.Message = cmp.Or(l.Message, 50<<20)
 		l.Grace = cmp.Or(l.Grace, 30*time.Second)
 		s.limits = l
-		s.places.Total, s.places.PerKey = l.Connections, l.PerAddress
-		s.accounts.Total, s.accounts.PerKey = l.Connections, l.PerAccount
+		s.places.Total, s.places.PerKey, s.places.In = l.Connections, l.PerAddress, s.Places
+		s.accounts.Total, s.accounts.PerKey, s.accounts.In = l.Connections, l.PerAccount, s.Accounts
 	})
 }
 

@@ -48,6 +48,9 @@ type Server struct {
 	Log         *slog.Logger
 	// Refused hears of each connection that is one too many; nil: nobody does.
 	Refused func()
+	// Places are who is in, for servers of a listener that follow one another; nil: it
+	// counts alone.
+	Places *limit.Inside[limit.Place]
 
 	once   sync.Once
 	limits Limits
@@ -70,7 +73,7 @@ func (s *Server) prepare() {
 		l.PerAddress = cmp.Or(l.PerAddress, 100)
 		l.Grace = cmp.Or(l.Grace, 30*time.Second)
 		s.limits = l
-		s.places.Total, s.places.PerKey = l.Connections, l.PerAddress
+		s.places.Total, s.places.PerKey, s.places.In = l.Connections, l.PerAddress, s.Places
 	})
 }
 

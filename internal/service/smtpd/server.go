@@ -53,6 +53,9 @@ type Server struct {
 	Log    *slog.Logger
 	// Refused hears of each connection that is one too many; nil: nobody does.
 	Refused func()
+	// Places are who is in, for servers of a listener that follow one another; nil: it
+	// counts alone.
+	Places *limit.Inside[limit.Place]
 
 	once    sync.Once
 	limits  Limits
@@ -108,7 +111,7 @@ func (l Limits) withDefaults() Limits {
 func (s *Server) prepare() {
 	s.once.Do(func() {
 		s.limits = s.Limits.withDefaults()
-		s.places.Total, s.places.PerKey = s.limits.Connections, s.limits.PerAddress
+		s.places.Total, s.places.PerKey, s.places.In = s.limits.Connections, s.limits.PerAddress, s.Places
 	})
 }
 
