@@ -81,12 +81,9 @@ func (m *Machine) Check(c Command) error {
 		case m.binary && c.Verb == DATA: // RFC 3030 §3
 			return ErrBinary
 		}
-	case STARTTLS:
-		switch {
-		case m.TLS:
+	case STARTTLS: // before EHLO, too: GNU SASL does so, and all is forgotten anyway
+		if m.TLS {
 			return ErrTLSAlready
-		case !m.hello:
-			return ErrHello
 		}
 	case AUTH:
 		switch {
