@@ -38,7 +38,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 	in := entry{User: r.PostForm.Get("user"), Next: nextOf(r.PostForm.Get("next"))}
 	id, err := s.SignIn(r.Context(), addressOf(r), strings.TrimSpace(in.User), r.PostForm.Get("password"))
 	if no, ok := errors.AsType[*mail.Refusal](err); ok {
-		s.Log.Info("sign-in to the account pages refused", "remote", addressOf(r), "reason", no.Reason)
+		s.Log.Info("refused", "in", "auth", "protocol", "web", "remote", addressOf(r), "reason", no.Reason)
 		s.show(w, nil, view{page: "sign-in", title: "Sign in", data: in, wrong: refused(no), status: http.StatusUnauthorized})
 		return
 	}
@@ -55,6 +55,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 		s.trouble(w, nil, r, err)
 		return
 	}
+	s.Log.Info("loggedIn", "protocol", "web", "login", id.Login.String(), "remote", addressOf(r))
 	http.Redirect(w, r, Path+in.Next, http.StatusSeeOther)
 }
 
