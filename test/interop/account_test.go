@@ -3,6 +3,7 @@
 package interop
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -30,10 +31,41 @@ func newDesk(t *testing.T) (ada person, site string) {
 	}
 	h := webHouse(t, listeners, web)
 	h.IMAPS, h.POP3S, h.Submissions = imap, pop, submission
-	if out, err := h.tool("domain", "add", "hill.example"); err != nil {
-		t.Fatal(err, out)
+	for _, args := range [][]string{{"hill.example"}, {"vale.example", "--alias-of", "hill.example"}} {
+		if out, err := h.tool(append([]string{"domain", "add"}, args...)...); err != nil {
+			t.Fatal(err, out)
+		}
 	}
 	return h.person(t), "https://localhost:" + port(web)
+}
+
+// elsewhere is the same person in the other name of the domain.
+func (p person) elsewhere() person {
+	p.address = strings.Replace(p.address, "hill", "vale", 1)
+	return p
+}
+
+// TestOtherName: people log in with the address in another name of their domain, over all
+// protocols, and send as either.
+func TestOtherName(t *testing.T) {
+	t.Parallel()
+	ada, _ := newDesk(t)
+	other := ada.elsewhere()
+	contains(t, other.curl(t, local("imaps", ada.h.IMAPS, "/")), "INBOX")
+	other.curl(t, local("pop3s", ada.h.POP3S, "/"))
+	home := t.TempDir()
+	for _, auth := range []string{"plain", "scram-sha-256"} {
+		rc := write(t, filepath.Join(home, "msmtprc"), fmt.Sprintf("account default\nhost localhost\nport %s\ntls on\ntls_starttls off\ntls_trust_file %s\nauth %s\nuser %s\npassword %s\n",
+			port(ada.h.Submissions), ada.h.CA, auth, other.address, other.password))
+		for _, from := range []string{ada.address, other.address} {
+			letter := "From: <" + from + ">\nTo: <" + other.address + ">\nSubject: " + auth + "\n\nhello\n"
+			job{name: "msmtp", home: home, args: []string{"-C", rc, "-f", from, other.address}, in: letter}.ok(t)
+		}
+	}
+	ada.judge(t).wait("INBOX", 4)
+	if other.letsIn(t, "wrong") {
+		t.Error("a wrong password lets in")
+	}
 }
 
 // signIn signs in on the page that asks for it.
@@ -45,7 +77,10 @@ func (w *window) signIn(address, password string) {
 	w.click("Sign in")
 }
 
-// letter gives a message with a subject.
+// hostile is what a page must show as it is.
+const hostile = "</option></td><script>document.title='owned'</script><img src=x onerror=document.title='owned'><b style=color:red>{{.}}"
+
+// letterOf gives a message with a subject.
 func letterOf(subject string) []byte {
 	return fmt.Appendf(nil, "From: Bob <bob@far.example>\r\nTo: ada@hill.example\r\nSubject: %s\r\nDate: Mon, 2 Feb 2026 10:00:00 +0000\r\nMessage-ID: <%s@far.example>\r\n\r\nHello.\r\n", subject, strings.ReplaceAll(subject, " ", "."))
 }
@@ -86,6 +121,8 @@ func TestAccountPages(t *testing.T) {
 	for _, s := range []string{"first", "second", "the third"} {
 		j.put("INBOX", "", time.Now(), letterOf(s))
 	}
+	j.do(`CREATE "` + hostile + `"`)
+	j.put(hostile, "", time.Now(), bytes.Replace(letterOf(hostile), []byte("Bob <"), []byte(`"`+strings.ReplaceAll(hostile, `"`, `\"`)+`" <`), 1))
 	w := newChromium(t).window(site)
 
 	w.open("/account/pop3")
@@ -141,11 +178,18 @@ func policyByHand(t *testing.T, w *window, ada person) {
 func deletedByHand(t *testing.T, w *window, ada person) {
 	t.Helper()
 	j := ada.judge(t)
-	j.do("SELECT INBOX")
-	j.do(`STORE 2:3 +FLAGS (\Deleted)`)
-	j.do("EXPUNGE")
+	for box, what := range map[string]string{"INBOX": "2:3", hostile: "1"} {
+		j.do(`SELECT "` + box + `"`)
+		j.do("STORE " + what + ` +FLAGS (\Deleted)`)
+		j.do("EXPUNGE")
+	}
 	w.click("Deleted mail")
 	w.on("Deleted mail", "second", "the third", "Bob")
+	var title string
+	w.eval("return document.title + document.images.length + document.scripts.length", &title)
+	if n := strings.Count(w.text(), hostile); n < 3 || title != "Deleted mail – "+ada.address+"00" {
+		t.Errorf("mail that wants to run a script is shown %d times on %q:\n%s", n, title, w.text())
+	}
 	w.click("Bring back what is chosen")
 	w.on("Deleted mail", "Choose what is to come back first.")
 	w.refusedHere(http.StatusUnprocessableEntity)
@@ -290,14 +334,14 @@ func signOutByHand(t *testing.T, w *window, ada person, cookie string) {
 }
 
 // TestAccountPagesByKeyboard makes a password for a program and signs out, with no key but
-// Tab, Enter and letters.
+// Tab, Enter and letters; and with the address in another name of the domain.
 func TestAccountPagesByKeyboard(t *testing.T) {
 	t.Parallel()
 	ada, site := newDesk(t)
 	w := newChromium(t).window(site)
 	w.open("/account/")
 	w.on("Sign in")
-	w.keys(ada.address) // the field has the focus
+	w.keys(ada.elsewhere().address) // the field has the focus
 	w.tabTo("Password")
 	w.keys(ada.password + keyEnter)
 	w.on("Your account", ada.address)
