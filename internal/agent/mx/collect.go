@@ -101,7 +101,7 @@ func (t *transaction) collected(ctx context.Context, c Collected, st *body.Stage
 		if judged.Text != "" {
 			m.Events = append(m.Events, judged)
 		}
-		m.Sort = t.a.sorter(ev, Verdict{Mailbox: m.Mailbox, Reason: why}, now)
+		m.Sort = t.a.sorter(&judgement{ev: ev, v: Verdict{Mailbox: m.Mailbox, Reason: why}, now: now})
 		if ev.Judged {
 			results := ev.Results()
 			m.Trace = authres.Append(nil, t.a.Hostname, results)

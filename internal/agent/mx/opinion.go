@@ -47,16 +47,16 @@ func (ev Evidence) sway(v Verdict) Verdict {
 
 // sorter gives what says where a message goes in an account, by what its owner thinks of
 // the sender; nil: as the verdict says.
-func (a *Agent) sorter(ev Evidence, v Verdict, now time.Time) func(context.Context, mail.AccountID) (mailbox.Role, string, error) {
-	if a.Opinions == nil || !ev.Judged {
+func (a *Agent) sorter(j *judgement) func(context.Context, mail.AccountID) (mailbox.Role, string, error) {
+	if a.Opinions == nil || !j.ev.Judged {
 		return nil
 	}
-	names := sentBy(ev.Author, ev.Results()).names()
+	names := sentBy(j.ev.Author, j.ev.Results()).names()
 	if len(names) == 0 {
 		return nil
 	}
 	return func(ctx context.Context, acct mail.AccountID) (mailbox.Role, string, error) {
-		return a.swayed(ctx, acct, ev, v, now, names)
+		return a.swayed(ctx, acct, j.ev, j.v, j.now, names)
 	}
 }
 

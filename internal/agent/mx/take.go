@@ -146,7 +146,7 @@ func (t *transaction) settle(v Verdict, header []byte) {
 // delivery gives the mail as it is delivered; size is that of the message as it came,
 // and told says that the story has something of filters to tell.
 func (t *transaction) delivery(j *judgement, kept *body.Staged, size int64, told bool) mda.Mail {
-	m := mda.Mail{Envelope: t.env, Body: kept, Mailbox: j.v.Mailbox, Sort: t.a.sorter(j.ev, j.v, j.now)}
+	m := mda.Mail{Envelope: t.env, Body: kept, Mailbox: j.v.Mailbox, Sort: t.a.sorter(j)}
 	m.Events = []trace.Event{{
 		Trace: t.env.Trace, Time: j.now, Kind: trace.Received, Sender: t.env.Sender, Remote: Remote(t.peer), TLS: tlsWords(t.peer), Size: size,
 	}}

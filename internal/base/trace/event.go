@@ -5,6 +5,7 @@
 package trace
 
 import (
+	"context"
 	"encoding/binary"
 	"log/slog"
 	"strings"
@@ -85,6 +86,9 @@ const maxText = 500
 // Log writes the event as one line with fixed keys. What others said is quoted
 // by the handler, and cut.
 func (e Event) Log(l *slog.Logger) {
+	if !l.Enabled(context.Background(), slog.LevelInfo) {
+		return
+	}
 	attrs := make([]any, 0, 20)
 	add := func(key, value string) {
 		if value != "" {

@@ -129,6 +129,11 @@ type Store interface {
 	// called. They are hints: several may be heard as one, and one may be lost
 	// or come for nothing. The channel is never closed.
 	Subscribe(topic uint64) (<-chan struct{}, func())
+	// Commits gives a number for the rows whose locks are of a class. It is another one
+	// by the time that an Update which has changed some of them returns. So what a View
+	// has found of them that began after the number was given is still true as long as
+	// it stays the same.
+	Commits(class byte) uint64
 	Close() error
 }
 

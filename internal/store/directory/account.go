@@ -196,10 +196,17 @@ func decodeAccount(id mail.AccountID, raw []byte) (Account, error) {
 
 // Account gives an account by its id.
 func (d *Directory) Account(ctx context.Context, id mail.AccountID) (a Account, err error) {
+	commits := d.DB.Commits(Lock.Class)
+	if a, ok := d.remembered.account(commits, id); ok {
+		return a, nil
+	}
 	err = d.DB.View(ctx, func(r kv.Reader) error {
 		a, err = readAccount(r, id)
 		return err
 	})
+	if err == nil {
+		d.remembered.keep(commits, func() { d.remembered.accounts[id] = a })
+	}
 	return a, err
 }
 

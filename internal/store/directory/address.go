@@ -32,10 +32,17 @@ const maxDetails = 8
 // Resolve tells what an address leads to: the address itself; without its detail;
 // or the domain's catch-all. mail.ErrNotFound if nothing.
 func (d *Directory) Resolve(ctx context.Context, a mail.Address) (t Target, err error) {
+	commits := d.DB.Commits(Lock.Class)
+	if t, ok := d.remembered.target(commits, a); ok {
+		return t, nil
+	}
 	err = d.DB.View(ctx, func(r kv.Reader) error {
 		t, err = Resolve(r, a)
 		return err
 	})
+	if err == nil {
+		d.remembered.keep(commits, func() { d.remembered.targets[a] = t })
+	}
 	return t, err
 }
 

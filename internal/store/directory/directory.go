@@ -73,6 +73,8 @@ type Credentials struct {
 // A Directory reads and changes the rows. DB must be set.
 type Directory struct {
 	DB kv.Store
+
+	remembered remembered
 }
 
 const separator = 0x00

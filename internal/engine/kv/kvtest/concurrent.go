@@ -374,3 +374,46 @@ func testUnsubscribe(t *testing.T, s kv.Store) {
 	default:
 	}
 }
+
+// testCommits: the number of a class is another one whenever its rows are, and what was
+// read while it stayed the same is what is there.
+func testCommits(t *testing.T, s kv.Store) {
+	other := kv.Lock{Class: 'b', ID: 1}
+	for _, c := range []struct {
+		name string
+		a, b bool // whether it changes the number of the class
+		fn   func(tx kv.Tx)
+	}{
+		{"set", true, false, func(tx kv.Tx) { set(tx, "k=1") }},
+		{"set both", true, true, func(tx kv.Tx) { set(tx, "k=2"); tx.Set(key(other, "k"), nil) }},
+		{"delete", true, false, func(tx kv.Tx) { tx.Delete(key(lockA, "k")) }},
+		{"delete a range", true, false, func(tx kv.Tx) { tx.DeleteRange(lockA.Prefix(), kv.Next(lockA.Prefix())) }},
+		{"read", false, false, func(tx kv.Tx) { tx.Get(key(lockA, "k")) }},
+	} {
+		a, b := s.Commits('a'), s.Commits('b')
+		update(t, s, kv.Plan{Locks: []kv.Lock{lockA, other}}, c.fn)
+		if (s.Commits('a') != a) != c.a || (s.Commits('b') != b) != c.b {
+			t.Errorf("%s: the numbers went from %d, %d to %d, %d", c.name, a, b, s.Commits('a'), s.Commits('b'))
+		}
+	}
+	if err := s.Update(t.Context(), planA, func(kv.Tx) error { return errors.New("no") }); err == nil {
+		t.Error("an error is lost")
+	}
+	var writers sync.WaitGroup
+	for i := range 100 {
+		writers.Go(func() { put(t, s, fmt.Sprintf("n=%d", i)) })
+	}
+	cached, at := "", s.Commits('a')-1
+	for range 100 {
+		if now := s.Commits('a'); now != at {
+			view(t, s, func(r kv.Reader) { cached = get(t, r, "n") })
+			at = now
+		}
+	}
+	writers.Wait()
+	view(t, s, func(r kv.Reader) {
+		if v := get(t, r, "n"); s.Commits('a') == at && v != cached {
+			t.Errorf("%s is there, and %s was read while nothing changed", v, cached)
+		}
+	})
+}

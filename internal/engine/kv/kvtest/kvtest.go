@@ -56,6 +56,7 @@ func Run(t *testing.T, open func(t *testing.T) kv.Store) {
 		{"WakeComesAfterTheRow", testWakeComesAfterTheRow},
 		{"WakeWithoutWrites", testWakeWithoutWrites},
 		{"Unsubscribe", testUnsubscribe},
+		{"Commits", testCommits},
 		{"Now", testNow},
 		{"Closed", testClosed},
 	} {

@@ -26,6 +26,7 @@ type Store struct {
 	seed   maphash.Seed
 	locks  local.Locks
 	topics local.Topics
+	counts local.Commits
 
 	mu     sync.Mutex // guards what follows
 	root   *node
@@ -99,13 +100,19 @@ func (s *Store) commit(root *node, t *tx) error {
 	}
 	if s.root == root {
 		s.root = t.root
-		return nil
+	} else {
+		for _, o := range t.done {
+			s.root = o.on(s.root)
+		}
 	}
 	for _, o := range t.done {
-		s.root = o.on(s.root)
+		s.counts.AddRange(o.classes())
 	}
 	return nil
 }
+
+// Commits gives a number that changes with the rows of a class.
+func (s *Store) Commits(class byte) uint64 { return s.counts.Of(class) }
 
 // Subscribe hears wake-ups for topic.
 func (s *Store) Subscribe(topic uint64) (<-chan struct{}, func()) {
@@ -170,6 +177,24 @@ func (o op) on(n *node) *node {
 	default:
 		return n.removeRange(o.low, o.high)
 	}
+}
+
+// classes gives the first and the last class of lock whose rows the write may change.
+func (o op) classes() (first, last byte) {
+	switch {
+	case o.set != nil:
+		return o.set.key[0], o.set.key[0]
+	case o.only:
+		return o.low[0], o.low[0]
+	}
+	last = 0xff
+	if len(o.low) > 0 {
+		first = o.low[0]
+	}
+	if len(o.high) > 0 {
+		last = o.high[0]
+	}
+	return first, last
 }
 
 func (t *tx) do(o op) {

@@ -103,6 +103,7 @@ type Store struct {
 	disk    *disk
 	locks   local.Locks
 	topics  local.Topics
+	commits local.Commits
 	flights flights
 
 	users   users
@@ -231,6 +232,9 @@ func makeDir(fs vfs.FS, dir string) error {
 func (s *Store) Subscribe(topic uint64) (<-chan struct{}, func()) {
 	return s.topics.Subscribe(topic)
 }
+
+// Commits gives a number that changes with the rows of a class.
+func (s *Store) Commits(class byte) uint64 { return s.commits.Of(class) }
 
 // Failed gives what made the store read-only; nil if it is well.
 func (s *Store) Failed() error { return s.disk.failed() }

@@ -46,7 +46,7 @@ func (s *Store) runLocked(ctx context.Context, p kv.Plan, t *tx, fn func(kv.Tx) 
 	}
 	defer s.locks.Release(locks)
 	b := s.db.NewIndexedBatch()
-	t.src, t.b = b, b
+	t.src, t.b = s.db, b
 	var c *commit
 	defer func() {
 		if c == nil {
@@ -54,7 +54,7 @@ func (s *Store) runLocked(ctx context.Context, p kv.Plan, t *tx, fn func(kv.Tx) 
 		}
 	}()
 	err := fn(t)
-	t.b = nil // who keeps a Tx finds that out
+	t.src, t.b = nil, nil // who keeps a Tx finds that out
 	if err == nil {
 		err = t.err
 	}
@@ -91,11 +91,25 @@ func (s *Store) apply(c *commit) (err error) {
 		return s.disk.failed()
 	}
 	s.stats.commits.Add(1)
+	s.count(c)
 	s.queue <- c
 	return nil
 }
 
-// A tx writes into an indexed batch, from which it also reads.
+// count counts a commit whose rows can be seen, though nobody is told before it has
+// landed.
+func (s *Store) count(c *commit) {
+	for _, l := range c.locks {
+		if l == everywhere {
+			s.commits.AddRange(0, 0xff)
+		} else {
+			s.commits.Add(l)
+		}
+	}
+}
+
+// A tx writes into an indexed batch, from which it also reads as soon as something is in
+// it: most transactions read first, and then write.
 type tx struct {
 	reader
 	s     *Store
@@ -107,6 +121,7 @@ type tx struct {
 }
 
 func (t *tx) note(l kv.Lock) {
+	t.src = t.b
 	for i := len(t.wrote) - 1; i >= 0; i-- {
 		if t.wrote[i] == l {
 			return
