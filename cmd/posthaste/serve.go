@@ -183,6 +183,7 @@ func (d *daemon) guard(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { d.st.Guard(ctx) })
+	wg.Go(func() { server.Tend(ctx) })
 	return func() {
 		cancel()
 		wg.Wait()
