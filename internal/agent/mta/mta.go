@@ -92,7 +92,7 @@ type work struct {
 // Run transfers until ctx ends, and then waits for what is under way: attempts
 // are cut short, and tried again at the next start.
 func (a *Agent) Run(ctx context.Context) error {
-	knock, stop := a.DB.Subscribe(queue.Topic)
+	knock, stop := kv.Subscribe(a.DB, queue.Topic)
 	defer stop()
 	w := &work{ended: make(chan struct{}, 1)}
 	defer w.wg.Wait()

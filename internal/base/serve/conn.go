@@ -3,7 +3,9 @@ package serve
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
+	"os"
 	"sync/atomic"
 	"time"
 )
@@ -13,12 +15,27 @@ const WriteTimeout = 2 * time.Minute
 
 const tlsTimeout = 30 * time.Second
 
+var (
+	// ErrCalled ends a Read of a Conn that Hears: somebody has called.
+	ErrCalled = errors.New("serve: called")
+	// ErrSilent ends a Read that has waited for as long as it may. It is an
+	// os.ErrDeadlineExceeded.
+	ErrSilent error = silence{}
+)
+
+type silence struct{}
+
+func (silence) Error() string        { return "serve: the peer is silent" }
+func (silence) Is(target error) bool { return target == os.ErrDeadlineExceeded }
+
 // A Conn is a connection that gives up on a silent or stuck client.
 type Conn struct {
 	net.Conn
 	Patience time.Duration // for each read
 	Until    time.Time     // no read goes on longer; zero if there is no such time
+	Hears    bool          // a read ends when somebody calls, and the connection goes on when it has waited for too long
 	readBy   time.Time     // the deadline that is set for reading
+	called   atomic.Bool   // and has not heard it
 	stopped  atomic.Bool
 	passed   atomic.Bool // Pass reads no more
 	lost     atomic.Bool
@@ -26,11 +43,36 @@ type Conn struct {
 
 // Read reads with a deadline.
 func (c *Conn) Read(p []byte) (int, error) {
-	if err := c.Arm(); err != nil {
-		return 0, err
+	for {
+		if err := c.Arm(); err != nil {
+			return 0, err
+		}
+		n, err := c.Conn.Read(p)
+		if err == nil {
+			return n, nil
+		}
+		if err = c.ended(err); err != nil {
+			return n, err
+		}
 	}
-	n, err := c.Conn.Read(p)
-	return n, c.note(err)
+}
+
+// ended gives the error of a read that has ended, nil if it is to go on.
+func (c *Conn) ended(err error) error {
+	if c.stopped.Load() || c.passed.Load() || !errors.Is(err, os.ErrDeadlineExceeded) {
+		return c.note(err)
+	}
+	early := time.Now().Before(c.readBy)
+	c.readBy = time.Time{} // for Call has set another one
+	switch {
+	case c.Hears && c.called.Swap(false):
+		return ErrCalled
+	case early: // called while it did not hear
+		return nil
+	case c.Hears:
+		return ErrSilent
+	}
+	return c.note(ErrSilent)
 }
 
 // Arm sets the deadline of a Read that comes now, unless the one that is set will do:
@@ -48,10 +90,17 @@ func (c *Conn) Arm() error {
 		}
 		c.readBy = deadline
 	}
-	if c.stopped.Load() || c.passed.Load() {
+	if c.stopped.Load() || c.passed.Load() || c.Hears && c.called.Load() {
 		c.SetReadDeadline(time.Unix(1, 0))
 	}
 	return nil
+}
+
+// Call ends a Read that waits, or the next one, with ErrCalled, as soon as the connection
+// Hears. Anybody may call it.
+func (c *Conn) Call() {
+	c.called.Store(true)
+	c.SetReadDeadline(time.Unix(1, 0))
 }
 
 // Write writes with a deadline.

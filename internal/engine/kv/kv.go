@@ -125,16 +125,29 @@ type Store interface {
 	// what it fills outside. An error of Update that does not come from fn
 	// leaves open whether the commit took place.
 	Update(ctx context.Context, p Plan, fn func(Tx) error) error
-	// Subscribe hears wake-ups for a topic until the returned function is
-	// called. They are hints: several may be heard as one, and one may be lost
-	// or come for nothing. The channel is never closed.
-	Subscribe(topic uint64) (<-chan struct{}, func())
+	// Listen has wake called for the wake-ups of a topic until the returned function
+	// is called. They are hints: one may be lost or come for nothing. Those who commit
+	// wait while wake runs, so it does no more than to tell somebody; above all it
+	// neither uses the Store nor ends the listening.
+	Listen(topic uint64, wake func()) (end func())
 	// Commits gives a number for the rows whose locks are of a class. It is another one
 	// by the time that an Update which has changed some of them returns. So what a View
 	// has found of them that began after the number was given is still true as long as
 	// it stays the same.
 	Commits(class byte) uint64
 	Close() error
+}
+
+// Subscribe is Listen by a channel, which is never closed. Several wake-ups may be heard
+// as one.
+func Subscribe(s Store, topic uint64) (<-chan struct{}, func()) {
+	c := make(chan struct{}, 1)
+	return c, s.Listen(topic, func() {
+		select {
+		case c <- struct{}{}:
+		default: // it is known that there is something
+		}
+	})
 }
 
 // A Reader reads one snapshot.

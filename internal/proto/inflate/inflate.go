@@ -52,7 +52,8 @@ func NewReader(src io.Reader) *Reader {
 	return &Reader{src: src, step: (*Reader).header}
 }
 
-// Read gives what is there, and waits only if there is nothing.
+// Read gives what is there, and waits only if there is nothing. When that gives an error
+// but the end, it can be called again.
 func (r *Reader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -64,7 +65,10 @@ func (r *Reader) Read(p []byte) (int, error) {
 			if len(r.out) > 0 {
 				break
 			}
-			err = r.fill()
+			if err = r.fill(); err != nil && err != io.ErrUnexpectedEOF {
+				r.out = nil
+				return 0, err
+			}
 		}
 		r.err = err
 	}

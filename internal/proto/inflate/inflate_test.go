@@ -168,3 +168,41 @@ func TestReadsNoMore(t *testing.T) {
 		t.Errorf("%d bytes into 7, %q, %v", n, buf, err)
 	}
 }
+
+// hesitant gives an error before each byte.
+type hesitant struct {
+	io.Reader
+	spoke bool
+}
+
+var errLater = errors.New("later")
+
+func (h *hesitant) Read(p []byte) (int, error) {
+	if h.spoke = !h.spoke; h.spoke {
+		return 0, errLater
+	}
+	return h.Reader.Read(p[:1])
+}
+
+// TestGoesOn: a source that has nothing for the moment ends nothing.
+func TestGoesOn(t *testing.T) {
+	text := strings.Repeat("From: somebody <somebody@example.org>\r\n", 30)
+	for _, level := range []int{0, 1, 9} {
+		r := NewReader(&hesitant{Reader: bytes.NewReader(deflate(t, level, text, 100))})
+		var got []byte
+		var err error
+		for later := 0; err == nil || err == errLater; {
+			b := make([]byte, 7)
+			var n int
+			if n, err = r.Read(b); err == errLater {
+				if later++; later > 10_000 {
+					t.Fatal("it does not go on")
+				}
+			}
+			got = append(got, b[:n]...)
+		}
+		if err != io.EOF || string(got) != text {
+			t.Errorf("level %d: %d bytes came out, %v", level, len(got), err)
+		}
+	}
+}

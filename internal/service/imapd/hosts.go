@@ -15,56 +15,29 @@ import (
 // maxHosts is how many people's mailboxes a session listens to.
 const maxHosts = 200
 
-// Ears hear of what happens to several accounts. The zero value hears nothing.
-type ears struct {
-	news chan struct{}             // something has happened to one of them
-	stop map[mail.AccountID]func() // ceases to listen to one
-}
+// Ears hear of what happens to several accounts: for each of them, what ceases to listen
+// to it. The zero value hears nothing.
+type ears map[mail.AccountID]func()
 
 // set listens to these accounts and no others. It tells whether one is new.
-func (e *ears) set(want []mail.AccountID, watch func(mail.AccountID) (<-chan struct{}, func())) (fresh bool) {
-	for a, stop := range e.stop {
+func (e *ears) set(want []mail.AccountID, listen func(mail.AccountID) (end func())) (fresh bool) {
+	for a, end := range *e {
 		if !slices.Contains(want, a) {
-			stop()
-			delete(e.stop, a)
+			end()
+			delete(*e, a)
 		}
 	}
 	for _, a := range want {
-		if e.stop[a] != nil {
+		if (*e)[a] != nil {
 			continue
 		}
-		if e.news == nil {
-			e.news, e.stop = make(chan struct{}, 1), map[mail.AccountID]func(){}
+		if *e == nil {
+			*e = ears{}
 		}
-		e.stop[a] = pass(e.news, a, watch)
+		(*e)[a] = listen(a)
 		fresh = true
 	}
 	return fresh
-}
-
-// pass passes the news of an account on until the function that it gives is called.
-func pass(to chan<- struct{}, a mail.AccountID, watch func(mail.AccountID) (<-chan struct{}, func())) (stop func()) {
-	from, deafen := watch(a)
-	done, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			select {
-			case <-from:
-			case <-done:
-				return
-			}
-			select {
-			case to <- struct{}{}:
-			default: // it is known that there is something
-			}
-		}
-	}()
-	return func() {
-		close(done)
-		<-ended
-		deafen()
-	}
 }
 
 // hosts gives who else's accounts the session wants to hear of: the owner of the

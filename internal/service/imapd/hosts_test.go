@@ -100,12 +100,12 @@ func TestNotifyPersonal(t *testing.T) {
 	deliver(t, srv, mailbox.Inbox, plain) // of another: not a personal mailbox
 	b.want("NOOP", "OK NOOP completed")
 	var e ears
-	watch := srv.Mail.Watch
+	watch := func(a mail.AccountID) func() { return srv.Mail.Watch(a, func() {}) }
 	if !e.set([]mail.AccountID{ada, bob}, watch) || e.set([]mail.AccountID{bob}, watch) {
 		t.Error("who is new, and who is not")
 	}
-	if len(e.stop) != 1 {
-		t.Error(len(e.stop))
+	if len(e) != 1 {
+		t.Error(len(e))
 	}
 	e.set(nil, watch)
 }

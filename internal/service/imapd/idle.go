@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"posthaste/internal/base/mail"
+	"posthaste/internal/base/serve"
 	"posthaste/internal/proto/imap"
 )
 
@@ -35,56 +37,51 @@ func (s *session) attend() {
 // listen begins to listen for news: of the account, and of those of others that
 // the session looks at. It tells whether there may be some already.
 func (s *session) listen() (fresh bool) {
-	if s.news == nil {
-		s.news, s.deafen = s.srv.Mail.Watch(s.peer.Account)
+	if s.deafen == nil {
+		s.deafen = s.srv.Mail.Watch(s.peer.Account, s.conn.Call)
 		fresh = true
 	}
-	return s.others.set(s.hosts(), s.srv.Mail.Watch) || fresh
+	return s.others.set(s.hosts(), func(a mail.AccountID) func() { return s.srv.Mail.Watch(a, s.conn.Call) }) || fresh
 }
 
 // ignore ceases to listen.
 func (s *session) ignore() {
-	if s.news != nil {
+	if s.deafen != nil {
 		s.deafen()
-		s.news, s.deafen = nil, nil
+		s.deafen = nil
 	}
 	s.others.set(nil, nil)
 }
 
-// errSilent says that nobody has said anything for keepAlive.
-var errSilent = errors.New("imapd: silence")
-
-// waitForNews tells a client what happens, until it says something. One
-// goroutine waits for that, while this one waits for it and for news.
+// waitForNews tells a client what happens, until it says something: whoever commits
+// calls the goroutine that waits for that.
 func (s *session) waitForNews() error {
-	if err := s.apart(s.to.tellMissed); err != nil {
+	s.conn.Until = time.Now().Add(idleTimeout)
+	s.conn.Hears = true
+	err := s.apart(s.to.tellMissed)
+	for err == nil {
+		if err = s.dec.Wait(); err == nil {
+			break
+		}
+		switch {
+		case errors.Is(err, serve.ErrCalled):
+			err = s.apart(s.to.tellNews)
+		case errors.Is(err, serve.ErrSilent) && time.Now().Before(s.conn.Until):
+			err = s.apart(s.to.tellAlive)
+		}
+	}
+	s.conn.Hears = false
+	s.conn.Until = time.Time{}
+	return err
+}
+
+// hears is rests for a session that listens.
+func (s *session) hears() error {
+	s.conn.Patience = keepAlive
+	if err := s.flush(); err != nil {
 		return err
 	}
-	input := make(chan error, 2)
-	go func() { input <- s.dec.Wait() }()
-	alive := time.AfterFunc(keepAlive, func() { input <- errSilent }) // a timer's channel needs more stack
-	defer alive.Stop()
-	for {
-		var err error
-		select {
-		case err = <-input:
-			if err != errSilent {
-				return err
-			}
-			err = s.apart(s.to.tellAlive)
-			alive.Reset(keepAlive)
-		case <-s.news:
-			err = s.apart(s.to.tellNews)
-		case <-s.others.news:
-			err = s.apart(s.to.tellNews)
-		}
-		if err != nil {
-			s.conn.Stop() // what waits for input ends at once
-			for <-input == errSilent {
-			}
-			return err
-		}
-	}
+	return s.conn.Arm()
 }
 
 // tellMissed tells what the last command was not allowed to tell.
@@ -93,13 +90,13 @@ func (s *session) tellMissed(ctx context.Context) error {
 	if fresh || s.box != nil && s.box.behind && s.rest() == tellAll && s.wants()&imap.MessageExpunge != 0 {
 		return s.tellNews(ctx)
 	}
-	return nil
+	return s.hears()
 }
 
 // tellAlive tells a client that it is not forgotten.
 func (s *session) tellAlive() error {
 	s.enc.Status("*", imap.OK, "", "still here")
-	return s.flush()
+	return s.hears()
 }
 
 // rest is the rule while no command but IDLE is under way. RFC 5465 §6.1
@@ -126,7 +123,7 @@ func (s *session) tellNews(ctx context.Context) error {
 		s.log.Error("tell changes", "error", err)
 		return &ending{imap.CodeUnavailable, "local error, try again later"}
 	}
-	return s.flush()
+	return s.hears()
 }
 
 // idleDone reads what ends IDLE, and answers.

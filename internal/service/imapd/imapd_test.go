@@ -156,6 +156,48 @@ func dial(t testing.TB, srv *Server) net.Conn {
 	return client
 }
 
+// A socket is the end of a pipe that takes what is written to it though nobody reads, as
+// the machine's do: a client may send a command while it is told news.
+type socket struct {
+	net.Conn
+	in   chan []byte
+	rest []byte
+}
+
+func newSocket(c net.Conn) *socket {
+	s := &socket{Conn: c, in: make(chan []byte, 1000)}
+	go func() {
+		defer close(s.in)
+		for {
+			b := make([]byte, 4<<10)
+			n, err := c.Read(b)
+			if err != nil {
+				return
+			}
+			s.in <- b[:n]
+		}
+	}()
+	return s
+}
+
+func (s *socket) SetReadDeadline(time.Time) error { return nil }
+
+func (s *socket) Read(p []byte) (int, error) {
+	for ok := true; len(s.rest) == 0; {
+		select {
+		case s.rest, ok = <-s.in:
+		case <-time.After(10 * time.Second):
+			return 0, os.ErrDeadlineExceeded
+		}
+		if !ok {
+			return 0, io.EOF
+		}
+	}
+	n := copy(p, s.rest)
+	s.rest = s.rest[n:]
+	return n, nil
+}
+
 // deliver puts messages into a mailbox as the mda does.
 func deliver(t testing.TB, srv *Server, box mail.MailboxID, texts ...string) {
 	t.Helper()
@@ -242,7 +284,12 @@ func newClient(t testing.TB, srv *Server) *client { return clientOf(t, srv, "ada
 
 func clientOf(t testing.TB, srv *Server, who string) *client {
 	t.Helper()
-	c := &client{t: t, conn: dial(t, srv), box: "INBOX"}
+	return clientOn(t, newSocket(dial(t, srv)), who)
+}
+
+func clientOn(t testing.TB, conn net.Conn, who string) *client {
+	t.Helper()
+	c := &client{t: t, conn: conn, box: "INBOX"}
 	c.r = bufio.NewReader(c.conn)
 	c.line()
 	c.do("LOGIN " + who + "@example.org sesame")

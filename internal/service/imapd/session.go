@@ -20,8 +20,7 @@ import (
 )
 
 // A session is one connection. It belongs to one goroutine at a time: the one
-// that waits hands it over to one that works, and gets it back. Only while IDLE
-// waits, another one reads from the decoder.
+// that waits hands it over to one that works, and gets it back.
 type session struct {
 	srv        *Server
 	conn       *serve.Conn
@@ -52,10 +51,8 @@ type session struct {
 	to   struct{ greet, work, tellMissed, tellNews, tellAlive func() error }
 	part func(error)
 
-	news   <-chan struct{} // that something has changed; nil if the session does not listen
-	deafen func()          // ends that
-
-	others ears // the same of the accounts of others
+	deafen func() // ceases to listen to what changes in the account; nil if the session does not
+	others ears   // the same of the accounts of others
 
 	// How the current command goes: what stands in its OK.
 	code   imap.Code
@@ -231,7 +228,7 @@ func (s *session) run() {
 	s.conn.Until = time.Now().Add(loginTimeout)
 	err := s.apart(s.to.greet)
 	for err == nil && s.elsewhere == nil {
-		if s.news != nil {
+		if s.deafen != nil {
 			err = s.waitForNews()
 		} else {
 			err = s.dec.Wait()

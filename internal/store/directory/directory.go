@@ -85,7 +85,7 @@ const topic = uint64('D') << 56
 // Watch hears when something that opened an account may open it no more: a
 // password that is another one now, an app password or a certificate that is gone,
 // an account that is disabled or gone. The function ends that.
-func (d *Directory) Watch() (<-chan struct{}, func()) { return d.DB.Subscribe(topic) }
+func (d *Directory) Watch() (<-chan struct{}, func()) { return kv.Subscribe(d.DB, topic) }
 
 func key(kind byte) []byte { return append(Lock.Prefix(), kind) }
 

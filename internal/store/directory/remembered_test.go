@@ -57,7 +57,9 @@ func TestRemembered(t *testing.T) {
 	if to("ada@a.example") != ada || name() != "Countess" {
 		t.Errorf("account %d, %q after a change", to("ada@a.example"), name())
 	}
-	must(t, update(t, d, func(tx kv.Tx) error { return d.SetForward(tx, ada, &Forward{To: []mail.Address{address("x@y.example")}}) }))
+	must(t, update(t, d, func(tx kv.Tx) error {
+		return d.SetForward(tx, ada, &Forward{To: []mail.Address{address("x@y.example")}})
+	}))
 	if got, err := d.Resolve(ctx, address("ada@a.example")); err != nil || got.Forward == nil {
 		t.Errorf("%+v, %v after a change", got, err)
 	}

@@ -202,10 +202,11 @@ func (s *Store) AppendMessages(ctx context.Context, a mail.AccountID, box mail.M
 	return out, err
 }
 
-// Watch hears that something in the account may have changed; the
-// function ends it. A look at the account's sequence tells what did.
-func (s *Store) Watch(a mail.AccountID) (<-chan struct{}, func()) {
-	return s.DB.Subscribe(topic(a))
+// Watch has wake called when something in the account may have changed, until the
+// returned function is called. A look at the account's sequence tells what did. Wake must
+// be as kv.Store.Listen wants it.
+func (s *Store) Watch(a mail.AccountID, wake func()) (end func()) {
+	return s.DB.Listen(topic(a), wake)
 }
 
 // ModSeq gives the account's sequence.

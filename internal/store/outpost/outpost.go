@@ -423,7 +423,7 @@ type Claim struct {
 }
 
 // Subscribe hears when an outpost may have become due.
-func (s *Store) Subscribe() (<-chan struct{}, func()) { return s.DB.Subscribe(topic) }
+func (s *Store) Subscribe() (<-chan struct{}, func()) { return kv.Subscribe(s.DB, topic) }
 
 // Room is for how many visits there is room.
 type Room struct {

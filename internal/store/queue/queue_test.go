@@ -419,7 +419,7 @@ func TestClaimTogether(t *testing.T) {
 func TestWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		knock, stop := b.DB.Subscribe(Topic)
+		knock, stop := kv.Subscribe(b.DB, Topic)
 		defer stop()
 		waited := func() time.Duration {
 			begin := time.Now()

@@ -298,11 +298,11 @@ func testCancelledWaiting(t *testing.T, s kv.Store) {
 }
 
 func testWake(t *testing.T, s kv.Store) {
-	one, stop1 := s.Subscribe(1)
+	one, stop1 := kv.Subscribe(s, 1)
 	defer stop1()
-	again, stop2 := s.Subscribe(1)
+	again, stop2 := kv.Subscribe(s, 1)
 	defer stop2()
-	two, stop3 := s.Subscribe(2)
+	two, stop3 := kv.Subscribe(s, 2)
 	defer stop3()
 	update(t, s, planA, func(tx kv.Tx) { set(tx, "a=1"); tx.Wake(1); tx.Wake(1) })
 	within(t, "the first", one)
@@ -319,7 +319,7 @@ func testWake(t *testing.T, s kv.Store) {
 }
 
 func testWakeNotOnError(t *testing.T, s kv.Store) {
-	c, stop := s.Subscribe(1)
+	c, stop := kv.Subscribe(s, 1)
 	defer stop()
 	_ = s.Update(t.Context(), planA, func(tx kv.Tx) error { tx.Wake(1); return errors.New("stop") })
 	select {
@@ -332,7 +332,7 @@ func testWakeNotOnError(t *testing.T, s kv.Store) {
 // Who is woken finds what he is woken for.
 func testWakeComesAfterTheRow(t *testing.T, s kv.Store) {
 	const rows = 100
-	c, stop := s.Subscribe(1)
+	c, stop := kv.Subscribe(s, 1)
 	defer stop()
 	go func() {
 		for range rows {
@@ -354,15 +354,15 @@ func testWakeComesAfterTheRow(t *testing.T, s kv.Store) {
 }
 
 func testWakeWithoutWrites(t *testing.T, s kv.Store) {
-	c, stop := s.Subscribe(7)
+	c, stop := kv.Subscribe(s, 7)
 	defer stop()
 	update(t, s, kv.Plan{}, func(tx kv.Tx) { tx.Wake(7) })
 	within(t, "the wake-up", c)
 }
 
 func testUnsubscribe(t *testing.T, s kv.Store) {
-	c, stop := s.Subscribe(1)
-	other, stopOther := s.Subscribe(1)
+	c, stop := kv.Subscribe(s, 1)
+	other, stopOther := kv.Subscribe(s, 1)
 	defer stopOther()
 	stop()
 	stop() // twice is as good as once

@@ -287,7 +287,7 @@ func testNow(t *testing.T, s kv.Store) {
 
 func testClosed(t *testing.T, s kv.Store) {
 	put(t, s, "a=1")
-	_, stop := s.Subscribe(1)
+	_, stop := kv.Subscribe(s, 1)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

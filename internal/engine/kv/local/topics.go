@@ -1,38 +1,45 @@
 package local
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
-// Topics hands wake-ups to those who subscribed. The zero Topics is ready.
+// Topics hands wake-ups to those who listen. The zero Topics is ready.
 type Topics struct {
-	mu   sync.RWMutex
-	subs map[uint64]map[chan struct{}]struct{}
+	mu        sync.RWMutex
+	listeners map[uint64][]*listener
 }
 
-// Subscribe hears wake-ups for topic until the returned function is called,
-// which may be called more than once.
-func (t *Topics) Subscribe(topic uint64) (<-chan struct{}, func()) {
-	c := make(chan struct{}, 1)
+// A listener is somebody who listens to a topic: each is another one, though two may want
+// the same done.
+type listener struct{ wake func() }
+
+// Listen has wake called for a topic until the returned function is called, which
+// may be called more than once; wake itself must not call it.
+func (t *Topics) Listen(topic uint64, wake func()) (end func()) {
+	l := &listener{wake}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.subs == nil {
-		t.subs = make(map[uint64]map[chan struct{}]struct{})
+	if t.listeners == nil {
+		t.listeners = make(map[uint64][]*listener)
 	}
-	if t.subs[topic] == nil {
-		t.subs[topic] = make(map[chan struct{}]struct{})
-	}
-	t.subs[topic][c] = struct{}{}
-	return c, func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		delete(t.subs[topic], c)
-		if len(t.subs[topic]) == 0 {
-			delete(t.subs, topic)
-		}
+	t.listeners[topic] = append(t.listeners[topic], l)
+	return func() { t.remove(topic, l) }
+}
+
+func (t *Topics) remove(topic uint64, l *listener) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := slices.DeleteFunc(t.listeners[topic], func(other *listener) bool { return other == l })
+	if len(list) == 0 {
+		delete(t.listeners, topic)
+	} else {
+		t.listeners[topic] = list
 	}
 }
 
-// Wake wakes the subscribers of topics; it never blocks. A subscriber that has
-// not yet heard the former wake-up hears both as one.
+// Wake wakes the listeners of topics.
 func (t *Topics) Wake(topics ...uint64) {
 	if len(topics) == 0 {
 		return
@@ -40,11 +47,8 @@ func (t *Topics) Wake(topics ...uint64) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for _, topic := range topics {
-		for c := range t.subs[topic] {
-			select {
-			case c <- struct{}{}:
-			default:
-			}
+		for _, l := range t.listeners[topic] {
+			l.wake()
 		}
 	}
 }

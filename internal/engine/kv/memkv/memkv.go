@@ -114,9 +114,9 @@ func (s *Store) commit(root *node, t *tx) error {
 // Commits gives a number that changes with the rows of a class.
 func (s *Store) Commits(class byte) uint64 { return s.counts.Of(class) }
 
-// Subscribe hears wake-ups for topic.
-func (s *Store) Subscribe(topic uint64) (<-chan struct{}, func()) {
-	return s.topics.Subscribe(topic)
+// Listen has wake called for the wake-ups of a topic.
+func (s *Store) Listen(topic uint64, wake func()) (end func()) {
+	return s.topics.Listen(topic, wake)
 }
 
 // Close closes the store; its rows are gone.

@@ -22,7 +22,7 @@ func TestBubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New()
 		p := kv.Plan{Locks: []kv.Lock{{Class: 'a'}}}
-		c, stop := s.Subscribe(1)
+		c, stop := kv.Subscribe(s, 1)
 		defer stop()
 		begin := time.Now()
 		for range 3 {

@@ -168,7 +168,7 @@ func TestRefusalWaits(t *testing.T) {
 // The lock is not held while the disk works, and wake-ups come after it.
 func TestLockIsFreeDuringSync(t *testing.T) {
 	s, g := gated(t)
-	woken, stop := s.Subscribe(1)
+	woken, stop := kv.Subscribe(s, 1)
 	defer stop()
 	g.shut()
 	ran := make(chan error, 10)

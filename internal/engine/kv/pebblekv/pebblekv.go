@@ -228,9 +228,9 @@ func makeDir(fs vfs.FS, dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// Subscribe hears wake-ups for topic.
-func (s *Store) Subscribe(topic uint64) (<-chan struct{}, func()) {
-	return s.topics.Subscribe(topic)
+// Listen has wake called for the wake-ups of a topic.
+func (s *Store) Listen(topic uint64, wake func()) (end func()) {
+	return s.topics.Listen(topic, wake)
 }
 
 // Commits gives a number that changes with the rows of a class.
