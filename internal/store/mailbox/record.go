@@ -96,7 +96,7 @@ func (s *Store) PrepareMessage(ctx context.Context, trace mail.TraceID, r io.Rea
 type Record struct {
 	Envelope  []byte    // as ENVELOPE goes over the wire
 	Structure []byte    // as BODYSTRUCTURE does
-	Tree      []byte    // for message.DecodePart
+	Tree      []byte    // for message.DecodePart; without the message's own envelope
 	Sent      time.Time // the Date field; zero if unreadable
 	fields    []byte    // the cached fields of the header, raw, in their order
 }
@@ -147,7 +147,9 @@ func (p *Prepared) summarize(tree *message.Part, header []byte) {
 	b = binary.AppendVarint(b, sent)
 	b = appendSized(b, func(b []byte) []byte { return imap.AppendEnvelope(b, tree.Envelope) })
 	b = appendSized(b, func(b []byte) []byte { return imap.AppendBodyStructure(b, tree, imap.Extended) })
-	b = appendSized(b, tree.AppendBinary)
+	bare := *tree
+	bare.Envelope = nil // stands in front of it
+	b = appendSized(b, bare.AppendBinary)
 	b = kv.AppendBytes(b, fields)
 	if len(b) > maxRecord {
 		p.large, _ = decodeRecord(b)
