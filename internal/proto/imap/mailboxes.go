@@ -1,8 +1,11 @@
 package imap
 
+import "strings"
+
 // Select is SELECT and EXAMINE. RFC 9051 §6.3.2, RFC 7162 §3.1.8
 type Select struct {
 	Mailbox   string
+	Given     string // the name as it came, if INBOX was not in upper case; else ""
 	CondStore bool
 	Resync    *Resync // nil if QRESYNC was not given
 }
@@ -16,7 +19,7 @@ var selectParams = map[string]func(*Decoder, *Select){
 func parseSelect(d *Decoder) any {
 	c := new(Select)
 	d.sp()
-	c.Mailbox = d.mailbox()
+	c.Mailbox, c.Given = d.mailboxAs()
 	if d.more() {
 		d.list(func() {
 			param := selectParams[d.keyword()]
@@ -34,13 +37,14 @@ func parseSelect(d *Decoder) any {
 // RFC 9051 §6.3.4, RFC 6154 §3
 type Create struct {
 	Mailbox string
+	Given   string // as of Select
 	Use     []string
 }
 
 func parseCreate(d *Decoder) any {
 	c := new(Create)
 	d.sp()
-	c.Mailbox = d.newMailbox()
+	c.Mailbox, c.Given = d.newMailbox()
 	if d.more() {
 		d.list(func() {
 			if !d.word("USE") {
@@ -57,31 +61,39 @@ func parseCreate(d *Decoder) any {
 // newMailbox is mailbox for a name that is to come into being: a separator at
 // its end, which says that there will be others below, is not part of it.
 // RFC 9051 §6.3.4
-func (d *Decoder) newMailbox() string {
-	name := d.mailbox()
+func (d *Decoder) newMailbox() (name, given string) {
+	name, given = d.mailboxAs()
 	if n := len(name); n > 1 && name[n-1] == Separator {
-		name = name[:n-1]
+		name, given = name[:n-1], strings.TrimSuffix(given, string(Separator))
 	}
-	return name
+	return name, given
 }
 
 // Delete is DELETE. RFC 9051 §6.3.5
-type Delete struct{ Mailbox string }
+type Delete struct {
+	Mailbox string
+	Given   string // as of Select
+}
 
 func parseDelete(d *Decoder) any {
+	c := new(Delete)
 	d.sp()
-	return &Delete{Mailbox: d.mailbox()}
+	c.Mailbox, c.Given = d.mailboxAs()
+	return c
 }
 
 // Rename is RENAME. RFC 9051 §6.3.6
-type Rename struct{ From, To string }
+type Rename struct {
+	From, To string
+	Given    string // To, as of Select
+}
 
 func parseRename(d *Decoder) any {
 	c := new(Rename)
 	d.sp()
 	c.From = d.mailbox()
 	d.sp()
-	c.To = d.newMailbox()
+	c.To, c.Given = d.newMailbox()
 	return c
 }
 

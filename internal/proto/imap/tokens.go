@@ -297,11 +297,22 @@ func (d *Decoder) stringOr(t *class) string {
 
 // mailbox takes a mailbox name and gives it in UTF-8, with INBOX in upper case.
 func (d *Decoder) mailbox() string {
-	name := CanonicalName(d.name7(d.astring()))
+	name, _ := d.mailboxAs()
+	return name
+}
+
+// mailboxAs is mailbox that also gives the name as it came if INBOX was not in upper
+// case, else "".
+func (d *Decoder) mailboxAs() (name, given string) {
+	given = d.name7(d.astring())
+	name = CanonicalName(given)
 	if d.ok() && !validName(name) {
 		d.fail("this is no name for a mailbox")
 	}
-	return name
+	if name == given {
+		given = ""
+	}
+	return name, given
 }
 
 // noName stands before what the client sent for a name in a wrong encoding:

@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -28,14 +29,15 @@ func (s *session) create(ctx context.Context, c *imap.Command) error {
 	if err == nil {
 		s.knowName(func(n *names) { n.add(mailbox.Box{Account: at.owner, Mailbox: m.ID}, at.full(), at.prefix != "") })
 		s.code = imap.CodeMailboxID(mailboxID(m.ID))
-		s.tellName("()", at.full(), a.Mailbox, false)
+		s.tellName("()", at.full(), cmp.Or(a.Given, a.Mailbox), false)
 	}
 	return err
 }
 
 // tellName tells who speaks IMAP4rev2 under which name a mailbox is known that the client
 // has given another name: of which several are the same, since é can be written as one
-// character or as two. always tells it also where the name is the same.
+// character or as two, and INBOX comes in any case. always tells it also where the name
+// is the same.
 // RFC 9051 §6.3.2, §6.3.9.7
 func (s *session) tellName(attributes, name, given string, always bool) {
 	same := name == strings.TrimSuffix(given, string(mailbox.Separator))
@@ -87,8 +89,8 @@ var (
 // delete is DELETE. A client that deletes the mailbox which it has open has it
 // closed first. RFC 9051 §6.3.5
 func (s *session) delete(ctx context.Context, c *imap.Command) error {
-	given := c.Args.(*imap.Delete).Mailbox
-	at, err := s.name(ctx, given)
+	a := c.Args.(*imap.Delete)
+	at, err := s.name(ctx, a.Mailbox)
 	if err != nil {
 		return err
 	}
@@ -108,7 +110,7 @@ func (s *session) delete(ctx context.Context, c *imap.Command) error {
 	}
 	if err == nil {
 		s.knowName(func(n *names) { delete(n.boxes, m.box()) })
-		s.tellName(`(\NonExistent)`, at.full(), given, false)
+		s.tellName(`(\NonExistent)`, at.full(), cmp.Or(a.Given, a.Mailbox), false)
 	}
 	return err
 }
@@ -141,7 +143,7 @@ func (s *session) rename(ctx context.Context, c *imap.Command) error {
 		s.knowName(func(n *names) { n.rename(from.full(), to.full()) })
 	}
 	if err == nil {
-		s.tellName("()", to.full(), a.To, false)
+		s.tellName("()", to.full(), cmp.Or(a.Given, a.To), false)
 	}
 	return err
 }

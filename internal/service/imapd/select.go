@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -46,7 +47,7 @@ func (s *session) selectBox(ctx context.Context, c *imap.Command) error {
 		recents:  -1,
 	}
 	s.tellSelected(snap)
-	s.tellName("()", m.full(), a.Mailbox, true)
+	s.tellName("()", m.full(), cmp.Or(a.Given, a.Mailbox), true)
 	if a.Resync != nil {
 		if err := s.resync(ctx, snap, a.Resync); err != nil {
 			s.box = nil
