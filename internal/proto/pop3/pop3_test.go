@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"unicode/utf8"
 )
 
 func TestParseCommand(t *testing.T) {
@@ -112,6 +113,7 @@ func TestReplies(t *testing.T) {
 		{string(AppendOK(nil, "hello")), "+OK hello\r\n"},
 		{string(AppendErr(nil, Auth, "no\r\n+OK")), "-ERR [AUTH] no??+OK\r\n"},
 		{string(AppendErr(nil, "", "no")), "-ERR no\r\n"},
+		{string(AppendErr(nil, "", "später\x00\xff\u0085\x7f")), "-ERR später????\r\n"},
 		{string(AppendChallenge(nil, nil)), "+ \r\n"},
 		{string(AppendChallenge(nil, []byte("a"))), "+ YQ==\r\n"},
 		{string(AppendStat(nil, 2, 320)), "+OK 2 320\r\n"},
@@ -122,6 +124,9 @@ func TestReplies(t *testing.T) {
 		if tt.got != tt.want {
 			t.Errorf("%q, want %q", tt.got, tt.want)
 		}
+	}
+	if b := AppendErr(nil, Temporary, strings.Repeat("ü", 5000)); len(b) > 512 || !utf8.Valid(b) {
+		t.Errorf("%d bytes, or cut in the middle", len(b))
 	}
 	if n := len(AppendErr(nil, Temporary, strings.Repeat("x", 5000))); n > 512 {
 		t.Errorf("a line of %d", n)

@@ -3,6 +3,8 @@ package pop3
 import (
 	"encoding/base64"
 	"strconv"
+	"unicode"
+	"unicode/utf8"
 )
 
 // A Code is a response code, without its brackets; empty if there is none.
@@ -17,7 +19,7 @@ const (
 	Permanent  Code = "SYS/PERM" // it will not
 )
 
-// maxText is how much text a reply has. RFC 2449 §4 gives lines 512 octets.
+// maxText is how many bytes of text a reply has. RFC 2449 §4 gives lines 512 octets.
 const maxText = 400
 
 // AppendOK appends a positive answer, or the first line of a longer one.
@@ -35,17 +37,21 @@ func AppendErr(dst []byte, code Code, text string) []byte {
 	return appendText(dst, text)
 }
 
-// appendText ends a line; what cannot stand in it becomes a question mark.
+// appendText ends a line; what cannot stand in it becomes a question mark. Outside of
+// ASCII is what a language needs that the client has asked for. RFC 6856 §3.2
 func appendText(dst []byte, text string) []byte {
 	if text != "" {
 		dst = append(dst, ' ')
 	}
-	for i := 0; i < len(text) && i < maxText; i++ {
-		c := text[i]
-		if c < ' ' || c >= 0x7f {
+	end := len(dst) + maxText
+	for _, c := range text {
+		if c == utf8.RuneError || unicode.IsControl(c) {
 			c = '?'
 		}
-		dst = append(dst, c)
+		if len(dst)+utf8.RuneLen(c) > end {
+			break
+		}
+		dst = utf8.AppendRune(dst, c)
 	}
 	return append(dst, "\r\n"...)
 }

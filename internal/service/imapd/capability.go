@@ -175,7 +175,7 @@ func (s *session) tellNamespace() {
 		}
 		s.enc.Raw("((").Mailbox(prefix).Raw(` "/"`)
 		if s.tongue != nil {
-			s.enc.Raw(` "TRANSLATION" (`).Mailbox(s.tongue.words[prefix]).Raw(")")
+			s.enc.Raw(` "TRANSLATION" (`).Mailbox(s.tongue.Words[prefix]).Raw(")")
 		}
 		s.enc.Raw("))")
 	}

@@ -5,7 +5,9 @@ import (
 	"go/parser"
 	"go/token"
 	"go/types"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,18 +47,27 @@ func TestGerman(t *testing.T) {
 		texts = append(texts, err.Error())
 	}
 	texts = append(texts, "too many attempts, wait a little", "authentication failed", "malformed authentication message", "mechanism not offered here", "UID FETCH completed", othersPrefix, sharedPrefix)
+	former, err := os.ReadFile("../../agent/former/former.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`mail\.Refuse\("[0-9.]+", "([^"]+)"`).FindAllSubmatch(former, -1) {
+		if text := string(m[1]); !strings.Contains(text, "over IMAP") { // which is of POP3
+			texts = append(texts, text)
+		}
+	}
 	if len(texts) < 200 {
 		t.Errorf("only %d texts have been found", len(texts))
 	}
 	slices.Sort(texts)
 	said := map[string]bool{}
 	for _, text := range slices.Compact(texts) {
-		if got := german.say(text); got == text && text != "OK" && text != "RETURN" {
+		if got := german.Say(text); got == text && text != "OK" && text != "RETURN" {
 			t.Errorf("%q is not there in German", text)
 		}
 		said[text] = true
 	}
-	for text := range german.words {
+	for text := range german.Words {
 		if !said[text] && !slices.Contains([]string{"OK", "NO", "BAD"}, text) && !said["expected "+text] {
 			t.Errorf("%q is said nowhere", text)
 		}

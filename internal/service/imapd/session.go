@@ -15,6 +15,7 @@ import (
 	"posthaste/internal/agent/auth"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/base/serve"
+	"posthaste/internal/base/tongue"
 	"posthaste/internal/proto/imap"
 	"posthaste/internal/proto/sasl"
 )
@@ -31,21 +32,21 @@ type session struct {
 	anonymous  *slog.Logger        // what log was before login
 	binding    sasl.ChannelBinding // what SCRAM-PLUS ties to; zero without TLS
 	enabled    features
-	box        *selected      // nil if no mailbox is selected
-	bad        int            // commands in a row that were not understood
-	failed     int            // attempts to log in that failed
-	compressed bool           // RFC 4978
-	entered    bool           // counted in Server.accounts
-	revoked    atomic.Bool    // what opened the account opens it no more
-	unattend   func()         // ends that somebody looks whether it does; nil if nobody does
-	admin      bool           // may set the limits of others
-	idling     *imap.Command  // IDLE that is under way; nil if the client does not
-	client     string         // how it names itself
-	without    []string       // capabilities that the account is not offered
-	elsewhere  sasl.Elsewhere // where the session is passed on to from now on; nil: nowhere
-	notify     *watch         // nil before the first NOTIFY
-	compare    comparator     // how SEARCH, SORT and THREAD compare texts
-	tongue     *language      // of texts for people; nil is English
+	box        *selected        // nil if no mailbox is selected
+	bad        int              // commands in a row that were not understood
+	failed     int              // attempts to log in that failed
+	compressed bool             // RFC 4978
+	entered    bool             // counted in Server.accounts
+	revoked    atomic.Bool      // what opened the account opens it no more
+	unattend   func()           // ends that somebody looks whether it does; nil if nobody does
+	admin      bool             // may set the limits of others
+	idling     *imap.Command    // IDLE that is under way; nil if the client does not
+	client     string           // how it names itself
+	without    []string         // capabilities that the account is not offered
+	elsewhere  sasl.Elsewhere   // where the session is passed on to from now on; nil: nowhere
+	notify     *watch           // nil before the first NOTIFY
+	compare    comparator       // how SEARCH, SORT and THREAD compare texts
+	tongue     *tongue.Language // of texts for people; nil is English
 
 	// What the goroutine that waits has done by others.
 	to   struct{ greet, work, tellMissed, tellNews, tellAlive func() error }

@@ -48,7 +48,7 @@ func (s *session) expire() string {
 
 // lines answers with many lines.
 func (s *session) lines(text string, lines []string) error {
-	b := pop3.AppendOK(s.begin(), text)
+	b := s.appendOK(text)
 	for _, l := range lines {
 		b = append(append(b, l...), "\r\n"...)
 	}
@@ -91,6 +91,7 @@ func (s *session) stls(ctx context.Context, _ pop3.Command) error {
 		return &ending{}
 	}
 	s.r.Reset(s.conn)
+	s.tongue = nil // what was said in clear, anybody may have said
 	s.peer.TLS, s.binding = auth.Protection(s.conn.Conn)
 	return nil
 }
@@ -228,32 +229,4 @@ func (s *session) entered(ctx context.Context, id sasl.Identity) error {
 func (s *session) utf8Mode(context.Context, pop3.Command) error {
 	s.utf8 = true
 	return s.ok("headers may have UTF-8 in them now")
-}
-
-// languages are those we speak, and what they are called in themselves. The
-// first is everybody's.
-var languages = [...][2]string{{"i-default", "the language for everybody: English"}, {"en", "English"}}
-
-// lang is LANG: it lists the languages, or chooses one. RFC 6856 §3
-func (s *session) lang(_ context.Context, c pop3.Command) error {
-	if c.Text == "" {
-		var lines []string
-		for _, l := range languages {
-			lines = append(lines, l[0]+" "+l[1])
-		}
-		return s.lines("these languages", lines)
-	}
-	// A range is looked up as RFC 4647 §3.4 has it: part by part from its end.
-	for want := c.Text; ; {
-		for _, l := range languages {
-			if strings.EqualFold(want, l[0]) || want == "*" {
-				return s.ok(l[0] + " is what I speak now")
-			}
-		}
-		i := strings.LastIndexByte(want, '-')
-		if i <= 0 {
-			return no("", "I do not speak this language")
-		}
-		want = want[:i]
-	}
 }

@@ -14,6 +14,7 @@ import (
 	"posthaste/internal/agent/auth"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/base/serve"
+	"posthaste/internal/base/tongue"
 	"posthaste/internal/proto/pop3"
 	"posthaste/internal/proto/sasl"
 )
@@ -34,9 +35,10 @@ type session struct {
 	unwatch func()      // ends that somebody looks whether it does; nil if nobody does
 	// elsewhere is where the session is passed on to from now on; nil: nowhere.
 	elsewhere sasl.Elsewhere
-	utf8      bool // the client knows UTF-8 in headers
-	bad       int  // commands in a row that were not understood
-	failed    int  // attempts to log in that failed
+	utf8      bool             // the client knows UTF-8 in headers
+	tongue    *tongue.Language // of texts for people; nil is English
+	bad       int              // commands in a row that were not understood
+	failed    int              // attempts to log in that failed
 }
 
 // commands has how the session does each of them.
@@ -110,14 +112,14 @@ func (s *session) farewell(err error) {
 	end, isEnding := errors.AsType[*ending](err)
 	switch {
 	case isEnding && end.last != nil:
-		s.say(pop3.AppendErr(s.begin(), end.last.code, end.last.text))
+		s.say(s.appendErr(end.last.code, end.last.text))
 	case isEnding:
 	case s.revoked.Load():
-		s.say(pop3.AppendErr(s.begin(), pop3.Auth, "what you have logged in with is no longer good"))
+		s.say(s.appendErr(pop3.Auth, "what you have logged in with is no longer good"))
 	case s.conn.Stopped():
-		s.say(pop3.AppendErr(s.begin(), pop3.Temporary, "the server is shutting down"))
+		s.say(s.appendErr(pop3.Temporary, "the server is shutting down"))
 	case errors.Is(err, pop3.ErrFlood):
-		s.say(pop3.AppendErr(s.begin(), "", "I cannot follow you any longer"))
+		s.say(s.appendErr("", "I cannot follow you any longer"))
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		// RFC 1939 §3: a session that times out ends without a word.
 	case errors.Is(err, io.EOF):
@@ -179,7 +181,7 @@ func (s *session) next(ctx context.Context) error {
 	if ours {
 		s.log.Error("command", "command", string(c.Verb), "error", err)
 	}
-	return s.say(pop3.AppendErr(s.begin(), f.code, f.text))
+	return s.say(s.appendErr(f.code, f.text))
 }
 
 // wait waits for a command. Answers to pipelined commands leave together, but
@@ -225,7 +227,7 @@ func (s *session) refuse(err error) error {
 	if s.bad++; s.bad >= maxBad {
 		return &ending{&failure{"", "too many bad commands"}}
 	}
-	return s.say(pop3.AppendErr(s.begin(), f.code, f.text))
+	return s.say(s.appendErr(f.code, f.text))
 }
 
 func (s *session) state() pop3.State {
@@ -253,7 +255,7 @@ func (s *session) say(b []byte) error {
 	return s.flush()
 }
 
-func (s *session) ok(text string) error { return s.say(pop3.AppendOK(s.begin(), text)) }
+func (s *session) ok(text string) error { return s.say(s.appendOK(text)) }
 
 // errLost is wrapped around what made writing fail.
 var errLost = errors.New("connection lost")

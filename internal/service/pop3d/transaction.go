@@ -43,7 +43,7 @@ func (s *session) each(c pop3.Command, text string, line func([]byte, uint32, *m
 		}
 		return s.say(line(append(s.begin(), "+OK "...), c.Number, r))
 	}
-	b := pop3.AppendOK(s.begin(), text)
+	b := s.appendOK(text)
 	for i, r := range s.drop.rows(0) {
 		if s.drop.deleted.has(i) {
 			continue
