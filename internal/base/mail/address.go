@@ -126,6 +126,9 @@ var errAddress = errors.New("not an address")
 // ParseAddress reads user@domain with a local part that is a dot-string or a
 // quoted string; both may hold UTF-8 (RFC 6531 §3.3). It takes no source
 // routes, comments, display names or white space. RFC 5321 §4.1.2
+//
+// Dots where a dot-string has none, as in "a..b" and "a.", are read: Japanese
+// providers have given out such addresses. They are written in quotes.
 func ParseAddress(s string) (Address, error) {
 	if len(s) > 1000 || !utf8.ValidString(s) {
 		return Address{}, errAddress
@@ -153,14 +156,17 @@ func parseLocal(s string) (local, rest string, err error) {
 	if strings.HasPrefix(s, `"`) {
 		return parseQuotedLocal(s[1:])
 	}
-	i := 0
+	i, dots := 0, 0
 	for i < len(s) && s[i] != '@' {
-		if !isAtext(s[i]) && (s[i] != '.' || i == 0 || s[i-1] == '.') {
+		switch {
+		case s[i] == '.':
+			dots++
+		case !isAtext(s[i]):
 			return "", "", errAddress
 		}
 		i++
 	}
-	if i == 0 || i > maxLocal || s[i-1] == '.' {
+	if i == dots || i > maxLocal {
 		return "", "", errAddress
 	}
 	return s[:i], s[i:], nil
