@@ -82,7 +82,9 @@ func ParseCommand(line []byte) (Command, error) {
 			err = ErrNoArgument
 		}
 	case NOOP, VRFY, EXPN, HELP:
-		c.Text = string(arg)
+		if c.Text = string(arg); c.Text == "" && (c.Verb == VRFY || c.Verb == EXPN) {
+			err = ErrSyntax
+		}
 	case Unknown, HTTP:
 		err = ErrUnknown
 	}

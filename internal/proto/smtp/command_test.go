@@ -136,6 +136,8 @@ func TestParseCommand(t *testing.T) {
 		{"STARTTLS", Command{Verb: STARTTLS}, nil},
 		{"NOOP some words", Command{Verb: NOOP, Text: "some words"}, nil},
 		{"VRFY bob", Command{Verb: VRFY, Text: "bob"}, nil},
+		{"VRFY", Command{Verb: VRFY}, ErrSyntax},
+		{"EXPN ", Command{Verb: EXPN}, ErrSyntax},
 		{"BDAT 10", Command{Verb: BDAT, Size: 10}, nil},
 		{"BDAT 0 last", Command{Verb: BDAT, Last: true}, nil},
 		{"BDAT 99999999999999", Command{Verb: BDAT, Size: 99999999999999}, nil},
