@@ -114,8 +114,20 @@ func (p person) collects(t *testing.T, n int) {
 
 // TestAccountPages does with a browser all that people do on the pages of their account,
 // and looks with other programs what came of it.
-func TestAccountPages(t *testing.T) {
+func TestAccountPages(t *testing.T) { inAll(t, accountPages) }
+
+// inAll runs a test with the browsers of all kinds.
+func inAll(t *testing.T, fn func(t *testing.T, open engine)) {
 	t.Parallel()
+	for name, e := range engines {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fn(t, e)
+		})
+	}
+}
+
+func accountPages(t *testing.T, open engine) {
 	ada, site := newDesk(t)
 	j := ada.judge(t)
 	for _, s := range []string{"first", "second", "the third"} {
@@ -123,7 +135,7 @@ func TestAccountPages(t *testing.T) {
 	}
 	j.do(`CREATE "` + hostile + `"`)
 	j.put(hostile, "", time.Now(), bytes.Replace(letterOf(hostile), []byte("Bob <"), []byte(`"`+strings.ReplaceAll(hostile, `"`, `\"`)+`" <`), 1))
-	w := newChromium(t).window(site)
+	w := open(t, site)
 
 	w.open("/account/pop3")
 	w.signIn(ada.address, "not the password")
@@ -227,7 +239,7 @@ func programByHand(t *testing.T, w *window, ada person) {
 	if !ada.letsIn(t, password) || ada.letsIn(t, "x"+password) {
 		t.Errorf("%q does not let in, or something else does", password)
 	}
-	other := w.chromium.window(w.site)
+	other := w.another()
 	other.open("/account/")
 	other.signIn(ada.address, password)
 	other.on("Sign in", "an app password opens a program, not these pages")
@@ -247,7 +259,7 @@ func programByHand(t *testing.T, w *window, ada person) {
 // passwordByHand changes the password, which puts out another browser.
 func passwordByHand(t *testing.T, w *window, ada *person) {
 	t.Helper()
-	other := w.chromium.window(w.site)
+	other := w.another()
 	other.open("/account/")
 	other.signIn(ada.address, ada.password)
 	other.on("Your account", ada.address)
@@ -335,10 +347,11 @@ func signOutByHand(t *testing.T, w *window, ada person, cookie string) {
 
 // TestAccountPagesByKeyboard makes a password for a program and signs out, with no key but
 // Tab, Enter and letters; and with the address in another name of the domain.
-func TestAccountPagesByKeyboard(t *testing.T) {
-	t.Parallel()
+func TestAccountPagesByKeyboard(t *testing.T) { inAll(t, byKeyboard) }
+
+func byKeyboard(t *testing.T, open engine) {
 	ada, site := newDesk(t)
-	w := newChromium(t).window(site)
+	w := open(t, site)
 	w.open("/account/")
 	w.on("Sign in")
 	w.keys(ada.elsewhere().address) // the field has the focus
@@ -390,7 +403,7 @@ func TestAccountPagesForAll(t *testing.T) {
 	j.do("SELECT INBOX")
 	j.do(`STORE 3 +FLAGS (\Deleted)`)
 	j.do("EXPUNGE")
-	w := newChromium(t).window(site)
+	w := chromium(t, site)
 	seen := func(page string) {
 		t.Helper()
 		w.judged(axe, page)

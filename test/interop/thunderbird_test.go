@@ -3,13 +3,10 @@
 package interop
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -26,9 +23,7 @@ import (
 // control, in the functions that its menus call.
 type bird struct {
 	t    *testing.T
-	conn net.Conn
-	r    *bufio.Reader
-	id   int
+	m    *marionette
 	home string
 
 	streets int // see street
@@ -50,57 +45,21 @@ user_pref("mail.check_all_imap_folders_for_new", false);
 `, port(at)))
 	stop := background(t, job{name: "thunderbird", home: b.home, args: []string{"--headless", "--marionette", "--remote-allow-system-access", "--no-remote", "--profile", filepath.Join(b.home, "profile")}})
 	t.Cleanup(stop)
-	eventually(t, func() (err error) {
-		b.conn, err = net.Dial("tcp", at)
-		return err
-	})
-	t.Cleanup(func() { b.conn.Close() })
-	b.r = bufio.NewReader(b.conn)
-	b.read()
+	b.m = newMarionette(t, at)
 	b.do("WebDriver:NewSession", map[string]any{})
 	b.do("WebDriver:SetTimeouts", map[string]any{"script": patience.Milliseconds()})
 	b.do("Marionette:SetContext", map[string]any{"value": "chrome"})
 	return b
 }
 
-// read reads one message of Marionette's.
-func (b *bird) read() []byte {
-	b.t.Helper()
-	b.conn.SetReadDeadline(time.Now().Add(patience))
-	head, err := b.r.ReadString(':')
-	if err != nil {
-		b.t.Fatalf("Thunderbird says nothing: %v", err)
-	}
-	n, err := strconv.Atoi(strings.TrimSuffix(head, ":"))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	text := make([]byte, n)
-	if _, err := io.ReadFull(b.r, text); err != nil {
-		b.t.Fatal(err)
-	}
-	return text
-}
-
 // do has Marionette do a command.
 func (b *bird) do(name string, args map[string]any) json.RawMessage {
 	b.t.Helper()
-	b.id++
-	text, err := json.Marshal([]any{0, b.id, name, args})
+	answer, err := b.m.do(name, args)
 	if err != nil {
-		b.t.Fatal(err)
+		b.t.Fatalf("Thunderbird does not do %s: %v", name, err)
 	}
-	if _, err := fmt.Fprintf(b.conn, "%d:%s", len(text), text); err != nil {
-		b.t.Fatal(err)
-	}
-	var answer [4]json.RawMessage
-	if err := json.Unmarshal(b.read(), &answer); err != nil {
-		b.t.Fatal(err)
-	}
-	if string(answer[2]) != "null" {
-		b.t.Fatalf("Thunderbird does not do %s: %s", name, answer[2])
-	}
-	return answer[3]
+	return answer
 }
 
 // birdSong is what the scripts have in common.

@@ -8,28 +8,21 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
-
-	"posthaste/test/network"
 )
 
-// A chromium is ChromeDriver, by which tests have a browser do what a person's hands do
-// (W3C WebDriver: JSON over HTTP).
-type chromium struct {
-	t  *testing.T
-	at string
+// A remote does commands of W3C WebDriver in a browser, by which tests do what a person's
+// hands do. A path is that of a session's; out is what it gives.
+type remote interface {
+	call(method, path string, in, out any) error
 }
 
-func newChromium(t *testing.T) *chromium {
-	t.Helper()
-	need(t, "chromium")
-	c := &chromium{t: t, at: network.FreePort()}
-	t.Cleanup(background(t, job{name: "chromedriver", home: t.TempDir(), args: []string{"--port=" + port(c.at), "--log-level=WARNING"}}))
-	eventually(t, func() error { return c.call("GET", "/status", nil, nil) })
-	return c
+// An overHTTP is a remote as the standard has it: JSON over HTTP.
+type overHTTP struct {
+	t  *testing.T
+	at string
 }
 
 // A driverError is what WebDriver says of a command that it could not do.
@@ -40,8 +33,8 @@ type driverError struct {
 
 func (e *driverError) Error() string { return e.Kind + ": " + e.Message }
 
-// call asks ChromeDriver for something.
-func (c *chromium) call(method, path string, in, out any) error {
+// call is as of remote.
+func (c overHTTP) call(method, path string, in, out any) error {
 	var body io.Reader
 	if method == "POST" {
 		if in == nil {
@@ -53,7 +46,7 @@ func (c *chromium) call(method, path string, in, out any) error {
 		}
 		body = bytes.NewReader(b)
 	}
-	r, err := http.NewRequestWithContext(c.t.Context(), method, "http://"+c.at+path, body)
+	r, err := http.NewRequestWithContext(c.t.Context(), method, c.at+path, body)
 	if err != nil {
 		return err
 	}
@@ -79,57 +72,30 @@ func (c *chromium) call(method, path string, in, out any) error {
 	return json.Unmarshal(answer.Value, out)
 }
 
-// A window is a browser of its own, with no cookies of others. It reaches only this
-// machine.
+// A window is a browser of its own, with no cookies of others.
 type window struct {
-	*chromium
-	path string // of the session
-	site string // where the pages of the tests are
+	remote
+	t      *testing.T
+	engine engine
+	site   string // where the pages of the tests are
+	// console tells whether the browser gives away what stands in its console: only
+	// Chromium does.
+	console bool
 }
 
-// window opens one without a screen.
-func (c *chromium) window(site string) *window {
-	c.t.Helper()
-	w := &window{chromium: c, site: site}
-	args := []string{
-		"--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-		"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost", "--window-size=1280,900", "--lang=en-US",
-	}
-	if os.Getuid() == 0 {
-		args = append(args, "--no-sandbox") // it cannot have one as root
-	}
-	var session struct{ SessionID string }
-	err := c.call("POST", "/session", map[string]any{"capabilities": map[string]any{"alwaysMatch": map[string]any{
-		"browserName": "chrome", "acceptInsecureCerts": true, "goog:loggingPrefs": map[string]string{"browser": "ALL"},
-		"goog:chromeOptions": map[string]any{"args": args},
-	}}}, &session)
-	if err != nil {
-		c.t.Fatalf("a browser: %v", err)
-	}
-	w.path = "/session/" + session.SessionID
-	c.t.Cleanup(func() {
-		r, err := http.NewRequest("DELETE", "http://"+c.at+w.path, nil)
-		if err != nil {
-			c.t.Error(err)
-			return
-		}
-		if resp, err := (&http.Client{Timeout: patience}).Do(r); err == nil { // else it goes with ChromeDriver
-			resp.Body.Close()
-		}
-	})
-	return w
-}
+// another opens one of the same kind, which knows nothing of this one.
+func (w *window) another() *window { return w.engine(w.t, w.site) }
 
 func (w *window) do(path string, in, out any) {
 	w.t.Helper()
-	if err := w.call("POST", w.path+path, in, out); err != nil {
+	if err := w.call("POST", path, in, out); err != nil {
 		w.t.Fatalf("the browser: %s: %v\non %s:\n%s", path, err, w.url(), w.text())
 	}
 }
 
 func (w *window) get(path string) (s string) {
 	w.t.Helper()
-	if err := w.call("GET", w.path+path, nil, &s); err != nil {
+	if err := w.call("GET", path, nil, &s); err != nil {
 		w.t.Fatalf("the browser: %s: %v", path, err)
 	}
 	return s
@@ -154,7 +120,7 @@ func (w *window) eval(script string, out any, args ...any) {
 
 // text is what a person reads on the page.
 func (w *window) text() (s string) {
-	err := w.call("POST", w.path+"/execute/sync", map[string]any{"script": "return document.body.innerText", "args": []any{}}, &s)
+	err := w.call("POST", "/execute/sync", map[string]any{"script": "return document.body.innerText", "args": []any{}}, &s)
 	if err != nil {
 		return "nothing that can be read: " + err.Error()
 	}
@@ -236,7 +202,7 @@ func (w *window) tabTo(name string) {
 			w.t.Errorf("the focus on %q cannot be seen", met)
 		}
 		var e element
-		if err := w.call("GET", w.path+"/element/active", nil, &e); err != nil {
+		if err := w.call("GET", "/element/active", nil, &e); err != nil {
 			w.t.Fatal(err)
 		}
 		is := w.get(e.path() + "/computedlabel")
@@ -263,6 +229,9 @@ func (w *window) look(width int, colours string) {
 // scripts, policies, and what could not be loaded.
 func (w *window) complaints() (out []string) {
 	w.t.Helper()
+	if !w.console {
+		return nil
+	}
 	var list []struct{ Level, Source, Message string }
 	w.do("/se/log", map[string]string{"type": "browser"}, &list)
 	for _, l := range list {
@@ -283,8 +252,7 @@ func (w *window) quiet() {
 // what was just done.
 func (w *window) refusedHere(status int) {
 	w.t.Helper()
-	list := w.complaints()
-	if len(list) != 1 || !strings.Contains(list[0], fmt.Sprintf("status of %d", status)) {
+	if list := w.complaints(); w.console && (len(list) != 1 || !strings.Contains(list[0], fmt.Sprintf("status of %d", status))) {
 		w.t.Errorf("the browser complains of %q, not of a status of %d", list, status)
 	}
 }
@@ -297,7 +265,7 @@ func (w *window) cookies() (out []*http.Cookie) {
 		Secure, HTTPOnly            bool
 		Expiry                      *int64
 	}
-	if err := w.call("GET", w.path+"/cookie", nil, &list); err != nil {
+	if err := w.call("GET", "/cookie", nil, &list); err != nil {
 		w.t.Fatal(err)
 	}
 	for _, c := range list {
