@@ -172,6 +172,14 @@ func (f *faultyFS) ask(op string) error {
 	return f.hook(op)
 }
 
+func (f *faultyFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := f.ask("create"); err != nil {
+		return nil, err
+	}
+	file, err := f.FS.Create(name, c)
+	return &faultyFile{file, f}, err
+}
+
 func (f *faultyFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
 	if err := f.ask("create"); err != nil {
 		return nil, err
@@ -328,4 +336,49 @@ func oneFault(t *testing.T, n int64, fault error, once bool) (ended bool) {
 		}
 	}
 	return ended
+}
+
+// TestRewriteAfterFailed: what a rewrite has left behind that could neither be finished nor
+// removed is no part of the next one.
+func TestRewriteAfterFailed(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	fs := &faultyFS{FS: mem}
+	s := openMem(t, Options{FS: fs, Grace: -1})
+	w := newWorld()
+	var ids []mail.BlobID
+	for i := range uint64(10) {
+		body := blobtest.Noise(1000, i)
+		id := put(t, s, body)
+		w.add(id, body)
+		ids = append(ids, id)
+	}
+	kill := func(n int) {
+		for _, id := range ids[:n] {
+			delete(w.live, id)
+			w.dead[id] = true
+		}
+		ids = ids[n:]
+	}
+	kill(6)
+	fs.hook = func(op string) error {
+		if op == "rename" || op == "remove" {
+			return syscall.EIO
+		}
+		return nil
+	}
+	if _, err := s.Sweep(t.Context(), w.keep); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("a rename that fails gives %v", err)
+	}
+	fs.hook = nil
+	kill(2)
+	if swept, err := s.Sweep(t.Context(), w.keep); err != nil || swept.Blobs != 8 {
+		t.Fatalf("%+v, %v", swept, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := openMem(t, Options{FS: mem})
+	for id, body := range w.live {
+		blobtest.Has(t, again, id, body)
+	}
 }

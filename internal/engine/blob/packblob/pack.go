@@ -167,9 +167,10 @@ func (s *Store) preallocate(f vfs.File) {
 	_ = f.Preallocate(0, s.PackSize)
 }
 
-// makeFile makes a file with the head of p.
+// makeFile makes a file with the head of p, and nothing else: what a rewrite that failed may
+// have left under its name would be taken for records, and its index for that of the file.
 func (s *Store) makeFile(name string, p *pack) (vfs.File, error) {
-	f, err := s.FS.OpenReadWrite(s.path(name), vfs.WriteCategoryUnspecified)
+	f, err := s.FS.Create(s.path(name), vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return nil, fmt.Errorf("create a pack: %w", err)
 	}
