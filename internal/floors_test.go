@@ -32,6 +32,7 @@ var siblings = map[string][]string{
 	"proto/imap":           {"proto/message"},
 	"proto/maildir":        {"proto/imap"},
 	"proto/dsn":            {"proto/message"},
+	"proto/sieve":          {"proto/message"},
 	"store/mailbox":        {"store/body"},
 	"store/allowance":      {"store/mailbox"},
 	"store/maildrop":       {"store/mailbox"},
