@@ -133,15 +133,11 @@ func (c *compiler) fileinto(n *node) command {
 
 // redirect. RFC 5228 §4.2
 func (c *compiler) redirect(n *node) command {
-	t := c.take(n, with(copyTags, map[string]argKind{"list": none}), argText)
+	t := c.take(n, copyTags, argText)
 	if t == nil {
 		return nil
 	}
 	to, copies := c.value(t.pos[0]), c.copies(t)
-	if t.is("list") {
-		c.needs(n.line, ":list", "extlists")
-		c.fail(n.line, "mail is not sent on to a whole list here")
-	}
 	if s, ok := to.constant(); ok {
 		if _, err := mail.ParseAddress(s); err != nil {
 			c.fail(n.line, "%q is no address: write name@domain", s)

@@ -19,7 +19,6 @@ var Extensions = []string{
 	"duplicate",         // RFC 7352
 	"environment",       // RFC 5183
 	"ereject", "reject", // RFC 5429
-	"extlists",                            // RFC 6134
 	"fcc",                                 // RFC 8580
 	"foreverypart", "mime", "extracttext", // RFC 5703
 	"ihave",                                     // RFC 5463

@@ -97,11 +97,10 @@ const (
 	count
 	byValue
 	byRegex
-	inList
 )
 
 var matchTags = map[string]argKind{
-	"is": none, "contains": none, "matches": none, "comparator": argText, "count": argText, "value": argText, "regex": none, "list": none,
+	"is": none, "contains": none, "matches": none, "comparator": argText, "count": argText, "value": argText, "regex": none,
 }
 
 // A matcher compares values with keys, as a test says.
@@ -118,7 +117,7 @@ type matcher struct {
 // matcher makes one of the tags of a test and its keys.
 func (c *compiler) matcher(t *taken, keys argument) matcher {
 	m := matcher{line: t.line, keys: c.texts(keys), sets: c.has["variables"]}
-	switch found := c.only(t, "is", "contains", "matches", "count", "value", "regex", "list"); found {
+	switch found := c.only(t, "is", "contains", "matches", "count", "value", "regex"); found {
 	case "contains":
 		m.kind = contains
 	case "matches":
@@ -133,9 +132,6 @@ func (c *compiler) matcher(t *taken, keys argument) matcher {
 	case "regex":
 		c.needs(t.line, ":regex", "regex")
 		m.kind = byRegex
-	case "list":
-		c.needs(t.line, ":list", "extlists")
-		m.kind = inList
 	}
 	if a, ok := t.tags["comparator"]; ok {
 		name := strings.ToLower(a.list[0])
@@ -231,16 +227,8 @@ var relations = map[string]func(int) bool{
 
 // match tells whether one of the values matches one of the keys.
 func (x *matcher) match(m *machine, values []string) (bool, error) {
-	switch x.kind {
-	case count:
+	if x.kind == count {
 		return x.counts(m, len(values))
-	case inList:
-		for _, k := range x.keys {
-			if yes, err := m.in.World.Listed(m.ctx, k.of(m), values); yes || err != nil {
-				return yes, err
-			}
-		}
-		return false, nil
 	}
 	for _, v := range values {
 		if err := m.charge(1 + len(v)>>10); err != nil {

@@ -56,8 +56,6 @@ type World interface {
 	// Seen tells whether a mark was left, that is still good, by an earlier run: see
 	// Result.Marks.
 	Seen(ctx context.Context, m Mark) (bool, error)
-	// Listed tells whether one of some addresses is in a list. RFC 6134
-	Listed(ctx context.Context, list string, values []string) (bool, error)
 }
 
 // A Place is a mailbox as a script names it. The first of ID, Use and Name that leads to

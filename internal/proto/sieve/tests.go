@@ -26,7 +26,7 @@ func asked() map[string]question {
 		"body": {"body", 0, (*compiler).bodyTest}, "string": {"variables", 0, (*compiler).stringTest},
 		"hasflag": {"imap4flags", 0, (*compiler).hasFlag}, "date": {"date", 0, (*compiler).dateTest}, "currentdate": {"date", 0, (*compiler).dateTest},
 		"environment": {"environment", 0, (*compiler).environmentTest}, "duplicate": {"duplicate", 0, (*compiler).duplicateTest},
-		"ihave": {"ihave", 0, (*compiler).ihave}, "valid_ext_list": {"extlists", 0, (*compiler).validList},
+		"ihave":         {"ihave", 0, (*compiler).ihave},
 		"mailboxexists": {"mailbox", 0, (*compiler).mailboxTest}, "mailboxidexists": {"mailboxid", 0, (*compiler).mailboxTest},
 		"specialuse_exists": {"special-use", 0, (*compiler).specialUseTest},
 		"metadata":          {"mboxmetadata", 0, (*compiler).metadataTest}, "metadataexists": {"mboxmetadata", 0, (*compiler).metadataTest},
@@ -362,29 +362,6 @@ func (c *compiler) failing(n *node) command {
 type commandFunc func(m *machine) error
 
 func (f commandFunc) run(m *machine) error { return f(m) }
-
-// validList tells whether lists are there that a script may name. RFC 6134 §2.6
-func (c *compiler) validList(n *node) test {
-	t := c.take(n, nil, argList)
-	if t == nil {
-		return nil
-	}
-	names := c.texts(t.pos[0])
-	return testFunc(func(m *machine) (bool, error) {
-		for _, name := range all(m, names) {
-			if !isList(name) {
-				return false, nil
-			}
-		}
-		return true, nil
-	})
-}
-
-// AddressBook is the list of those that the account has written to. RFC 6134 §2.8 names
-// the personal address book so.
-const AddressBook = ":addrbook:default"
-
-func isList(name string) bool { return strings.EqualFold(name, AddressBook) }
 
 // mailboxTest asks for mailboxes by name or id. RFC 5490 §3.1, RFC 9042 §3.3
 func (c *compiler) mailboxTest(n *node) test {
