@@ -21,6 +21,7 @@ import (
 	"posthaste/internal/agent/postmaster"
 	"posthaste/internal/agent/registrar"
 	"posthaste/internal/agent/reporter"
+	"posthaste/internal/agent/rules"
 	"posthaste/internal/agent/sts"
 	"posthaste/internal/base/fetch"
 	"posthaste/internal/base/mail"
@@ -41,6 +42,7 @@ import (
 	"posthaste/internal/store/policies"
 	"posthaste/internal/store/queue"
 	"posthaste/internal/store/reports"
+	"posthaste/internal/store/script"
 	"posthaste/internal/store/signin"
 	"posthaste/internal/store/suppression"
 )
@@ -71,6 +73,10 @@ func Build(c config.Config, o Outside) (*House, error) {
 		Hostname: host, DB: o.DB, Bodies: h.bodies, Directory: h.directory, Mailboxes: h.mailboxes, Queue: h.queue,
 		Journal: h.journal, Log: o.Log, Returns: h.keys.Returns, PassJunk: c.Receive.ForwardJunk,
 	}
+	h.deliver.Rules = &rules.Agent{
+		Hostname: host, Version: o.Version, Scripts: h.scripts, Directory: h.directory, Mailboxes: h.mailboxes,
+		Signers: h.keys.Signers, Log: o.Log,
+	}
 	h.people()
 	h.receiving(host)
 	h.msa = &msa.Agent{
@@ -86,7 +92,7 @@ func Build(c config.Config, o Outside) (*House, error) {
 		Directory: h.directory, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Bodies: h.bodies, Queue: h.queue,
 		Journal: h.journal, Policies: h.said, Reports: h.reports, Suppression: h.dead, Acquaintances: h.met, Keys: h.keys,
 		Outposts: h.posts, Allowance: h.sent, Log: o.Log, KeepDead: time.Duration(c.Deleted.Keep),
-		MaxDead: int64(c.Deleted.Limit), Full: o.Full, Opinions: h.thought, Sessions: h.signedIn,
+		MaxDead: int64(c.Deleted.Limit), Full: o.Full, Opinions: h.thought, Sessions: h.signedIn, Scripts: h.scripts,
 	}
 	h.reporter = &reporter.Agent{
 		Hostname: c.Hostname, DB: o.DB, DNS: o.DNS, Records: mx.Records{DNS: o.DNS}, Web: h.web, Directory: h.directory,
@@ -117,6 +123,7 @@ func open(c config.Config, o Outside) stores {
 		dead:      &suppression.List{DB: o.DB, After: c.Queue.SuppressAfter},
 		thought:   &opinion.Store{DB: o.DB},
 		signedIn:  &signin.Store{DB: o.DB},
+		scripts:   &script.Store{DB: o.DB},
 		posts:     &outpost.Store{DB: o.DB},
 		said:      &policies.Store{DB: o.DB},
 		sent:      &allowance.Store{DB: o.DB, Cap: c.Limits.RecipientsPerDay, Floor: c.Limits.UsualRecipientsPerDay, Log: o.Log},

@@ -63,6 +63,7 @@ import (
 	"posthaste/internal/store/policies"
 	"posthaste/internal/store/queue"
 	"posthaste/internal/store/reports"
+	"posthaste/internal/store/script"
 	"posthaste/internal/store/signin"
 	"posthaste/internal/store/suppression"
 )
@@ -149,6 +150,7 @@ type stores struct {
 	posts     *outpost.Store
 	thought   *opinion.Store
 	signedIn  *signin.Store
+	scripts   *script.Store
 	said      *policies.Store
 	sent      *allowance.Store
 }

@@ -16,6 +16,7 @@ import (
 	"posthaste/internal/agent/msa"
 	"posthaste/internal/agent/mx"
 	"posthaste/internal/agent/registrar"
+	"posthaste/internal/agent/rules"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/base/trace"
 	"posthaste/internal/engine/blob"
@@ -29,6 +30,7 @@ import (
 	"posthaste/internal/store/mailbox"
 	"posthaste/internal/store/opinion"
 	"posthaste/internal/store/queue"
+	"posthaste/internal/store/script"
 )
 
 // A House is the stores of one server, and agents over them.
@@ -44,6 +46,7 @@ type House struct {
 	Queue     *queue.Queue
 	Journal   *journal.Journal
 	Keys      *keyring.Keyring
+	Scripts   *script.Store
 	Registrar *registrar.Registrar
 	Delivery  *mda.Agent
 	MX        *mx.Agent
@@ -68,9 +71,11 @@ func Over(t testing.TB, hostname string, db kv.Store, blobs blob.Store) *House {
 	h.Queue = &queue.Queue{DB: db}
 	h.Journal = &journal.Journal{DB: db}
 	h.Keys = &keyring.Keyring{DB: db}
+	h.Scripts = &script.Store{DB: db}
 	h.Registrar = &registrar.Registrar{DB: db, Directory: h.Directory, Mailboxes: h.Mailboxes, Keys: h.Keys}
 	h.Delivery = &mda.Agent{
 		Hostname: mail.Domain(hostname), DB: db, Bodies: h.Bodies, Directory: h.Directory, Mailboxes: h.Mailboxes, Queue: h.Queue, Journal: h.Journal, Log: h.Log, Returns: h.Keys.Returns,
+		Rules: &rules.Agent{Hostname: mail.Domain(hostname), Scripts: h.Scripts, Directory: h.Directory, Mailboxes: h.Mailboxes, Log: h.Log},
 	}
 	h.MX = &mx.Agent{Hostname: hostname, Delivery: h.Delivery, Bodies: h.Bodies, Journal: h.Journal, Log: h.Log, Postmaster: mail.Domain(hostname), Opinions: h.Opinions}
 	h.MSA = &msa.Agent{Hostname: hostname, Delivery: h.Delivery, Directory: h.Directory, Bodies: h.Bodies, Journal: h.Journal, Log: h.Log}
@@ -113,6 +118,15 @@ func (h *House) Domain(name string) {
 	if err := h.Registrar.AddDomain(context.Background(), mail.Domain(name)); err != nil && !errors.Is(err, mail.ErrExists) {
 		h.T.Fatal(err)
 	}
+}
+
+// Rules gives an account a Sieve script, which is active from now on.
+func (h *House) Rules(address, text string) {
+	h.T.Helper()
+	ac, err := h.Directory.AccountOf(context.Background(), Address(address))
+	h.must(err)
+	h.must(h.Scripts.Put(context.Background(), ac.ID, "rules", []byte(text)))
+	h.must(h.Scripts.Activate(context.Background(), ac.ID, "rules"))
 }
 
 // Alias adds an alias; from may be "@domain".
@@ -219,7 +233,9 @@ func (h *House) Check() {
 		}
 		thought, err := h.Opinions.Check(ctx, ac.ID)
 		h.must(err)
-		for _, w := range append(wrong, thought...) {
+		said, err := h.Scripts.Check(ctx, ac.ID)
+		h.must(err)
+		for _, w := range slices.Concat(wrong, thought, said) {
 			h.T.Errorf("%s: %s", h.Hostname, w)
 		}
 	}

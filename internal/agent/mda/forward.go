@@ -32,12 +32,11 @@ var (
 // before tells whether the message has been sent on for an address before.
 func (p *plan) before(via mail.Address) (bool, error) {
 	if p.passed == nil {
-		header, err := Header(p.m.Body)
-		if err != nil {
-			return false, fmt.Errorf("mda: plan: read the header: %w", err)
+		if err := p.readHeader(); err != nil {
+			return false, err
 		}
 		p.passed = map[mail.Address]bool{}
-		for _, part := range [][]byte{p.m.Trace, header} {
+		for _, part := range [][]byte{p.m.Trace, p.header} {
 			for f := range message.Fields(part) {
 				if !f.Is("delivered-to") {
 					continue

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"posthaste/internal/agent/rules"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/base/trace"
 	"posthaste/internal/engine/kv"
@@ -19,7 +20,8 @@ import (
 	"posthaste/internal/store/queue"
 )
 
-// An Agent delivers. All fields but Hostname, Returns and PassJunk must be set.
+// An Agent delivers. All fields but Hostname, Returns, Rules and PassJunk must be
+// set.
 type Agent struct {
 	// Hostname is what reports come from: mail for its postmaster is taken,
 	// though it may be no domain of ours. RFC 5321 §4.5.1
@@ -34,6 +36,8 @@ type Agent struct {
 	// Returns gives the secrets of return addresses, under which mail is sent on;
 	// nil: it keeps its sender.
 	Returns func(ctx context.Context) ([][]byte, error)
+	// Rules are those of accounts; nil: there are none.
+	Rules *rules.Agent
 	// PassJunk sends on also what was judged to be junk.
 	PassJunk bool
 }
@@ -254,6 +258,9 @@ func (a *Agent) do(ctx context.Context, m Mail, p *plan, mode onFull) (full map[
 		return nil, errTooWide
 	}
 	d := delivery{a: a, m: m, plan: p, local: local, waiting: waiting, msg: msg, ref: ref, mode: mode}
+	if d.answers, err = a.replies(ctx, m, local); err != nil {
+		return nil, err
+	}
 	if err := d.run(ctx); err != nil {
 		return nil, fmt.Errorf("mda: deliver %v: %w", m.Envelope.Trace, err)
 	}
@@ -313,7 +320,9 @@ type delivery struct {
 
 	full   map[mail.AccountID]bool // left out
 	events []trace.Event           // of the message
-	others []trace.Event           // of the reports
+	others []trace.Event           // of the reports and answers
+
+	answers map[mail.AccountID]reply // that their rules give
 }
 
 // errEarly tells that a report was written of a success that is none.
@@ -333,6 +342,9 @@ func (d *delivery) run(ctx context.Context) error {
 		for _, r := range d.reports {
 			locks = append(locks, queue.ShardOf(r.Envelope.Trace))
 		}
+		for _, r := range d.answers {
+			locks = append(locks, queue.ShardOf(r.item.Envelope.Trace))
+		}
 		if p := d.m.Place; p != nil {
 			locks = append(locks, mailbox.Lock(p.Account))
 		}
@@ -348,9 +360,16 @@ func (d *delivery) commit(tx kv.Tx) error {
 	var noRoom []step
 	for _, l := range d.local {
 		stored, err := d.a.store(tx, l, d.m, d.msg)
+		if err == nil {
+			err = d.ruled(tx, l)
+		}
 		switch {
+		case err == nil && len(stored) == 0:
+			d.note(tx, trace.Event{Kind: trace.Discarded, Rcpt: l.rcpt.Address, Text: l.verdict.Script})
 		case err == nil:
-			d.note(tx, trace.Event{Kind: trace.Stored, Rcpt: l.rcpt.Address, Mailbox: stored, Text: l.why})
+			for _, s := range stored {
+				d.note(tx, trace.Event{Kind: trace.Stored, Rcpt: l.rcpt.Address, Mailbox: s.mailbox, Text: s.why})
+			}
 		case !errors.Is(err, mail.ErrOverQuota), d.m.Place.of(l.account):
 			return err // who has a place for it also has it still
 		case d.reported[l.account]:
@@ -424,47 +443,12 @@ func (a *Agent) prepare(ctx context.Context, m Mail, holders int, parse bool) (*
 	if !parse {
 		return nil, ref, nil
 	}
-	prefix := append([]byte("Return-Path: "+m.Envelope.Sender.Path()+"\r\n"), m.Trace...)
-	msg, err := mailbox.Prepare(m.Envelope.Trace, prefix, m.Body)
+	msg, err := mailbox.Prepare(m.Envelope.Trace, m.front(), m.Body)
 	if err != nil {
 		return nil, ref, fmt.Errorf("mda: %v: %w", m.Envelope.Trace, err)
 	}
 	msg.Ref = ref
 	return msg, ref, nil
-}
-
-// store puts the message into one account, and gives the mailbox's name.
-func (a *Agent) store(tx kv.Tx, l step, m Mail, msg *mailbox.Prepared) (string, error) {
-	e, err := a.Mailboxes.Edit(tx, l.account)
-	if err != nil {
-		return "", err
-	}
-	in := mailbox.Incoming{Prepared: msg}
-	role := l.role
-	if role == mailbox.NoRole {
-		role = mailbox.InboxRole
-	}
-	var box mail.MailboxID
-	if m.Place.of(l.account) {
-		in.Flags, in.Keywords, in.Date = m.Place.Flags, m.Place.Keywords, m.Place.Date
-		if l.role == mailbox.NoRole && m.Place.Mailbox != "" {
-			box, err = e.Named(m.Place.Mailbox)
-		}
-	}
-	if box == 0 && err == nil {
-		box, err = e.ByRole(role)
-	}
-	if err != nil {
-		return "", err
-	}
-	_, full := e.Append(box, in)
-	if full != nil && !errors.Is(full, mail.ErrOverQuota) {
-		return "", full
-	}
-	if err := e.Done(); err != nil { // the mailbox may be new, even if it is full
-		return "", err
-	}
-	return e.Name(box), full
 }
 
 // laterAfter is how long a full mailbox is left alone.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"posthaste/internal/agent/rules"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/engine/kv"
 	"posthaste/internal/store/directory"
@@ -32,6 +34,8 @@ type step struct {
 	// owner had a say in it.
 	role mailbox.Role
 	why  string
+	// verdict is what the account's rules say of it; nil: nothing.
+	verdict *rules.Verdict
 }
 
 // An away is a recipient elsewhere.
@@ -65,6 +69,8 @@ type plan struct {
 	looked   int
 
 	m      *Mail
+	header []byte // of the message; nil: not looked at
+	said   map[mail.AccountID]*rules.Verdict
 	junk   bool                  // it is not sent on
 	passed map[mail.Address]bool // whose mail it was sent on as before; nil: not looked at
 }
@@ -92,21 +98,18 @@ func (a *Agent) plan(ctx context.Context, m *Mail) (*plan, error) {
 			p.refused = append(p.refused, r)
 		}
 	}
-	return p, p.sort(ctx)
+	return p, nil
 }
 
-// sort says which mailbox of each account gets the message.
-func (p *plan) sort(ctx context.Context) (err error) {
-	for i := range p.local {
-		l := &p.local[i]
-		if l.role = p.m.Mailbox; p.m.Sort == nil {
-			continue
-		}
-		if l.role, l.why, err = p.m.Sort(ctx, l.account); err != nil {
-			return fmt.Errorf("mda: plan: %w", err)
-		}
+// sort says which mailbox of an account gets the message.
+func (p *plan) sort(ctx context.Context, a mail.AccountID) (role mailbox.Role, why string, err error) {
+	if p.m.Sort == nil {
+		return p.m.Mailbox, "", nil
 	}
-	return nil
+	if role, why, err = p.m.Sort(ctx, a); err != nil {
+		err = fmt.Errorf("mda: plan: %w", err)
+	}
+	return role, why, err
 }
 
 // begin finds out where the mail for a recipient of the envelope goes.
@@ -149,11 +152,84 @@ func (a *Agent) follow(ctx context.Context, p *plan, w way, r mail.Recipient) er
 	if t.Alias != nil {
 		return a.alias(ctx, p, w, r, t)
 	}
-	if t.Forward == nil || p.junk {
-		p.keep(w.first, step{account: t.Account, rcpt: r, direct: w.depth == 0})
+	return a.account(ctx, p, w, r, t)
+}
+
+// account puts the message into an account, or has it sent on, or what else its rules
+// say. Junk is no affair of rules.
+func (a *Agent) account(ctx context.Context, p *plan, w way, r mail.Recipient, t directory.Target) (err error) {
+	mine := step{account: t.Account, rcpt: r, direct: w.depth == 0}
+	if mine.role, mine.why, err = p.sort(ctx, t.Account); err != nil {
+		return err
+	}
+	on := sentOn{keep: true}
+	if t.Forward != nil && !p.junk {
+		on = sentOn{t.Forward.To, t.Forward.Keep}
+	}
+	if mine.role != mailbox.JunkRole {
+		if mine.verdict, err = a.ask(ctx, p, w, t.Account); err != nil {
+			return err
+		}
+	}
+	if v := mine.verdict; v != nil {
+		if v.Refusal != nil {
+			return v.Refusal
+		}
+		if !on.keep {
+			mine.verdict = v.Without()
+		}
+		on.to, on.keep = append(slices.Clone(on.to), v.Redirect...), true
+	}
+	if len(on.to) == 0 {
+		p.keep(w.first, mine)
 		return nil
 	}
-	return a.forward(ctx, p, w, r, t)
+	return a.forward(ctx, p, w, mine, t.Found, on)
+}
+
+// ask gives what the rules of an account say of the message; nil if it has none.
+func (a *Agent) ask(ctx context.Context, p *plan, w way, acct mail.AccountID) (*rules.Verdict, error) {
+	if a.Rules == nil {
+		return nil, nil
+	}
+	if v, asked := p.said[acct]; asked {
+		return v, nil
+	}
+	has, err := a.Rules.Any(ctx, acct)
+	if err != nil || !has {
+		return nil, err
+	}
+	if err := p.readHeader(); err != nil {
+		return nil, err
+	}
+	front := p.m.front()
+	v, err := a.Rules.Run(ctx, acct, rules.Mail{
+		Header: append(front, p.header...), Size: int64(len(front)) + p.m.Body.Size(), Message: p.m.Body, Length: p.m.Body.Size(),
+		Sender: p.m.Envelope.Sender, Recipient: w.first,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("mda: rules: %w", err)
+	}
+	if p.said == nil {
+		p.said = map[mail.AccountID]*rules.Verdict{}
+	}
+	p.said[acct] = v
+	return v, nil
+}
+
+// readHeader reads the header of the message, once.
+func (p *plan) readHeader() (err error) {
+	if p.header == nil {
+		if p.header, err = Header(p.m.Body); err != nil {
+			return fmt.Errorf("mda: plan: read the header: %w", err)
+		}
+	}
+	return nil
+}
+
+// front gives the fields that stand in front of the message in mailboxes.
+func (m *Mail) front() []byte {
+	return append([]byte("Return-Path: "+m.Envelope.Sender.Path()+"\r\n"), m.Trace...)
 }
 
 // leave has a recipient elsewhere sent to, unless the message must not be sent on
@@ -213,38 +289,61 @@ func (a *Agent) alias(ctx context.Context, p *plan, w way, r mail.Recipient, t d
 	})
 }
 
-// forward sends an account's mail on. What cannot be sent on, or has come back, the
-// account gets.
-func (a *Agent) forward(ctx context.Context, p *plan, w way, r mail.Recipient, t directory.Target) error {
-	mine := step{account: t.Account, rcpt: r, direct: w.depth == 0}
-	before, err := p.before(t.Found)
+// sentOn says where an account's mail goes on to, and whether the account gets it, too.
+type sentOn struct {
+	to   []mail.Address
+	keep bool
+}
+
+// forward sends the mail of the account that is found under an address on. What cannot be
+// sent on, or has come back, the account gets.
+func (a *Agent) forward(ctx context.Context, p *plan, w way, mine step, found mail.Address, on sentOn) error {
+	before, err := p.before(found)
 	if err != nil {
 		return err
 	}
 	if before {
-		p.keep(w.first, mine)
+		p.keep(w.first, mine.kept())
 		return nil
 	}
-	err = p.once(t.Found, w.first, func() error {
-		on, to := w, r
-		if t.Forward.Keep || len(t.Forward.To) > 1 {
+	err = p.once(found, w.first, func() error {
+		next, to := w, mine.rcpt
+		if on.keep || len(on.to) > 1 {
 			p.expanded[w.first] = true
 			to.Notify = to.Notify.WithoutSuccess()
 		}
-		on.via, on.depth = t.Found, w.depth+1
-		return a.expand(ctx, p, on, to, t.Forward.To)
+		next.via, next.depth = found, w.depth+1
+		return a.expand(ctx, p, next, to, on.to)
 	})
 	no, refused := errors.AsType[*mail.Refusal](err)
 	switch {
 	case err != nil && (!refused || no == errTooMany):
 		return err
-	case err == nil && !t.Forward.Keep:
+	case err == nil && !on.keep:
 		return nil
 	case err == nil:
-		mine.sentOn, mine.direct = t.Found, false
+		mine.sentOn, mine.direct = found, false
+	default:
+		mine = mine.kept()
 	}
 	p.keep(w.first, mine)
 	return nil
+}
+
+// kept is the step for what was to be sent on and is not: then it must be kept somewhere.
+func (l step) kept() step {
+	if l.verdict != nil && len(l.verdict.Put) == 0 {
+		l.verdict = nil
+	}
+	return l
+}
+
+// puts gives the places where the account gets the message.
+func (l *step) puts() []rules.Put {
+	if l.verdict == nil {
+		return []rules.Put{{}}
+	}
+	return l.verdict.Put
 }
 
 // expand follows all targets. One that leads nowhere does not spoil the others.

@@ -29,6 +29,7 @@ import (
 	"posthaste/internal/store/policies"
 	"posthaste/internal/store/queue"
 	"posthaste/internal/store/reports"
+	"posthaste/internal/store/script"
 	"posthaste/internal/store/signin"
 	"posthaste/internal/store/suppression"
 )
@@ -55,6 +56,8 @@ type Agent struct {
 	Opinions *opinion.Store
 	// Sessions of browsers are swept and checked, if they are set.
 	Sessions *signin.Store
+	// Scripts are swept and checked, if they are set.
+	Scripts *script.Store
 	// Keys are checked, if they are set.
 	Keys *keyring.Keyring
 	Log  *slog.Logger
@@ -132,6 +135,9 @@ func (a *Agent) Round(ctx context.Context) error {
 		}
 		if a.Sessions != nil {
 			errs = append(errs, a.Sessions.Sweep(ctx, ac.ID, now))
+		}
+		if a.Scripts != nil {
+			errs = append(errs, a.Scripts.Sweep(ctx, ac.ID, now))
 		}
 	}
 	errs = append(errs, a.Reports.Expire(ctx, now.Add(-keepReports)))
@@ -237,6 +243,9 @@ func (a *Agent) ofAccounts() (list []func(context.Context, mail.AccountID) ([]st
 	}
 	if a.Sessions != nil {
 		list = append(list, a.Sessions.Check)
+	}
+	if a.Scripts != nil {
+		list = append(list, a.Scripts.Check)
 	}
 	return list
 }

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -94,4 +96,14 @@ func ParseTraceID(s string) (TraceID, error) {
 	}
 	copy(id[:], b)
 	return id, nil
+}
+
+// Object gives the id of a mailbox as IMAP tells it. RFC 8474 §4
+func (id MailboxID) Object() string { return "F" + strconv.FormatUint(uint64(id), 10) }
+
+// ParseMailboxObject reads what Object writes.
+func ParseMailboxObject(s string) (MailboxID, bool) {
+	n, err := strconv.ParseUint(strings.TrimPrefix(s, "F"), 10, 64)
+	id := MailboxID(n)
+	return id, err == nil && n > 0 && id.Object() == s
 }

@@ -35,12 +35,15 @@ const (
 	Held                      // an operator holds it back
 	Released                  // and no longer
 	Rerouted                  // an operator has it go another way, in Text; "" is the usual
+	Discarded                 // the rules of whom it was for, in Text, have it put nowhere
+	Answered                  // by the rules of whom it was for; Link is the answer
 )
 
 var words = [...]string{
 	Refused: "refused", Received: "received", Submitted: "submitted", Queued: "queued", Stored: "stored",
 	Delivered: "delivered", Deferred: "deferred", Failed: "failed", Reported: "reported", Dropped: "dropped", Broken: "broken", Judged: "judged",
-	Held: "held", Released: "released", Rerouted: "rerouted",
+	Held: "held", Released: "released", Rerouted: "rerouted", Discarded: "discarded",
+	Answered: "answered",
 }
 
 // Kinds gives all kinds.

@@ -129,6 +129,10 @@ func (e Event) sentence() string {
 			return fmt.Sprintf("An administrator has it go to %s by the usual way again.", who)
 		}
 		return fmt.Sprintf("An administrator has it go to %s by another way: %s.", who, clause(e.Text))
+	case Discarded:
+		return fmt.Sprintf("The rules of %s (%s) have it put nowhere.", who, clause(e.Text))
+	case Answered:
+		return fmt.Sprintf("The rules of %s have sent an answer.", who)
 	case Judged:
 		return fmt.Sprintf("We checked where it comes from: %s.", clause(e.Text))
 	case Broken:

@@ -169,7 +169,7 @@ func TestKinds(t *testing.T) {
 		}
 		seen[w] = true
 	}
-	if len(seen) != int(Rerouted)-1 { // the sixth is none
+	if len(seen) != int(Answered)-1 { // the sixth is none
 		t.Errorf("%d kinds have words", len(seen))
 	}
 	if Kind(0).String() != "unknown" || Kind(200).String() != "unknown" {

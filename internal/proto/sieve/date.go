@@ -78,7 +78,7 @@ func (c *compiler) dateTest(n *node) test {
 		if t.is("zone") {
 			in, err := zoneOf(zone.of(m))
 			if err != nil {
-				return false, &runError{n.line, err}
+				return false, &Error{n.line, err.Error()}
 			}
 			when = when.In(in)
 		}

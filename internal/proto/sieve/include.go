@@ -42,6 +42,9 @@ func (c *compiler) include(n *node) command {
 		case errors.Is(err, mail.ErrNotFound):
 			return &Error{n.line, fmt.Sprintf("there is no script %q to include", name)}
 		case err != nil:
+			if _, is := errors.AsType[*Error](err); is {
+				return &Error{n.line, fmt.Sprintf("the script %q: %v", name, err)}
+			}
 			return &runError{n.line, err}
 		}
 		m.mark(key)

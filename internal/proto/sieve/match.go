@@ -286,7 +286,7 @@ func (x *matcher) one(m *machine, v string) (bool, error) {
 			if re == nil {
 				var err error
 				if re, err = x.regexp(key); err != nil {
-					return false, &runError{x.line, err}
+					return false, &Error{x.line, err.Error()}
 				}
 			}
 			if err := m.charge(len(v) * re.steps >> 9); err != nil {

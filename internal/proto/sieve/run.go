@@ -126,7 +126,7 @@ type Result struct {
 }
 
 // Run runs a script. An error means that the message is to be kept as if there were
-// none; it is nobody's but the script's, unless it wraps one of the World or of Body.
+// none: an *Error or ErrRun is the script's, any other one of the World or of Body.
 func (s *Script) Run(ctx context.Context, in Input) (Result, error) {
 	m := &machine{ctx: ctx, in: &in, globals: map[string]string{}, keep: true}
 	m.frame = &frame{vars: map[string]string{}}
@@ -204,7 +204,10 @@ func (m *machine) block(list []command) error {
 	return nil
 }
 
-var errWork = errors.New("the script takes too much work")
+// ErrRun is wrapped by what goes wrong with a script as a whole.
+var ErrRun = errors.New("the script cannot go on")
+
+var errWork = fmt.Errorf("%w: it takes too much work", ErrRun)
 
 // charge counts work.
 func (m *machine) charge(n int) error {
@@ -232,7 +235,7 @@ func (m *machine) act(a Action) { m.actions = append(m.actions, a) }
 // do adds an action of the script.
 func (m *machine) do(a Action) error {
 	if len(m.actions) >= maxActions {
-		return &runError{a.Line, fmt.Errorf("the script does more than %d things", maxActions)}
+		return &Error{a.Line, fmt.Sprintf("the script does more than %d things", maxActions)}
 	}
 	m.act(a)
 	return nil

@@ -14,7 +14,7 @@ import (
 const (
 	usualVacation = 7 * 24 * time.Hour
 	leastVacation = 24 * time.Hour // by :days
-	leastSeconds  = time.Minute    // by :seconds
+	leastOfAll    = time.Minute    // by :seconds
 	mostVacation  = 90 * 24 * time.Hour
 )
 
@@ -33,7 +33,7 @@ func (c *compiler) vacation(n *node) command {
 		mark.For = min(max(time.Duration(min(t.tags["days"].num, 1000))*24*time.Hour, leastVacation), mostVacation)
 	case "seconds":
 		c.needs(n.line, ":seconds", "vacation-seconds")
-		mark.For = max(seconds(t.tags["seconds"].num, mostVacation), leastSeconds)
+		mark.For = max(seconds(t.tags["seconds"].num, mostVacation), leastOfAll)
 	}
 	get := func(tag string) value {
 		if a, ok := t.tags[tag]; ok {

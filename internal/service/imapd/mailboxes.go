@@ -28,7 +28,7 @@ func (s *session) create(ctx context.Context, c *imap.Command) error {
 	m, err := s.srv.Mail.CreateMailbox(ctx, at.owner, at.name, role)
 	if err == nil {
 		s.knowName(func(n *names) { n.add(mailbox.Box{Account: at.owner, Mailbox: m.ID}, at.full(), at.prefix != "") })
-		s.code = imap.CodeMailboxID(mailboxID(m.ID))
+		s.code = imap.CodeMailboxID(m.ID.Object())
 		s.tellName("()", at.full(), cmp.Or(a.Given, a.Mailbox), false)
 	}
 	return err

@@ -9,9 +9,8 @@ import (
 
 // The ids of things, which never change and are never given again: a letter for
 // what it is and its number. RFC 8474
-func mailboxID(id mail.MailboxID) string { return "F" + strconv.FormatUint(uint64(id), 10) }
-func emailID(id mail.EmailID) string     { return "M" + strconv.FormatUint(uint64(id), 10) }
-func threadID(id mail.ThreadID) string   { return "T" + strconv.FormatUint(uint64(id), 10) }
+func emailID(id mail.EmailID) string   { return "M" + strconv.FormatUint(uint64(id), 10) }
+func threadID(id mail.ThreadID) string { return "T" + strconv.FormatUint(uint64(id), 10) }
 
 // object matches messages by an id.
 func object(k imap.Key) matchFunc {

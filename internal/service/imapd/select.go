@@ -88,7 +88,7 @@ func (s *session) tellSelected(snap *mailbox.Snapshot) {
 	s.enc.Status("*", imap.OK, imap.CodeNumber("UIDVALIDITY", uint64(m.UIDValidity)), "UIDs are valid")
 	s.enc.Status("*", imap.OK, imap.CodeNumber("UIDNEXT", uint64(m.UIDNext)), "predicted next UID")
 	s.enc.Status("*", imap.OK, imap.CodeNumber("HIGHESTMODSEQ", uint64(m.ModSeq)), "highest mod-sequence")
-	s.enc.Status("*", imap.OK, imap.CodeMailboxID(mailboxID(m.ID)), "id of the mailbox")
+	s.enc.Status("*", imap.OK, imap.CodeMailboxID(m.ID.Object()), "id of the mailbox")
 }
 
 // close is CLOSE: it expunges without telling. RFC 9051 §6.4.1

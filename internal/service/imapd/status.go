@@ -56,7 +56,7 @@ func (s *session) tellStatus(ctx context.Context, m *place, items imap.StatusIte
 		Deleted:        uint64(m.Deleted),
 		Size:           uint64(m.Size),
 		HighestModSeq:  uint64(modSeq),
-		MailboxID:      mailboxID(m.ID),
+		MailboxID:      m.ID.Object(),
 		AppendLimit:    uint64(s.srv.limits.Message),
 		Recent:         recent,
 		DeletedStorage: deleted,

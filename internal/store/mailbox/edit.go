@@ -236,11 +236,11 @@ func (e *Edit) Append(box mail.MailboxID, m Incoming) (Appended, error) {
 	if err != nil {
 		return Appended{}, err
 	}
-	if err := e.charge(1, m.Size); err != nil {
-		return Appended{}, err
-	}
 	bits, err := e.keywordBits(b, m.Keywords)
 	if err != nil {
+		return Appended{}, err
+	}
+	if err := e.charge(1, m.Size); err != nil {
 		return Appended{}, err
 	}
 	now := e.tx.Now()

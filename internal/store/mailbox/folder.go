@@ -451,7 +451,7 @@ func (e *Edit) ByRole(role Role) (mail.MailboxID, error) {
 	if role == InboxRole {
 		return Inbox, nil
 	}
-	if id, err := e.hasRole(role); id != 0 || err != nil {
+	if id, err := e.HasRole(role); id != 0 || err != nil {
 		return id, err
 	}
 	for _, f := range firstMailboxes {
@@ -478,16 +478,34 @@ func (e *Edit) ByRole(role Role) (mail.MailboxID, error) {
 // Named gives the mailbox of a name (as ParseName gives it), made if there is
 // none.
 func (e *Edit) Named(name string) (mail.MailboxID, error) {
-	id, err := lookup(e.tx, e.acct, name)
-	if err == nil {
-		var b *editBox
-		if b, err = e.box(id); err == nil && !b.Placeholder {
-			return id, nil
-		}
-	}
-	if err != nil && !errors.Is(err, mail.ErrNotFound) {
-		return 0, err
+	id, err := e.Existing(name)
+	if err == nil || !errors.Is(err, mail.ErrNotFound) {
+		return id, err
 	}
 	m, err := e.CreateMailbox(name, NoRole)
 	return m.ID, err
+}
+
+// Existing is Named, but mail.ErrNotFound if there is none.
+func (e *Edit) Existing(name string) (mail.MailboxID, error) {
+	id, err := lookup(e.tx, e.acct, name)
+	if err != nil {
+		return 0, err
+	}
+	return e.usable(id)
+}
+
+// Object gives the mailbox of an id that IMAP tells; mail.ErrNotFound if there is none.
+func (e *Edit) Object(s string) (mail.MailboxID, error) {
+	id, ok := mail.ParseMailboxObject(s)
+	if !ok {
+		return 0, fmt.Errorf("mailbox: id %q: %w", s, mail.ErrNotFound)
+	}
+	return e.usable(id)
+}
+
+// usable gives the id of a mailbox that messages can be in.
+func (e *Edit) usable(id mail.MailboxID) (mail.MailboxID, error) {
+	_, err := e.messages(id)
+	return id, err
 }

@@ -91,7 +91,7 @@ func (e *Edit) setUse(b Box, value []byte) (changed bool, err error) {
 		return false, ErrNoUse
 	}
 	if role != NoRole {
-		other, err := e.hasRole(role)
+		other, err := e.HasRole(role)
 		if err != nil {
 			return false, err
 		}
@@ -104,8 +104,8 @@ func (e *Edit) setUse(b Box, value []byte) (changed bool, err error) {
 	return true, nil
 }
 
-// hasRole gives the mailbox with a role, 0 if there is none.
-func (e *Edit) hasRole(role Role) (mail.MailboxID, error) {
+// HasRole gives the mailbox with a role, 0 if there is none.
+func (e *Edit) HasRole(role Role) (mail.MailboxID, error) {
 	p := key(e.acct, kindMailbox)
 	for row, err := range e.tx.Scan(kv.Prefix(p)) {
 		if err != nil {
