@@ -280,31 +280,6 @@ func (m *machine) body() (*message.Part, io.ReaderAt, error) {
 	return m.root, m.bytes, nil
 }
 
-// fields gives the values of a header field, decoded, of the message or of the part that
-// a loop is at.
-func (m *machine) fields(name string) ([]string, error) {
-	header, err := m.header()
-	if err != nil {
-		return nil, err
-	}
-	return m.valuesIn(header, name)
-}
-
-func (m *machine) header() ([]byte, error) {
-	if m.part == nil {
-		return m.in.Header, nil
-	}
-	return m.headerOf(m.part)
-}
-
-func (m *machine) valuesIn(header []byte, name string) (out []string, err error) {
-	raw, err := m.rawIn(header, name)
-	for i := range raw {
-		out = append(out, message.DecodeWords(raw[i]))
-	}
-	return out, err
-}
-
 // rawIn gives the values of a field as they stand there, unfolded.
 func (m *machine) rawIn(header []byte, name string) (out []string, err error) {
 	if err := m.charge(1 + len(header)>>10); err != nil {
