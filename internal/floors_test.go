@@ -51,7 +51,7 @@ var siblings = map[string][]string{
 	"agent/msa":            {"agent/filter", "agent/mda"},
 	"agent/mta":            {"agent/mda"},
 	"agent/reporter":       {"agent/mda"},
-	"agent/owner":          {"agent/mover", "agent/registrar"},
+	"agent/owner":          {"agent/mover", "agent/registrar", "agent/rules"},
 	"agent/postmaster":     {"agent/msa"},
 	"server":               {"server/config", "server/listen", "server/resolver"},
 	"server/demo":          {"server", "server/config", "server/listen"},

@@ -67,7 +67,7 @@ configuration; without one they open the store themselves.`,
 	c.PersistentFlags().StringVarP(&t.config, "config", "c", defaultConfig(), "the configuration `file`")
 	c.PersistentFlags().StringVar(&t.data, "data", "", "the `folder` of the store, instead of the one in the configuration")
 	c.AddGroup(&cobra.Group{ID: "run", Title: "Run:"}, &cobra.Group{ID: "people", Title: "Who is here:"}, &cobra.Group{ID: "mail", Title: "What happens to mail:"}, &cobra.Group{ID: "move", Title: "Moving in and out:"})
-	c.AddCommand(t.serve(), t.demo(), t.configuration(), t.metrics(), t.domain(), t.account(), t.settings(), t.shared(), t.alias(), t.address(), t.queue(), t.suppression(), t.why(), t.tls(), t.reports(), t.mailbox(), t.pop3(), t.collect(), t.check(), t.version())
+	c.AddCommand(t.serve(), t.demo(), t.configuration(), t.metrics(), t.domain(), t.account(), t.settings(), t.shared(), t.alias(), t.address(), t.queue(), t.suppression(), t.why(), t.tls(), t.reports(), t.mailbox(), t.pop3(), t.sieve(), t.collect(), t.check(), t.version())
 	c.AddCommand(t.importing(), t.move(), t.exporting(), t.backups(), t.restore())
 	teach(c)
 	return c

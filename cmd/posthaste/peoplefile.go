@@ -42,6 +42,7 @@ type personInFile struct {
 	Apps      []appInFile     `json:"app_passwords,omitempty"`
 	Folders   []folderInFile  `json:"folders,omitempty"`
 	Collected []outpostInFile `json:"collected,omitempty"`
+	Scripts   []owner.Script  `json:"sieve,omitempty"`
 }
 
 // people writes who is here into dir.
@@ -118,8 +119,8 @@ func (t *tool) importPeople() *cobra.Command {
 		Use: "people FILE", Short: "Add the domains, accounts and aliases that an export wrote", Args: cobra.ExactArgs(1),
 		Long: `Add what "posthaste export ... --domain" or "--all" wrote as people.json: domains and
 their other names and separators, accounts with name and quota, shared folders and
-who may do what with them, where mail is sent on to, policies of POP3, rights that people
-give in their own folders, accounts elsewhere that are collected, aliases and catch-alls.
+who may do what with them, where mail is sent on to, policies of POP3, rules (Sieve
+scripts), rights that people give in their own folders, accounts elsewhere that are collected, aliases and catch-alls.
 What is here already stays as it is, and is told.
 
 Passwords do not come along: nobody could read them. Set new ones, or have them
@@ -268,6 +269,6 @@ func (a *adder) own(p personInFile) error {
 	if p.POP3 != nil {
 		errs = append(errs, a.policy(p, *p.POP3))
 	}
-	errs = append(errs, a.collected(p))
+	errs = append(errs, a.collected(p), a.scripts(p))
 	return errors.Join(errs...)
 }

@@ -82,6 +82,9 @@ func (p *personInFile) more(ctx context.Context, cl *admind.Client, plan owner.P
 			p.Folders = append(p.Folders, folderInFile{Name: b.Name, Role: b.Role, Rights: s.Rights})
 		}
 	}
+	if p.Scripts, err = scriptsOf(ctx, cl, p.Address); err != nil {
+		return err
+	}
 	list, err := cl.Outposts(ctx, p.Address)
 	for _, o := range list {
 		in := outpostInFile{Name: o.Name, Protocol: o.Protocol, Host: o.Host, Port: o.Port, Security: o.Security, User: o.User, OAuth2: o.Tokens, Folders: o.Folders, After: o.After, Mailbox: o.Mailbox, Keyword: o.Keyword, Every: o.Every, Unjudged: o.Unjudged}
@@ -228,4 +231,31 @@ func (a *adder) close() error {
 		stdout.Printf("%s made, and written into %s with whose they are: hand them out, and remove the file.\n", mail.Many(a.made, "app password"), a.passwords)
 	}
 	return err
+}
+
+// scriptsOf gives the Sieve scripts of a person with their texts.
+func scriptsOf(ctx context.Context, cl *admind.Client, address string) (out []owner.Script, err error) {
+	list, err := cl.Scripts(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range list.Scripts {
+		s, err := cl.Script(ctx, address, s.Name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// scripts gives a person the Sieve scripts that they had.
+func (a *adder) scripts(p personInFile) error {
+	var errs []error
+	for _, s := range p.Scripts {
+		if _, err := a.cl.SaveScript(a.ctx, p.Address, owner.Script{Name: s.Name, Text: s.Text, Active: s.Active}); err != nil {
+			errs = append(errs, fmt.Errorf("the script %q does not come: %w", s.Name, err))
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -1,6 +1,7 @@
 // Package owner does what the owner of an account wants done with it: says what becomes
 // of mail that POP3 clients collect, shows what will go before it does and what was
-// collected, brings back what was deleted, and gives programs passwords of their own. An
+// collected, brings back what was deleted, gives programs passwords of their own, and keeps
+// the rules for mail that comes. An
 // administrator does the same for them.
 //
 // What is read and written here is text as people know it: names of devices and mailboxes,
@@ -13,11 +14,13 @@ import (
 	"strings"
 
 	"posthaste/internal/agent/registrar"
+	"posthaste/internal/agent/rules"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/proto/message"
 	"posthaste/internal/store/directory"
 	"posthaste/internal/store/mailbox"
 	"posthaste/internal/store/maildrop"
+	"posthaste/internal/store/script"
 )
 
 // An Agent does it. All fields must be set.
@@ -26,6 +29,8 @@ type Agent struct {
 	Registrar *registrar.Registrar
 	Mailboxes *mailbox.Store
 	Maildrops *maildrop.Store
+	Store     *script.Store // of Sieve scripts
+	Rules     *rules.Agent
 }
 
 // An Invalid request cannot be meant; it says in a sentence what is wrong.

@@ -102,15 +102,15 @@ func (g *Agent) Run(ctx context.Context, a mail.AccountID, m Mail) (*Verdict, er
 			return v, nil
 		}
 	}
-	if !wrong(err) {
+	if !Wrong(err) {
 		return nil, err
 	}
 	g.fault(ctx, a, name, err)
 	return &Verdict{Script: name, Put: []Put{{}}, Told: []string{"the script went wrong, and the message is kept: " + err.Error()}}, nil
 }
 
-// wrong tells whether an error is that of the script, and not ours.
-func wrong(err error) bool {
+// Wrong tells whether an error of Try is that of the script, and not ours.
+func Wrong(err error) bool {
 	_, is := errors.AsType[*sieve.Error](err)
 	return is || errors.Is(err, mail.ErrNotFound) || errors.Is(err, sieve.ErrRun)
 }
@@ -363,4 +363,42 @@ func (v *Verdict) Without() *Verdict {
 		}
 	}
 	return &out
+}
+
+// Words tells what is done with the message, a sentence for each thing.
+func (v *Verdict) Words() (out []string) {
+	if v.Refusal != nil {
+		return []string{fmt.Sprintf("So it is refused: %s", v.Refusal.Text)}
+	}
+	for _, p := range v.Put {
+		where := "where it would go without rules, which is the inbox unless it is junk"
+		switch {
+		case p.Place.ID != "":
+			where = fmt.Sprintf("into the mailbox with the id %s, or else %q", p.Place.ID, p.Place.Name)
+		case p.Place.Use != "":
+			where = fmt.Sprintf("into the mailbox for %s, or else %q", p.Place.Use, p.Place.Name)
+		case !p.Keeps():
+			where = fmt.Sprintf("into the mailbox %q", p.Place.Name)
+		}
+		with := p.Keywords
+		for _, f := range []string{`\\Seen`, `\\Answered`, `\\Flagged`, `\\Deleted`, `\\Draft`} {
+			if p.Flags&systemFlags[f] != 0 {
+				with = append(with[:len(with):len(with)], f)
+			}
+		}
+		if len(with) > 0 {
+			where += ", with the flags " + strings.Join(with, " ")
+		}
+		out = append(out, "So it is put "+where+".")
+	}
+	for _, a := range v.Redirect {
+		out = append(out, fmt.Sprintf("So it is sent on to %s.", a.Unicode()))
+	}
+	if v.Answer != nil {
+		out = append(out, fmt.Sprintf("So %s is answered.", v.Answer.To.Unicode()))
+	}
+	if out == nil {
+		return []string{"So it is put nowhere."}
+	}
+	return out
 }
