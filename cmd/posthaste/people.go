@@ -30,7 +30,7 @@ func table(rows [][]string) {
 
 func (t *tool) account() *cobra.Command {
 	c := &cobra.Command{Use: "account", Short: "People who log in and have a mailbox", GroupID: "people"}
-	c.AddCommand(t.accountAdd(), t.accountPassword(), t.accountCertificate(), t.accountCapability(), t.accountForward(),
+	c.AddCommand(t.accountAdd(), t.accountPassword(), t.accountCertificate(), t.accountCapability(), t.accountForward(), t.away(),
 		&cobra.Command{
 			Use: "list", Short: "List all accounts with what they take", Args: cobra.NoArgs,
 			RunE: t.with(func(ctx context.Context, c *admind.Client, _ []string) error {

@@ -116,7 +116,10 @@ func (g *Agent) RenameScript(ctx context.Context, a mail.AccountID, from, to str
 	if err := script.CheckName(to); err != nil {
 		return Invalid{err}
 	}
-	return g.Store.Rename(ctx, a, from, to)
+	if err := g.Store.Rename(ctx, a, from, to); err != nil {
+		return err
+	}
+	return g.followRename(ctx, a, from, to)
 }
 
 // RemoveScript removes a script, also if it is the active one: then none is.

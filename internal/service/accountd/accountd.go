@@ -1,7 +1,7 @@
 // Package accountd has the pages where people look after their own accounts with a
 // browser: which programs may open it, what becomes of mail that POP3 collects and what
-// each device has collected, mail that was deleted, the password, and where they are
-// signed in.
+// each device has collected, rules and what is answered while they are away, mail that was
+// deleted, the password, and where they are signed in.
 //
 // The pages are HTML that the server writes; there is no script, and none is allowed to
 // run. They need one cookie, for the session, and what changes something is taken only
@@ -35,9 +35,9 @@ import (
 const Path = "/account/"
 
 const (
-	// maxForm is how many bytes a form may have: those of the most deleted messages that
-	// a page lists, and some.
-	maxForm = 128 << 10
+	// maxForm is how many bytes a form may have: a script of which each byte is written as
+	// three.
+	maxForm = 1 << 20
 	// signInTime is how long it may take to let somebody in: guessing is slowed down.
 	signInTime = time.Minute
 	cookieName = "__Host-posthaste"
@@ -93,6 +93,13 @@ func (s *Server) mux() http.Handler {
 	page("GET pop3/ledger", s.ledger)
 	page("GET deleted", s.deleted)
 	page("POST deleted", s.restore)
+	page("GET rules", s.rules)
+	page("GET rules/edit", s.editScript)
+	page("POST rules/edit", s.saveScript)
+	page("POST rules/active", s.activateScript)
+	page("POST rules/remove", s.removeScript)
+	page("GET away", s.away)
+	page("POST away", s.setAway)
 	page("GET programs", s.programs)
 	page("POST programs", s.addProgram)
 	page("POST programs/remove", s.removeProgram)
@@ -266,12 +273,12 @@ func (s *Server) show(w http.ResponseWriter, v *visit, out view) {
 	w.Write(b.Bytes())
 }
 
-var pages = parse("sign-in", "overview", "pop3", "policy", "ledger", "deleted", "programs", "added", "security", "trouble")
+var pages = parse("sign-in", "overview", "pop3", "policy", "ledger", "deleted", "programs", "added", "security", "trouble", "rules", "script", "away")
 
 func parse(names ...string) map[string]*template.Template {
 	out := map[string]*template.Template{}
 	for _, name := range names {
-		t := template.New("layout.html").Funcs(template.FuncMap{"when": when, "stamp": stamp, "size": mail.Size, "many": mail.Many[int], "sentence": sentence})
+		t := template.New("layout.html").Funcs(template.FuncMap{"when": when, "stamp": stamp, "size": mail.Size, "size64": func(n int) string { return mail.Size(int64(n)) }, "many": mail.Many[int], "sentence": sentence})
 		out[name] = template.Must(t.ParseFS(files, "pages/layout.html", "pages/"+name+".html"))
 	}
 	return out

@@ -18,6 +18,7 @@ import (
 	"posthaste/internal/agent/auth"
 	"posthaste/internal/agent/owner"
 	"posthaste/internal/agent/registrar"
+	"posthaste/internal/agent/rules"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/engine/blob/memblob"
 	"posthaste/internal/engine/kv"
@@ -29,6 +30,7 @@ import (
 	"posthaste/internal/store/mailbox"
 	"posthaste/internal/store/maildrop"
 	"posthaste/internal/store/outpost"
+	"posthaste/internal/store/script"
 	"posthaste/internal/store/signin"
 )
 
@@ -51,6 +53,7 @@ func newHouse(t testing.TB) *house {
 	dir := &directory.Directory{DB: db}
 	boxes := &mailbox.Store{DB: db, Bodies: &body.Store{DB: db, Blobs: memblob.New()}}
 	h := &house{auth: &auth.Agent{Directory: dir}}
+	scripts := &script.Store{DB: db}
 	reg := &registrar.Registrar{
 		DB: db, Directory: dir, Mailboxes: boxes, Keys: &keyring.Keyring{DB: db}, AppPassword: h.auth.NewAppPassword,
 		Hash: func(_ context.Context, password string, now directory.Credentials) (directory.Credentials, error) {
@@ -58,7 +61,7 @@ func newHouse(t testing.TB) *house {
 		},
 	}
 	h.Server = &Server{
-		Owner:    &owner.Agent{Directory: dir, Registrar: reg, Mailboxes: boxes, Maildrops: &maildrop.Store{DB: db, Mail: boxes}},
+		Owner:    &owner.Agent{Directory: dir, Registrar: reg, Mailboxes: boxes, Maildrops: &maildrop.Store{DB: db, Mail: boxes}, Store: scripts, Rules: &rules.Agent{Scripts: scripts, Directory: dir, Mailboxes: boxes, Log: slog.New(slog.DiscardHandler)}},
 		Sessions: &signin.Store{DB: db}, SignIn: h.auth.SignIn, Stands: h.auth.Stands,
 		Settings: func(_ context.Context, d mail.Domain) (discovery.Settings, error) {
 			return discovery.Settings{Domain: string(d), Services: []discovery.Service{

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"posthaste/internal/agent/owner"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/store/directory"
 	"posthaste/internal/store/mailbox"
@@ -124,7 +125,7 @@ func TestDeleted(t *testing.T) {
 		t.Errorf("in the inbox are %s", got)
 	}
 	big := []string{"do", "chosen"}
-	for range 40_000 {
+	for range 150_000 {
 		big = append(big, "id", "1.1")
 	}
 	b.post("deleted", "That was too much at once", big...)
@@ -224,4 +225,72 @@ func TestOverview(t *testing.T) {
 	if !strings.Contains(page, "/mail.mobileconfig?address=ada%40a.example") {
 		t.Error("no profile is offered")
 	}
+}
+
+// TestScripts: rules are written, told what is wrong with them, switched and removed.
+func TestScripts(t *testing.T) {
+	h := newHouse(t)
+	b := h.in(t)
+	b.get("rules", "There are none")
+	page := b.post("rules/edit", "there is something wrong. line 2: there is no command \"fileinot\"", "name", "my rules", "text", "keep;\r\nfileinot \"<b>\";", "do", "activate")
+	if !strings.Contains(page, "fileinot &#34;&lt;b&gt;&#34;;</textarea>") || !strings.Contains(page, `value="my rules"`) {
+		t.Error("what was typed is gone")
+	}
+	b.get("rules", "There are none")
+	b.post("rules/edit", "a script's name has 1 to", "name", " ", "text", "keep;", "do", "save")
+	b.post("rules/edit", "Saved. Rules", "name", "my rules", "text", "keep;\r\n# ä", "do", "activate")
+	b.get("rules", "my rules (active)")
+	if page := b.get("rules/edit?name=my+rules", "The rules “my rules”"); !strings.Contains(page, "# ä</textarea>") {
+		t.Error("the script is not shown")
+	}
+	b.post("rules/edit", "Saved.", "name", "other", "text", "discard;", "do", "save")
+	b.post("rules/active", "other (active)", "name", "other")
+	b.post("rules/active", "other", "name", "")
+	if page := b.get("rules", "other"); strings.Contains(page, "(active)") {
+		t.Error("one is active")
+	}
+	b.post("rules/remove", "Removed.", "name", "other")
+	b.post("rules/remove", "not there any more", "name", "other")
+	b.get("rules/edit?name=other", "not there any more")
+	big := strings.Repeat("# äöü\r\n", 30_000)
+	b.post("rules/edit", "a script has", "name", "big", "text", big, "do", "save")
+}
+
+// TestAway: who writes is answered, and rules go on.
+func TestAway(t *testing.T) {
+	h := newHouse(t)
+	b := h.in(t)
+	b.post("rules/edit", "Saved.", "name", "mine", "text", "require \"imap4flags\"; addflag \"x\";", "do", "activate")
+	b.get("away", "Nobody is answered now.")
+	form := []string{"from", "2026-12-21", "until", "2027-01-04", "subject", "Away \"far\"", "text", "I am away.\r\n\"\\o/\" */ ${x}\r\n.\r\n# <b>"}
+	b.post("away", "The last day is before the first one", "from", "2026-12-21", "until", "2026-12-20", "text", "x", "do", "on")
+	b.post("away", "Say what those are to read", "text", " ", "do", "on")
+	page := b.post("away", "Who writes to you is answered from 2026-12-21 on until 2027-01-04.", append(form, "do", "on")...)
+	if !strings.Contains(page, "I am away.\n&#34;\\o/&#34; */ ${x}\n.\n# &lt;b&gt;</textarea>") {
+		t.Errorf("the text is not shown: %s", page)
+	}
+	s, err := h.Owner.Script(t.Context(), h.ada.ID, "")
+	if err != nil || s.Name != "away" || !strings.Contains(s.Text, `include :personal :optional "mine";`) {
+		t.Errorf("active is %+v, %v", s, err)
+	}
+	lines, err := h.Owner.TryScript(t.Context(), h.ada, owner.Trial{Message: []byte("From: x@y.example\r\nTo: ada@a.example\r\n\r\n")})
+	if err != nil || !strings.Contains(strings.Join(lines, "\n"), "with the flags x") {
+		t.Errorf("it does %q, %v", lines, err)
+	}
+	if err := h.Owner.RenameScript(t.Context(), h.ada.ID, "mine", "ours"); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := h.Owner.Script(t.Context(), h.ada.ID, "away"); err != nil || !strings.Contains(s.Text, `"ours";`) {
+		t.Errorf("%s, %v", s.Text, err)
+	}
+	b.post("away", "Nobody is answered any more.", append(form, "do", "off")...)
+	if s, err := h.Owner.Script(t.Context(), h.ada.ID, ""); err != nil || s.Name != "ours" {
+		t.Errorf("active is %+v, %v", s, err)
+	}
+	if page := b.get("away", "Nobody is answered now."); !strings.Contains(page, "I am away.") {
+		t.Error("the text is gone")
+	}
+	b.post("rules/edit", "Saved.", "name", "away", "text", "keep;", "do", "save")
+	b.get("away", "were not made on this page")
+	b.post("away", "were not made on this page", append(form, "do", "on")...)
 }

@@ -204,7 +204,7 @@ func meant(err error) (string, bool) {
 	case errors.Is(err, mail.ErrExists):
 		return "There is one of that name already.", true
 	case errors.Is(err, mail.ErrLimit):
-		return "That is more than there may be. Remove one first.", true
+		return limitWords(err), true
 	}
 	return "", false
 }

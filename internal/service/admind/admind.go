@@ -254,6 +254,8 @@ func problem(err error) (int, string) {
 	switch {
 	case errors.Is(err, former.ErrNotMoving), errors.Is(err, former.ErrFlipped), errors.Is(err, former.ErrBusy), errors.Is(err, former.ErrPassword), errors.Is(err, former.ErrReach), errors.Is(err, former.ErrUnread):
 		return http.StatusConflict, err.Error()
+	case errors.Is(err, owner.ErrAway):
+		return http.StatusConflict, err.Error()
 	case errors.Is(err, registrar.ErrPassword), errors.Is(err, registrar.ErrShared), errors.Is(err, registrar.ErrNotShared), errors.Is(err, registrar.ErrRights), errors.Is(err, registrar.ErrNoSeenMode):
 		return http.StatusBadRequest, err.Error()
 	case errors.Is(err, mail.ErrNotFound):

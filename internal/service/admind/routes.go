@@ -50,6 +50,8 @@ func (s *Server) aboutPeople() routes {
 		"PUT /v1/accounts/{address}/quota":                           s.answer(s.setQuota),
 		"PUT /v1/accounts/{address}/password":                        s.answer(s.setPassword),
 		"GET /v1/accounts/{address}/settings":                        s.answer(s.settings),
+		"GET /v1/accounts/{address}/away":                            s.answer(s.away),
+		"PUT /v1/accounts/{address}/away":                            s.answer(s.setAway),
 		"GET /v1/accounts/{address}/scripts":                         s.answer(s.scripts),
 		"PUT /v1/accounts/{address}/scripts":                         s.answer(s.saveScript),
 		"POST /v1/accounts/{address}/scripts/active":                 s.answer(s.activateScript),

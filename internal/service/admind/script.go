@@ -102,6 +102,39 @@ func (s *Server) tryScript(r *http.Request) (any, error) {
 	return Told{lines}, err
 }
 
+func (s *Server) away(r *http.Request) (any, error) {
+	a, err := s.account(r)
+	if err != nil {
+		return nil, err
+	}
+	return s.Owner.Away(r.Context(), a.ID)
+}
+
+func (s *Server) setAway(r *http.Request) (any, error) {
+	a, err := s.account(r)
+	if err != nil {
+		return nil, err
+	}
+	in, err := decode[owner.Away](r)
+	if err != nil {
+		return nil, err
+	}
+	if a.Shared {
+		return nil, bad("%s is a folder for many: people are away", a.Address)
+	}
+	return in, s.Owner.SetAway(r.Context(), a.ID, in)
+}
+
+// Away gives what those hear who write to an account while somebody is away.
+func (c *Client) Away(ctx context.Context, address string) (out owner.Away, err error) {
+	return out, c.do(ctx, http.MethodGet, "/v1/accounts/"+url.PathEscape(address)+"/away", nil, &out)
+}
+
+// SetAway says it.
+func (c *Client) SetAway(ctx context.Context, address string, w owner.Away) error {
+	return c.do(ctx, http.MethodPut, "/v1/accounts/"+url.PathEscape(address)+"/away", w, nil)
+}
+
 func scriptsPath(address, more string) string {
 	return "/v1/accounts/" + url.PathEscape(address) + "/scripts" + more
 }
