@@ -73,3 +73,23 @@ func TestSieve(t *testing.T) {
 		t.Errorf("what came is %q", out)
 	}
 }
+
+// TestAway: what those hear who write is said, shown, and taken back.
+func TestAway(t *testing.T) {
+	data := "--data=" + filepath.Join(t.TempDir(), "data")
+	must(t, "", "domain", "add", "example.org", data)
+	must(t, "secret password", "account", "add", "ada@example.org", "--password-stdin", data)
+	if out := must(t, "", "account", "away", "ada@example.org", data); out != "Nobody is answered.\n" {
+		t.Errorf("shown is %q", out)
+	}
+	mustFail(t, "say the --text, too", "", "account", "away", "ada@example.org", "--until", "2027-01-04", data)
+	mustFail(t, "is no day", "I am away.", "account", "away", "ada@example.org", "--from", "Monday", "--text", "-", data)
+	must(t, "I am away.\n", "account", "away", "ada@example.org", "--until", "2027-01-04", "--subject", "Away", "--text", "-", data)
+	if out := must(t, "", "account", "away", "ada@example.org", data); out != "Who writes is answered until 2027-01-04:\n\nAway\n\nI am away.\n" {
+		t.Errorf("shown is %q", out)
+	}
+	must(t, "", "account", "away", "ada@example.org", "--off", data)
+	if out := must(t, "", "account", "away", "ada@example.org", data); out != "Nobody is answered.\n" {
+		t.Errorf("shown is %q", out)
+	}
+}
