@@ -37,7 +37,7 @@ func chromium(t *testing.T, site string) *window {
 	if os.Getuid() == 0 {
 		args = append(args, "--no-sandbox") // it cannot have one as root
 	}
-	w := driven(t, site, chromium, []string{"chromedriver", "--log-level=WARNING"}, map[string]any{
+	w := driven(t, site, chromium, job{name: "chromedriver", args: []string{"--log-level=WARNING"}}, map[string]any{
 		"browserName": "chrome", "acceptInsecureCerts": true, "goog:loggingPrefs": map[string]string{"browser": "ALL"},
 		"goog:chromeOptions": map[string]any{"args": args},
 	})
@@ -52,19 +52,20 @@ func webkit(t *testing.T, site string) *window {
 	if err != nil || len(found) == 0 {
 		t.Fatal("MiniBrowser is not installed; packages.txt has what these tests need")
 	}
-	need(t, "WebKitWebDriver")
-	return driven(t, site, webkit, []string{"env", "DISPLAY=" + display(t), "WebKitWebDriver"}, map[string]any{
+	return driven(t, site, webkit, job{name: "WebKitWebDriver", env: []string{"DISPLAY=" + display(t)}}, map[string]any{
 		"acceptInsecureCerts":      true,
 		"webkitgtk:browserOptions": map[string]any{"binary": found[0], "args": []string{"--automation"}},
 	})
 }
 
 // driven opens a browser by the driver that it comes with.
-func driven(t *testing.T, site string, e engine, driver []string, wants map[string]any) *window {
+func driven(t *testing.T, site string, e engine, driver job, wants map[string]any) *window {
 	t.Helper()
 	at := network.FreePort()
 	root := overHTTP{t, "http://localhost:" + port(at)}
-	t.Cleanup(background(t, job{name: driver[0], home: t.TempDir(), args: append(driver[1:], "--port="+port(at))}))
+	driver.home, driver.args = scratch(t), append(driver.args, "--port="+port(at))
+	driver.env = append(driver.env, "TMPDIR="+driver.home)
+	t.Cleanup(background(t, driver))
 	eventually(t, func() error { return root.call("GET", "/status", nil, nil) })
 	var session struct{ SessionID string }
 	err := root.call("POST", "/session", map[string]any{"capabilities": map[string]any{"alwaysMatch": wants}}, &session)
@@ -86,6 +87,18 @@ func driven(t *testing.T, site string, e engine, driver []string, wants map[stri
 		resp.Body.Close()
 	})
 	return &window{remote: overHTTP{t, path}, t: t, engine: e, site: site}
+}
+
+// scratch makes a folder that a browser can have for itself: one with a short name, as
+// there are sockets in it, and to which its last words may still be written while it goes.
+func scratch(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "browser-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { eventually(t, func() error { return os.RemoveAll(dir) }) })
+	return dir
 }
 
 // display starts a screen that nobody sees, and gives its name.
@@ -117,7 +130,7 @@ func display(t *testing.T) string {
 // firefox opens one without a screen, by Marionette.
 func firefox(t *testing.T, site string) *window {
 	t.Helper()
-	home, at := t.TempDir(), network.FreePort()
+	home, at := scratch(t), network.FreePort()
 	write(t, filepath.Join(home, "profile", "user.js"), fmt.Sprintf(`user_pref("marionette.port", %s);
 user_pref("app.update.enabled", false);
 user_pref("app.normandy.enabled", false);
@@ -129,7 +142,7 @@ user_pref("network.connectivity-service.enabled", false);
 user_pref("network.dns.disableIPv6", true);
 user_pref("services.settings.server", "data:,");
 `, port(at)))
-	t.Cleanup(background(t, job{name: "firefox-esr", home: home, args: []string{"--headless", "--marionette", "--no-remote", "--profile", filepath.Join(home, "profile")}}))
+	t.Cleanup(background(t, job{name: "firefox-esr", home: home, env: []string{"TMPDIR=" + home}, args: []string{"--headless", "--marionette", "--no-remote", "--profile", filepath.Join(home, "profile")}}))
 	m := newMarionette(t, at)
 	if _, err := m.do("WebDriver:NewSession", map[string]any{"acceptInsecureCerts": true}); err != nil {
 		t.Fatal(err)

@@ -197,6 +197,7 @@ type job struct {
 	in   string
 	home string // working folder and $HOME; "" is a fresh one
 	uid  int    // whom it runs as, if not as us
+	env  []string
 }
 
 // run gives what a program printed, and how it ended.
@@ -210,7 +211,7 @@ func (j job) run(t *testing.T) (string, int) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, j.args...)
 	cmd.Dir, cmd.Stdin = j.home, strings.NewReader(j.in)
-	cmd.Env = append(os.Environ(), "HOME="+j.home, "TERM=xterm", "LANG=C.UTF-8", "LC_ALL=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1")
+	cmd.Env = append(append(os.Environ(), "HOME="+j.home, "TERM=xterm", "LANG=C.UTF-8", "LC_ALL=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1"), j.env...)
 	cmd.WaitDelay = 2 * time.Second
 	if j.uid != 0 && os.Getuid() == 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(j.uid), Gid: uint32(j.uid)}}
@@ -251,7 +252,7 @@ func background(t *testing.T, j job) (stop func()) {
 	cmd := exec.Command(path, j.args...)
 	var out bytes.Buffer
 	cmd.Dir, cmd.Stdout, cmd.Stderr = j.home, &out, &out
-	cmd.Env = append(os.Environ(), "HOME="+j.home, "TERM=xterm", "LANG=C.UTF-8", "LC_ALL=C.UTF-8")
+	cmd.Env = append(append(os.Environ(), "HOME="+j.home, "TERM=xterm", "LANG=C.UTF-8", "LC_ALL=C.UTF-8"), j.env...)
 	cmd.WaitDelay = 2 * time.Second
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
