@@ -112,6 +112,15 @@ func (r *Reader) fill() error {
 	return io.ErrNoProgress
 }
 
+// Wait returns when something is there to be read. Meanwhile it has no large buffer.
+func (r *Reader) Wait() error {
+	r.Release()
+	if r.Buffered() > 0 {
+		return nil
+	}
+	return r.fill()
+}
+
 // Line reads a line of at most limit bytes, and gives it without its CRLF
 // until the next read. A line that ends in a bare LF is given with ErrBareLF.
 // ErrLineTooLong has passed over the line. At the end of the stream the error

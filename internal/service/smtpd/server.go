@@ -126,38 +126,53 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	return nil
 }
 
-// ServeConn serves one connection, and closes it.
+// ServeConn serves one connection, and closes it. It keeps little on the stack, as all do
+// that call each other to wait for the client. A panic ends the session only.
 func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
 	s.prepare()
-	defer conn.Close()
-	peer := mail.Peer{Addr: serve.AddrOf(conn)}
-	place := limit.PlaceOf(peer.Addr, s.Limits.Trusted)
-	if !s.places.Enter(place) {
-		if s.Refused != nil {
-			s.Refused()
-		}
-		s.Log.Info("refused", "remote", peer.Addr, "status", smtp.ErrBusy.Status, "text", smtp.ErrBusy.Text)
-		if !s.Policy.ImplicitTLS {
-			conn.SetWriteDeadline(time.Now().Add(time.Second))
-			conn.Write(smtp.RefusalReply(smtp.ErrBusy).Append(nil))
-		}
+	ses, own, end := s.admit(ctx, conn)
+	if ses == nil {
 		return
 	}
-	defer s.places.Leave(place)
-	s.serve(ctx, conn, peer)
+	defer end()
+	defer ses.survive()
+	ses.run(own)
 }
 
-// serve is the root of a session: a panic ends that session only.
-func (s *Server) serve(ctx context.Context, conn net.Conn, peer mail.Peer) {
-	id := mail.NewTraceID(time.Now()).String()
-	log := s.Log.With("session", id, "remote", peer.Addr)
-	defer func() {
-		if p := recover(); p != nil {
-			log.Error("panic", "value", fmt.Sprint(p), "stack", string(debug.Stack()))
-		}
-	}()
-	ses := newSession(s, conn, peer, log)
-	own, end := serve.Session(ctx, s.limits.Grace, ses.interrupt, func() { conn.Close() })
-	defer end()
-	ses.run(own)
+// admit lets a connection in; end lets go of what its session holds. If it gives nil, the
+// connection is closed.
+func (s *Server) admit(ctx context.Context, conn net.Conn) (ses *session, own context.Context, end func()) {
+	addr := serve.AddrOf(conn)
+	place := limit.PlaceOf(addr, s.Limits.Trusted)
+	if !s.places.Enter(place) {
+		s.refuse(conn, addr)
+		conn.Close()
+		return nil, nil, nil
+	}
+	ses = newSession(s, conn, addr)
+	own, ended := serve.Session(ctx, s.limits.Grace, ses.interrupt, func() { conn.Close() })
+	return ses, own, func() {
+		ended()
+		s.places.Leave(place)
+		conn.Close()
+	}
+}
+
+// refuse turns a connection away that is one too many.
+func (s *Server) refuse(conn net.Conn, addr netip.AddrPort) {
+	if s.Refused != nil {
+		s.Refused()
+	}
+	s.Log.Info("refused", "remote", addr, "status", smtp.ErrBusy.Status, "text", smtp.ErrBusy.Text)
+	if !s.Policy.ImplicitTLS {
+		conn.SetWriteDeadline(time.Now().Add(time.Second))
+		conn.Write(smtp.RefusalReply(smtp.ErrBusy).Append(nil))
+	}
+}
+
+// survive ends a panic.
+func (ses *session) survive() {
+	if p := recover(); p != nil {
+		ses.log.Error("panic", "value", fmt.Sprint(p), "stack", string(debug.Stack()))
+	}
 }

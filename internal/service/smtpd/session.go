@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -45,8 +46,10 @@ type session struct {
 	ending                      bool // nothing more is read
 }
 
-func newSession(s *Server, conn net.Conn, peer mail.Peer, log *slog.Logger) *session {
-	ses := &session{s: s, log: log, peer: peer, front: s.isFront(peer.Addr.Addr()), began: time.Now(), out: make([]byte, 0, 512)}
+func newSession(s *Server, conn net.Conn, addr netip.AddrPort) *session {
+	ses := &session{s: s, front: s.isFront(addr.Addr()), began: time.Now(), out: make([]byte, 0, 512)}
+	ses.peer.Addr = addr
+	ses.log = s.Log.With("session", mail.NewTraceID(ses.began).String(), "remote", addr)
 	ses.machine = smtp.Machine{Dialect: s.Policy.Dialect}
 	ses.wire = wire{raw: conn, conn: conn, limits: &s.limits, flush: ses.flush}
 	ses.r = smtp.NewReader(&ses.wire, &s.buffers)
@@ -65,29 +68,32 @@ func (ses *session) interrupt() {
 // run runs the session to its end.
 func (ses *session) run(ctx context.Context) {
 	ses.log.Debug("connected")
-	defer func() {
-		if ses.unwatch != nil {
-			ses.unwatch()
-		}
-		if ses.tx != nil {
-			ses.tx.Reset(ctx)
-		}
-		ses.r.Reset(nil)
-	}()
+	ctx, cancel := context.WithCancel(ctx)
+	defer ses.leave(ctx, cancel)
 	if ses.s.Policy.ImplicitTLS && !ses.handshake(ctx) {
 		return
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer func() {
-		cancel()
-		ses.lookups.Wait()
-	}()
 	ses.lookup(ctx)
 	ses.greet()
 	for !ses.ending {
-		ses.next(ctx)
+		if ses.wait() {
+			ses.next(ctx)
+		}
 	}
 	ses.flush()
+}
+
+// leave lets go of what the session holds, however it ended.
+func (ses *session) leave(ctx context.Context, cancel func()) {
+	cancel()
+	ses.lookups.Wait()
+	if ses.unwatch != nil {
+		ses.unwatch()
+	}
+	if ses.tx != nil {
+		ses.tx.Reset(ctx)
+	}
+	ses.r.Reset(nil)
 	ses.log.Debug("disconnected", "took", time.Since(ses.began))
 }
 
@@ -98,6 +104,19 @@ func (ses *session) greet() {
 		proto = " LMTP"
 	}
 	ses.reply(smtp.Reply{Code: 220, Text: ses.s.Hostname + proto})
+}
+
+// wait tells whether there is a command to be read and carried out. What does that needs
+// much more stack, which a session shall not hold while it waits.
+func (ses *session) wait() bool {
+	if ses.pending != nil {
+		return true
+	}
+	if err := ses.r.Wait(); err != nil {
+		ses.unread(err)
+		return false
+	}
+	return true
 }
 
 // next reads and carries out a command.
@@ -429,8 +448,19 @@ const ratePause = time.Minute
 
 // Read reads what the client sends.
 func (w *wire) Read(p []byte) (int, error) {
-	if err := w.flush(); err != nil {
+	if err := w.arm(); err != nil {
 		return 0, err
+	}
+	n, err := w.conn.Read(p)
+	w.waiting.Store(false)
+	w.got += int64(n)
+	return n, err
+}
+
+// arm does what comes before a read.
+func (w *wire) arm() error {
+	if err := w.flush(); err != nil {
+		return err
 	}
 	now := time.Now()
 	by := now.Add(w.limits.Idle)
@@ -443,18 +473,16 @@ func (w *wire) Read(p []byte) (int, error) {
 			by = w.since.Add(w.limits.Idle) // a command comes whole by then, not byte by byte for ever
 		}
 		w.waiting.Store(true)
-		defer w.waiting.Store(false)
 	}
 	if w.stopping.Load() {
 		w.readBy = time.Time{} // interrupt has set another one
 	}
 	w.readDeadline(by)
 	if !w.message && w.stopping.Load() {
-		return 0, os.ErrDeadlineExceeded
+		w.waiting.Store(false)
+		return os.ErrDeadlineExceeded
 	}
-	n, err := w.conn.Read(p)
-	w.got += int64(n)
-	return n, err
+	return nil
 }
 
 // readDeadline sets the deadline, unless the one that is set will do: it costs

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -584,3 +585,57 @@ func (b memBody) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 func (b memBody) Size() int64 { return int64(len(b)) }
+
+// BenchmarkIdle measures what a session takes while its client waits, with the client's
+// end of the connection: of the heap, and of that what stacks are; after EHLO, and after a
+// message.
+func BenchmarkIdle(b *testing.B) {
+	for _, what := range []string{"hello", "message"} {
+		b.Run(what, func(b *testing.B) {
+			for b.Loop() {
+				idleMemory(b, what == "message")
+			}
+		})
+	}
+}
+
+func idleMemory(b *testing.B, message bool) {
+	const n = 300
+	s := &Server{Hostname: "mx.example", Receiver: nobody{}, Log: slog.New(slog.DiscardHandler)}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	go s.Serve(b.Context(), ln)
+	inUse := func() (heap, stack uint64) {
+		runtime.GC()
+		for range 4 { // each time a stack may become half as large
+			runtime.GC()
+		}
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc, m.StackInuse
+	}
+	heap, stack := inUse()
+	body := memBody(strings.Repeat("The quick brown fox jumps over the lazy dog, and then over another.\r\n", 60))
+	a := mail.Address{Local: "a", Domain: "a.example"}
+	for range n {
+		conn, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer conn.Close()
+		cl := smtp.NewClient(conn, smtp.ClientOptions{Hello: "x"})
+		if err := cl.Greet(); err != nil {
+			b.Fatal(err)
+		}
+		if message {
+			if _, err := cl.Send(mail.Envelope{Sender: a, Recipients: []mail.Recipient{{Address: a}}}, nil, body); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	nowHeap, nowStack := inUse()
+	b.ReportMetric(float64(nowHeap-heap+nowStack-stack)/n, "B/session")
+	b.ReportMetric(float64(nowStack-stack)/n, "stack-B/session")
+}
