@@ -88,25 +88,47 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	return nil
 }
 
-// ServeConn serves one connection, and closes it.
+// ServeConn serves one connection, and closes it. It keeps little on the stack, as all do
+// that call each other to wait for the client. A panic ends the session only.
 func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 	s.prepare()
+	ses, own, end := s.admit(ctx, nc)
+	if ses == nil {
+		return
+	}
+	defer end()
+	defer ses.survive()
+	defer ses.leave(own)
+	ses.run(own)
+}
+
+// admit lets a connection in, under TLS if it has to be; end lets go of what its session
+// holds. If it gives nil, the connection is closed.
+func (s *Server) admit(ctx context.Context, nc net.Conn) (ses *session, own context.Context, end func()) {
 	c := &serve.Conn{Conn: nc}
-	defer c.Close()
 	addr := serve.AddrOf(nc)
 	place := limit.PlaceOf(addr, s.Limits.Trusted)
 	if !s.places.Enter(place) {
 		s.refuse(c, addr)
-		return
+		c.Close()
+		return nil, nil, nil
 	}
-	defer s.places.Leave(place)
+	leave := func() {
+		s.places.Leave(place)
+		c.Close()
+	}
 	if s.ImplicitTLS {
 		if err := c.Secure(ctx, s.TLS); err != nil {
 			s.Log.Debug("TLS handshake", "remote", addr, "error", err)
-			return
+			leave()
+			return nil, nil, nil
 		}
 	}
-	s.serve(ctx, newSession(s, c, addr))
+	own, ended := serve.Session(ctx, s.limits.Grace, c.Stop, func() { c.Close() })
+	return newSession(s, c, addr), own, func() {
+		ended()
+		leave()
+	}
 }
 
 // refuse turns a connection away that is one too many.
@@ -120,15 +142,9 @@ func (s *Server) refuse(c *serve.Conn, addr netip.AddrPort) {
 	}
 }
 
-// serve is the root of a session: a panic ends that session only.
-func (s *Server) serve(ctx context.Context, ses *session) {
-	own, end := serve.Session(ctx, s.limits.Grace, ses.conn.Stop, func() { ses.conn.Close() })
-	defer end()
-	defer func() {
-		if p := recover(); p != nil {
-			ses.log.Error("panic", "value", fmt.Sprint(p), "stack", string(debug.Stack()))
-		}
-	}()
-	defer ses.leave(own)
-	ses.run(own)
+// survive ends a panic.
+func (s *session) survive() {
+	if p := recover(); p != nil {
+		s.log.Error("panic", "value", fmt.Sprint(p), "stack", string(debug.Stack()))
+	}
 }

@@ -87,7 +87,11 @@ func (s *session) run(ctx context.Context) {
 	s.conn.Until = time.Now().Add(loginTimeout)
 	s.ok(s.greeting(ctx))
 	for s.elsewhere == nil {
-		if err := s.next(ctx); err != nil {
+		err := s.wait() // and not in next, which needs much more stack
+		if err == nil {
+			err = s.next(ctx)
+		}
+		if err != nil {
 			s.farewell(err)
 			return
 		}
@@ -149,11 +153,8 @@ func (s *session) leave(ctx context.Context) {
 	}
 }
 
-// next waits for a command and does it.
+// next reads a command and does it.
 func (s *session) next(ctx context.Context) error {
-	if err := s.wait(); err != nil {
-		return err
-	}
 	s.conn.Patience = lineTimeout
 	line, err := s.r.Line()
 	if err == pop3.ErrLineTooLong {
