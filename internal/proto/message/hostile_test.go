@@ -162,10 +162,10 @@ func TestLinear(t *testing.T) {
 		Unfold([]byte(s))
 		params := parseParams(nil, s, MaxParams)
 		DecodeParam(params, "a")
-		stripTags(s)
+		StripTags(s)
 	}
 	for _, s := range []string{rep("<"), rep("<script>"), rep("<!--"), rep("<a "), rep("</"), rep("&"), rep("&#")} {
-		stripTags(s[:previewBytes])
+		StripTags(s[:previewBytes])
 	}
 }
 

@@ -29,7 +29,7 @@ func Preview(root *Part, r io.ReaderAt) string {
 		}
 		text := strings.ToValidUTF8(string(b), "")
 		if p == markup {
-			text = stripTags(text)
+			text = StripTags(text)
 		}
 		if line := oneLine(text); line != "" {
 			return line
@@ -93,9 +93,9 @@ func oneLine(s string) string {
 	return b.String()
 }
 
-// stripTags gives the text of HTML: without tags and comments, and without
+// StripTags gives the text of HTML: without tags and comments, and without
 // what is in elements that are not text.
-func stripTags(s string) string {
+func StripTags(s string) string {
 	var b strings.Builder
 	for {
 		i := strings.IndexByte(s, '<')

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"posthaste/internal/base/mail"
+	"posthaste/internal/proto/message"
 )
 
 // How long marks are good for.
@@ -139,19 +140,28 @@ func (c *compiler) redirect(n *node) command {
 	}
 	to, copies := c.value(t.pos[0]), c.copies(t)
 	if s, ok := to.constant(); ok {
-		if _, err := mail.ParseAddress(s); err != nil {
+		if _, ok := oneAddress(s); !ok {
 			c.fail(n.line, "%q is no address: write name@domain", s)
 		}
 	}
 	return commandFunc(func(m *machine) error {
-		a, err := mail.ParseAddress(to.of(m))
-		if err != nil {
+		a, ok := oneAddress(to.of(m))
+		if !ok {
 			return &Error{n.line, fmt.Sprintf("%q is no address", to.of(m))}
 		}
 		m.keep = m.keep && copies
 		m.say(n.line, "send on to %s", a)
 		return m.do(Action{Kind: Redirect, Line: n.line, Address: a})
 	})
+}
+
+// oneAddress reads one address, with or without a name. RFC 5228 §2.4.2.3
+func oneAddress(s string) (mail.Address, bool) {
+	list := message.ParseAddresses(s)
+	if len(list) != 1 || list[0].Address.IsZero() || list[0].Group != "" {
+		return mail.Address{}, false
+	}
+	return list[0].Address, true
 }
 
 // maxReason is how many bytes the text of a refusal or an answer has.
@@ -286,6 +296,10 @@ func (c *compiler) hasFlag(n *node) test {
 	}
 	x := c.matcher(t, t.pos[len(t.pos)-1])
 	return testFunc(func(m *machine) (bool, error) {
+		x := x
+		if x.kind == is || x.kind == contains || x.kind == matches { // each key may be several. RFC 5232 §4
+			x.keys = words(all(m, x.keys))
+		}
 		have := m.flags
 		if names != nil {
 			have = nil
@@ -293,16 +307,16 @@ func (c *compiler) hasFlag(n *node) test {
 				have = append(have, split([]string{m.variable(name)})...)
 			}
 		}
-		if x.kind != is {
-			return x.match(m, have)
-		}
-		for _, k := range all(m, x.keys) { // each may have several
-			for f := range strings.FieldsSeq(k) {
-				if slices.ContainsFunc(have, func(h string) bool { return x.cmp.key(h) == x.cmp.key(f) }) {
-					return true, nil
-				}
-			}
-		}
-		return false, nil
+		return x.match(m, have)
 	})
+}
+
+// words gives the words of strings, one by one.
+func words(list []string) (out []value) {
+	for _, s := range list {
+		for w := range strings.FieldsSeq(s) {
+			out = append(out, value{lit: w})
+		}
+	}
+	return out
 }

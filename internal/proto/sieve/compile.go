@@ -36,8 +36,12 @@ var Extensions = []string{
 
 // A Script has been read, and can be run.
 type Script struct {
-	block []command
+	block    []command
+	warnings []error
 }
+
+// Warnings tells what is lawful in a script and can hardly be meant, an *Error for each.
+func (s *Script) Warnings() []error { return s.warnings }
 
 // maxErrors is how many errors are told of at once.
 const maxErrors = 20
@@ -50,7 +54,7 @@ func Compile(text []byte) (*Script, error) {
 		return nil, err
 	}
 	c := &compiler{has: map[string]bool{}}
-	s := &Script{block: c.commands(list, true)}
+	s := &Script{block: c.commands(list, true), warnings: c.strange}
 	if len(c.wrong) > 0 {
 		return nil, errors.Join(c.wrong...)
 	}
@@ -68,7 +72,9 @@ type (
 type compiler struct {
 	has   map[string]bool // extensions that the script may use
 	wrong []error
-	begun bool // a command other than require has been seen
+	// strange is what is lawful, and can hardly be meant.
+	strange []error
+	begun   bool // a command other than require has been seen
 	// doubtful: an ihave has said no, so what follows may use what nobody here knows: it
 	// goes wrong only if it is run. RFC 5463 §4
 	doubtful bool
@@ -78,6 +84,13 @@ type compiler struct {
 func (c *compiler) fail(line int, format string, args ...any) {
 	if len(c.wrong) < maxErrors {
 		c.wrong = append(c.wrong, &Error{line, fmt.Sprintf(format, args...)})
+	}
+}
+
+// warn tells of what is lawful and can hardly be meant.
+func (c *compiler) warn(line int, format string, args ...any) {
+	if len(c.strange) < maxErrors {
+		c.strange = append(c.strange, &Error{line, fmt.Sprintf(format, args...)})
 	}
 }
 

@@ -68,8 +68,11 @@ func (c *compiler) dateTest(n *node) test {
 		if !current {
 			var ok bool
 			var err error
-			if when, ok, err = m.dateIn(name.of(m), idx); !ok || err != nil {
+			if when, ok, err = m.dateIn(name.of(m), idx); err != nil {
 				return false, err
+			}
+			if !ok {
+				return x.match(m, nil)
 			}
 			if !original {
 				when = when.In(m.in.Now.Location())

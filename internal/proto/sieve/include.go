@@ -3,6 +3,8 @@ package sieve
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
 
 	"posthaste/internal/base/mail"
 )
@@ -17,10 +19,13 @@ func (c *compiler) include(n *node) command {
 	if location == "" {
 		location = "personal"
 	}
-	name := t.pos[0].list[0]
-	if _, ok := c.text(n.line, name).constant(); !ok {
+	name, ok := c.value(t.pos[0]).constant()
+	if !ok {
 		c.fail(n.line, "the name of a script that is included has no variables in it")
 		return nil
+	}
+	if name == "" || strings.ContainsFunc(name, func(r rune) bool { return unicode.IsControl(r) || r == 0x2028 || r == 0x2029 }) {
+		c.fail(n.line, "%q cannot be the name of a script", name)
 	}
 	return commandFunc(func(m *machine) error {
 		key := location + " " + name

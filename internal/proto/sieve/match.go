@@ -146,7 +146,7 @@ func (c *compiler) matcher(t *taken, keys argument) matcher {
 					}
 				}
 			}))
-		case m.cmp != octet && m.cmp != asciiCasemap:
+		case m.cmp == asciiNumeric:
 			c.needs(a.line, fmt.Sprintf(":comparator %q", name), "comparator-"+name)
 		}
 		if m.cmp == asciiNumeric && (m.kind == contains || m.kind == matches || m.kind == byRegex) {

@@ -239,9 +239,9 @@ func (c *compiler) extract(n *node) command {
 	order := c.modifiers(n, t)
 	return commandFunc(func(m *machine) error {
 		s := ""
-		if m.part != nil && strings.EqualFold(m.part.Type, "text") {
+		if m.part != nil && (strings.EqualFold(m.part.Type, "text") || isMarkup(m.part)) {
 			var err error
-			if s, err = m.read(m.part, true, int64(4*most)); err != nil {
+			if s, err = m.readable(m.part, maxVariable*16); err != nil {
 				return err
 			}
 			if r := []rune(s); len(r) > most {
@@ -253,6 +253,19 @@ func (c *compiler) extract(n *node) command {
 		}
 		return m.setVariable(n.line, name, s)
 	})
+}
+
+// readable reads a part as people do: HTML without what is not text. RFC 5703 §7
+func (m *machine) readable(p *message.Part, most int64) (string, error) {
+	s, err := m.read(p, true, most)
+	if err == nil && isMarkup(p) {
+		s = message.StripTags(s)
+	}
+	return s, err
+}
+
+func isMarkup(p *message.Part) bool {
+	return strings.EqualFold(p.Type, "text") && strings.EqualFold(p.Subtype, "html") || strings.EqualFold(p.Type, "application") && strings.EqualFold(p.Subtype, "xhtml+xml")
 }
 
 // read reads a part without its encoding, as text in UTF-8 if it is to be.

@@ -76,8 +76,8 @@ func everything() string {
 	return `require ["` + strings.Join(Extensions, `","`) + `"];` + "\n"
 }
 
-// words tells what a result is.
-func words(r Result) string {
+// told tells what a result is.
+func told(r Result) string {
 	var out []string
 	for _, a := range r.Actions {
 		s := []string{"keep", "fileinto", "redirect", "reject", "vacation"}[a.Kind]
@@ -176,6 +176,9 @@ func TestRun(t *testing.T) {
 		// Addresses.
 		{`if address :is "from" "GRACE@navy.example" { discard; }`, "nothing"},
 		{`if address :localpart "to" "charles" { discard; }`, "nothing"},
+		{`if header :contains ["subject:", "a b", ""] "x" { discard; }`, "keep"},
+		{`redirect " Grace Hopper < grace @ navy.example > ";`, "redirect grace@navy.example"},
+		{`if address "x-whoever" "a@b.example" { discard; }`, "keep"},
 		{`if address :domain ["from", "cc"] "b.example" { discard; }`, "nothing"},
 		{`if address :user "to" "ada" { discard; }`, "nothing"},
 		{`if address :detail "to" "reports" { discard; }`, "nothing"},
@@ -195,6 +198,7 @@ func TestRun(t *testing.T) {
 		{`if currentdate :is "weekday" "3" { discard; }`, "nothing"},
 		{`if currentdate :zone "-0500" "std11" "Wed, 18 Nov 2026 03:13:00 -0500" { discard; }`, "nothing"},
 		{`if date "x-score" "year" "2026" { discard; }`, "keep"},
+		{`if date :count "eq" :comparator "i;ascii-numeric" "x-score" "year" "0" { discard; }`, "nothing"},
 
 		// Flags. RFC 5232
 		{`setflag "\\seen"; addflag ["$Work urgent", "\\Recent", "URGENT"]; removeflag "\\Seen"; keep;`, "keep ($Work urgent)"},
@@ -205,6 +209,7 @@ func TestRun(t *testing.T) {
 		{`addflag "a b"; if hasflag :count "eq" :comparator "i;ascii-numeric" "2" { discard; }`, "nothing"},
 		{`addflag "$work"; if hasflag :contains ["", "$WOR"] { discard; }`, "nothing"},
 		{`addflag "a"; if hasflag ["b", "A"] { discard; }`, "nothing"},
+		{`setflag "v" "NonJunk gnus-forward"; if hasflag :contains "v" "xyz forward" { discard; }`, "nothing"},
 
 		// Body. RFC 5173
 		{`if body :contains "numbers are finál" { discard; }`, "nothing"},
@@ -215,6 +220,10 @@ func TestRun(t *testing.T) {
 		{`if body :content ["application"] :contains "%PDF" { discard; }`, "nothing"},
 		{`if body :content "multipart" :contains ["prologue"] { discard; }`, "nothing"},
 		{`if body :content "multipart" :contains ["epilogue"] { discard; }`, "nothing"},
+		{`if body :content "multipart" :contains ["--b"] { discard; }`, "keep"},
+		{`if body :content "multipart" :is ["prologue` + "\r\n" + `"] { discard; }`, "nothing"},
+		{`if body :content "message" :is "Subject: inner` + "\r\n" + `" { discard; }`, "nothing"},
+		{`if body :contains "<p>" { discard; }`, "keep"},
 		{`if body :content "message" :contains ["subject: inner"] { discard; }`, "nothing"},
 		{`if body :content "" :contains ["inner text"] { discard; }`, "nothing"},
 		{`if body :content "text/" :contains "numbers" { discard; }`, "keep"},
@@ -265,7 +274,7 @@ func TestRun(t *testing.T) {
 			continue
 		}
 		r, err := s.Run(t.Context(), input(t, letter, w))
-		if got := words(r); got != c.want || err != nil {
+		if got := told(r); got != c.want || err != nil {
 			t.Errorf("%s\ngives %s, %v\nwant  %s", c.script, got, err, c.want)
 		}
 	}
@@ -283,7 +292,6 @@ func TestWrong(t *testing.T) {
 		{"keep; require \"copy\";", "require must stand at the top"},
 		{`if true { require "copy"; }`, "require must stand at the top"},
 		{`if header "subject" { keep; }`, "header wants as its second argument a string or a list of strings"},
-		{`if header :contains "subject:" "x" { keep; }`, `"subject:" is no name of a header field: leave the colon out`},
 		{`if header :contains :is "subject" "x" { keep; }`, ":is and :contains exclude each other"},
 		{`if header :contain "subject" "x" { keep; }`, "header has no :contain; is \"contains\" meant?"},
 		{`if header "subject" :contains "x" { keep; }`, ":contains must stand before the other arguments"},
@@ -339,8 +347,16 @@ func TestWrong(t *testing.T) {
 		{everything() + `if header :mime :type :subtype "a" "b" { }`, ":type and :subtype exclude each other"},
 		{everything() + `fileinto :create :create "x";`, ":create stands there twice"},
 		{everything() + `fileinto "";`, "a mailbox has a name"},
+		{everything() + `include "a${unicode:0a}";`, "cannot be the name of a script"},
+		{`require "ihave"; if ihave "variables" { keep; } else { set "a" "b"; frob :a; keep "x"; }`, ""},
 	} {
 		_, err := Compile([]byte(c.script))
+		if c.want == "" {
+			if err != nil {
+				t.Errorf("%.80q\ngives %v", c.script, err)
+			}
+			continue
+		}
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%.80q\ngives %v\nwant  %s", c.script, err, c.want)
 		}
@@ -378,8 +394,8 @@ func TestFails(t *testing.T) {
 			continue
 		}
 		r, err := s.Run(t.Context(), input(t, letter, w))
-		if err == nil || !strings.Contains(err.Error(), c.want) || words(r) != "keep" {
-			t.Errorf("%.80s\ngives %s, %v\nwant  %s", c.script, words(r), err, c.want)
+		if err == nil || !strings.Contains(err.Error(), c.want) || told(r) != "keep" {
+			t.Errorf("%.80s\ngives %s, %v\nwant  %s", c.script, told(r), err, c.want)
 		}
 	}
 }
@@ -485,8 +501,8 @@ func FuzzCompile(f *testing.F) {
 			return
 		}
 		r, err := s.Run(t.Context(), input(t, letter, &world{}))
-		if err != nil && words(r) != "keep" {
-			t.Errorf("after %v it does %s", err, words(r))
+		if err != nil && told(r) != "keep" {
+			t.Errorf("after %v it does %s", err, told(r))
 		}
 		if len(r.Actions) > maxActions+1 {
 			t.Errorf("%d actions", len(r.Actions))
@@ -581,4 +597,25 @@ func naive(s, p string) bool {
 		return p[1] == s[0] && naive(s[1:], p[2:])
 	}
 	return p[0] == s[0] && naive(s[1:], p[1:])
+}
+
+// TestWarnings: what is lawful and can hardly be meant is told.
+func TestWarnings(t *testing.T) {
+	s, err := Compile([]byte("keep;\nif header :contains \"subject:\" \"x\" { keep; }"))
+	if err != nil || len(s.Warnings()) != 1 || s.Warnings()[0].Error() != `line 2: "subject:" is no name of a header field, so no message has it: leave the colon out` {
+		t.Errorf("%v, %v", s.Warnings(), err)
+	}
+}
+
+// TestNoBody: what is not there matches nothing, not even an empty string.
+func TestNoBody(t *testing.T) {
+	for msg, want := range map[string]string{"Subject: x\r\n": "keep", "Subject: x\r\n\r\n": "nothing", "Subject: x\n\n": "nothing", "\r\n": "nothing", "": "keep"} {
+		s, err := Compile([]byte(`require "body"; if body :raw :is "" { discard; }`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := s.Run(t.Context(), input(t, msg, &world{})); err != nil || told(r) != want {
+			t.Errorf("%q: %s, %v", msg, told(r), err)
+		}
+	}
 }

@@ -116,12 +116,13 @@ func (x index) of(list []string) []string {
 	return list[x.n-1:][:1]
 }
 
-// names checks names of header fields that are always the same.
+// fieldNames makes a list of names of header fields. One that can be none is no error: no
+// message has it. RFC 5228 §2.4.2.2
 func (c *compiler) fieldNames(a argument) []value {
 	list := c.texts(a)
 	for _, v := range list {
 		if s, ok := v.constant(); ok && !isField(s) {
-			c.fail(a.line, "%q is no name of a header field%s", s, colon(s))
+			c.warn(a.line, "%q is no name of a header field, so no message has it%s", s, colon(s))
 		}
 	}
 	return list
@@ -234,10 +235,11 @@ func (m *machine) partOf(part, local, domain string) (string, bool) {
 	return local + "@" + domain, true
 }
 
-// addressFields are those that have addresses in them.
-var addressFields = []string{
-	"from", "to", "cc", "bcc", "sender", "reply-to", "resent-from", "resent-to", "resent-cc", "resent-bcc", "resent-sender", "resent-reply-to",
-	"return-path", "delivered-to", "x-original-to", "errors-to", "apparently-to", "disposition-notification-to", "mail-followup-to", "x-forwarded-to", "x-envelope-to", "envelope-to",
+// plainFields are those that are known to have no addresses in them.
+var plainFields = []string{
+	"subject", "date", "message-id", "in-reply-to", "references", "received", "comments", "keywords", "resent-date", "resent-message-id",
+	"mime-version", "content-type", "content-transfer-encoding", "content-id", "content-description", "content-disposition", "content-language",
+	"list-id", "list-help", "list-unsubscribe", "list-post", "list-archive", "importance", "priority", "x-priority", "auto-submitted", "precedence",
 }
 
 // addressTest. RFC 5228 §5.1
@@ -251,7 +253,7 @@ func (c *compiler) addressTest(n *node) test {
 		c.fail(n.line, "address has no :%s", where.want)
 	}
 	for _, v := range names {
-		if s, ok := v.constant(); ok && isField(s) && !slices.Contains(addressFields, strings.ToLower(s)) {
+		if s, ok := v.constant(); ok && slices.Contains(plainFields, strings.ToLower(s)) {
 			c.fail(n.line, "the field %q has no addresses in it: use the test header", s)
 		}
 	}
@@ -339,10 +341,12 @@ func (c *compiler) ihave(n *node) test {
 	}
 	there := true
 	for _, name := range t.pos[0].list {
-		if low := strings.ToLower(name); slices.Contains(Extensions, low) {
+		low := strings.ToLower(name)
+		switch {
+		case !slices.Contains(Extensions, low), !c.has[low] && (low == "variables" || low == "encoded-character"):
+			there = false // the last two change what all strings mean. RFC 5463 §4
+		default:
 			c.grant(low)
-		} else {
-			there = false
 		}
 	}
 	c.doubtful = c.doubtful || !there

@@ -42,7 +42,7 @@ func (c *compiler) vacation(n *node) command {
 		return value{}
 	}
 	subject, from, handle, text := get("subject"), get("from"), get("handle"), c.value(t.pos[0])
-	if s, ok := from.constant(); ok && t.is("from") && !isAuthor(s) {
+	if s, ok := from.constant(); ok && t.is("from") && !isAddress(s) {
 		c.fail(n.line, "%q is no address", s)
 	}
 	var addresses []value
@@ -55,7 +55,7 @@ func (c *compiler) vacation(n *node) command {
 			return &Error{n.line, "a script answers by vacation once"}
 		}
 		a := &Answer{Subject: subject.of(m), From: from.of(m), Addresses: all(m, addresses), MIME: t.is("mime"), Text: text.of(m), Mark: mark}
-		if t.is("from") && !isAuthor(a.From) {
+		if t.is("from") && !isAddress(a.From) {
 			return &Error{n.line, fmt.Sprintf("%q is no address", a.From)}
 		}
 		if len(a.Text) > maxReason {
@@ -76,10 +76,9 @@ func (c *compiler) vacation(n *node) command {
 	})
 }
 
-// isAuthor tells whether s is one address, with or without a name.
-func isAuthor(s string) bool {
-	list := message.ParseAddresses(s)
-	return len(list) == 1 && !list[0].Address.IsZero()
+func isAddress(s string) bool {
+	_, ok := oneAddress(s)
+	return ok
 }
 
 // fcc gives where a copy of an answer goes; nil if nowhere. RFC 8580
