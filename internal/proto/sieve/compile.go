@@ -234,7 +234,12 @@ func (c *compiler) require(n *node, top bool) {
 }
 
 // grant lets the script use an extension, and what comes with it.
-func (c *compiler) grant(ext string) { c.has[ext] = true }
+func (c *compiler) grant(ext string) {
+	c.has[ext] = true
+	if ext == "vacation-seconds" { // RFC 6131 §1
+		c.has["vacation"] = true
+	}
+}
 
 // choice compiles an if with what follows it. RFC 5228 §3.1
 func (c *compiler) choice(list []*node) command {

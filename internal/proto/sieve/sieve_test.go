@@ -183,6 +183,9 @@ func TestRun(t *testing.T) {
 		{`if address :user "to" "ada" { discard; }`, "nothing"},
 		{`if address :detail "to" "reports" { discard; }`, "nothing"},
 		{`if address :detail "from" "" { discard; }`, "keep"},
+		{`if address "x-empty" "" { discard; }`, "nothing"},
+		{`if address :localpart "x-score" "00012" { discard; }`, "keep"},
+		{`if address "x-score" "00012" { discard; }`, "nothing"},
 		{`if envelope :detail "to" "reports" { discard; }`, "nothing"},
 		{`if envelope :all :is "from" "grace@navy.example" { discard; }`, "nothing"},
 		{`if address :index 2 :localpart "to" "charles" { discard; }`, "keep"},
@@ -604,6 +607,13 @@ func TestWarnings(t *testing.T) {
 	s, err := Compile([]byte("keep;\nif header :contains \"subject:\" \"x\" { keep; }"))
 	if err != nil || len(s.Warnings()) != 1 || s.Warnings()[0].Error() != `line 2: "subject:" is no name of a header field, so no message has it: leave the colon out` {
 		t.Errorf("%v, %v", s.Warnings(), err)
+	}
+}
+
+// TestImplied: who requires one extension has what it is made of.
+func TestImplied(t *testing.T) {
+	if _, err := Compile([]byte(`require "vacation-seconds"; vacation :seconds 60 "x";`)); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -265,18 +265,34 @@ func (c *compiler) addressTest(n *node) test {
 				return false, err
 			}
 			for _, f := range idx.of(fields) {
-				for _, a := range message.ParseAddressList(f) {
-					if a.Kind != message.Single {
-						continue
-					}
-					if s, ok := m.partOf(part, a.Local, people(a.Domain)); ok {
-						list = append(list, s)
-					}
-				}
+				list = append(list, m.addresses(f, part)...)
 			}
 		}
 		return x.match(m, list)
 	})
+}
+
+// addresses gives a part of each address in a field. What is no address is itself as a
+// whole, and has no parts. RFC 5228 §2.7.4
+func (m *machine) addresses(field, part string) (out []string) {
+	whole := part == "" || part == "all"
+	for _, a := range message.ParseAddressList(field) {
+		switch {
+		case a.Kind != message.Single:
+		case a.Local != "" && a.Domain != "":
+			if s, ok := m.partOf(part, a.Local, people(a.Domain)); ok {
+				out = append(out, s)
+			}
+		case whole && a.Domain != "":
+			out = append(out, "@"+a.Domain)
+		case whole:
+			out = append(out, a.Local)
+		}
+	}
+	if whole && out == nil {
+		out = []string{""}
+	}
+	return out
 }
 
 // people gives a domain name with the letters that people know.
