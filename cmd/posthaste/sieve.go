@@ -86,10 +86,14 @@ line, and nothing is saved. A script does nothing until it is active.`,
 			name = strings.TrimSuffix(filepath.Base(args[1]), filepath.Ext(args[1]))
 		}
 		list, err := c.SaveScript(ctx, args[0], owner.Script{Name: name, Text: string(text), Active: activate})
-		if err == nil {
-			printScripts(list)
+		if err != nil {
+			return err
 		}
-		return err
+		for _, w := range list.Warnings {
+			stdout.Printf("warning: %s\n", plain(w))
+		}
+		printScripts(list)
+		return nil
 	})
 	return c
 }
@@ -158,11 +162,15 @@ func (t *tool) sieveCheck() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if err := owner.CheckScript(string(text)); err != nil {
+				warnings, err := owner.CheckScript(string(text))
+				if err != nil {
 					bad = true
 					for line := range strings.SplitSeq(err.Error(), "\n") {
 						fmt.Fprintf(os.Stderr, "%s: %s\n", name, plain(line))
 					}
+				}
+				for _, w := range warnings {
+					stdout.Printf("%s: warning: %s\n", name, plain(w))
 				}
 			}
 			if bad {

@@ -29,6 +29,10 @@ func TestSieve(t *testing.T) {
 		t.Errorf("listed is %q", out)
 	}
 	must(t, "", "sieve", "check", good)
+	odd := write("odd.sieve", "if exists \"subject:\" { keep; }\n")
+	if out := must(t, "", "sieve", "check", odd); !strings.Contains(out, "odd.sieve: warning: line 1: \"subject:\" is no name") {
+		t.Errorf("told is %q", out)
+	}
 	if _, err := run(t, "", "sieve", "check", good, bad); err == nil {
 		t.Error("a bad script is good")
 	}

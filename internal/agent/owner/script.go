@@ -31,6 +31,8 @@ type (
 		// Fault is what went wrong the last time that one ran; nil: nothing has, or not
 		// since it was saved.
 		Fault *ScriptFault `json:"fault,omitempty"`
+		// Warnings are of a script that was just saved: what can hardly be meant in it.
+		Warnings []string `json:"warnings,omitempty"`
 	}
 	// A ScriptFault is what went wrong with a script: then the message was kept.
 	ScriptFault struct {
@@ -81,29 +83,33 @@ func (g *Agent) Script(ctx context.Context, a mail.AccountID, name string) (Scri
 	return Script{Name: name, Text: string(text), Size: len(text), Active: name == active}, err
 }
 
-// CheckScript tells what is wrong with a script, as an Invalid with a line for each thing;
-// nil: nothing is.
-func CheckScript(text string) error {
-	if _, err := sieve.Compile([]byte(text)); err != nil {
-		return Invalid{err}
+// CheckScript tells what is wrong with a script, as an Invalid with a line for each thing,
+// or else what can hardly be meant in it.
+func CheckScript(text string) (warnings []string, err error) {
+	s, err := sieve.Compile([]byte(text))
+	if err != nil {
+		return nil, Invalid{err}
 	}
-	return nil
+	for _, w := range s.Warnings() {
+		warnings = append(warnings, w.Error())
+	}
+	return warnings, nil
 }
 
 // SaveScript saves a script in place of the one of its name, if there is one, and makes it
 // the active one if that is said. An Invalid tells what is wrong with it: then nothing is
 // saved. mail.ErrLimit: there would be too many, or too much.
-func (g *Agent) SaveScript(ctx context.Context, a mail.AccountID, s Script) error {
+func (g *Agent) SaveScript(ctx context.Context, a mail.AccountID, s Script) (warnings []string, err error) {
 	if err := script.CheckName(s.Name); err != nil {
-		return Invalid{err}
+		return nil, Invalid{err}
 	}
-	if err := CheckScript(s.Text); err != nil {
-		return err
+	if warnings, err = CheckScript(s.Text); err != nil {
+		return nil, err
 	}
-	if err := g.Store.Put(ctx, a, s.Name, []byte(s.Text)); err != nil || !s.Active {
-		return err
+	if err = g.Store.Put(ctx, a, s.Name, []byte(s.Text)); err == nil && s.Active {
+		err = g.Store.Activate(ctx, a, s.Name)
 	}
-	return g.Store.Activate(ctx, a, s.Name)
+	return warnings, err
 }
 
 // ActivateScript makes a script the active one; "": none is.

@@ -268,6 +268,9 @@ func (c *compiler) addressTest(n *node) test {
 				list = append(list, m.addresses(f, part)...)
 			}
 		}
+		if x.kind == count {
+			list = slices.DeleteFunc(list, func(s string) bool { return s == "" })
+		}
 		return x.match(m, list)
 	})
 }

@@ -13,7 +13,7 @@ type (
 	edit struct {
 		owner.Script
 		Known  bool     // it is there already
-		Faults []string // what is wrong with it
+		Faults []string // what is wrong with it, or strange
 	}
 	// absent is the page for who is away.
 	absent struct {
@@ -45,7 +45,10 @@ func (s *Server) editScript(v *visit) (view, error) {
 func (s *Server) saveScript(v *visit) (view, error) {
 	x := owner.Script{Name: strings.TrimSpace(v.PostForm.Get("name")), Text: v.PostForm.Get("text"), Active: v.PostForm.Get("do") == "activate"}
 	known := v.PostForm.Get("known") != ""
-	err := s.Owner.SaveScript(v.Context(), v.acct.ID, x)
+	warnings, err := s.Owner.SaveScript(v.Context(), v.acct.ID, x)
+	if err == nil && warnings != nil {
+		return view{page: "script", title: "The rules “" + x.Name + "”", data: edit{Script: x, Known: true, Faults: warnings}, wrong: "It is saved, but something can hardly be meant so."}, nil
+	}
 	if err == nil {
 		return goes("rules?done=saved")
 	}

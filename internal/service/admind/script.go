@@ -50,10 +50,13 @@ func (s *Server) saveScript(r *http.Request) (any, error) {
 	if a.Shared {
 		return nil, bad("%s is a folder for many: rules are of people", a.Address)
 	}
-	if err := s.Owner.SaveScript(r.Context(), a.ID, in); err != nil {
+	warnings, err := s.Owner.SaveScript(r.Context(), a.ID, in)
+	if err != nil {
 		return nil, err
 	}
-	return s.Owner.Scripts(r.Context(), a.ID)
+	out, err := s.Owner.Scripts(r.Context(), a.ID)
+	out.Warnings = warnings
+	return out, err
 }
 
 func (s *Server) activateScript(r *http.Request) (any, error) {
