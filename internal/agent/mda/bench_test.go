@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"posthaste/internal/agent/mda"
 	"posthaste/internal/agent/registrar"
+	"posthaste/internal/agent/rules"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/base/trace"
 	"posthaste/internal/engine/blob/packblob"
@@ -19,11 +21,24 @@ import (
 	"posthaste/internal/store/journal"
 	"posthaste/internal/store/mailbox"
 	"posthaste/internal/store/queue"
+	"posthaste/internal/store/script"
 )
 
 // BenchmarkDeliver delivers messages of 4 KB to one account of many, over the
-// embedded engines on the disk.
+// embedded engines on the disk: to people without rules, and to people with thirty.
 func BenchmarkDeliver(b *testing.B) {
+	b.Run("plain", func(b *testing.B) { deliver(b, "") })
+	var text strings.Builder
+	text.WriteString("require [\"fileinto\", \"imap4flags\"];\n")
+	for i := range 10 {
+		fmt.Fprintf(&text, "if header :contains \"list-id\" \"list%d.example\" { fileinto \"Archive\"; stop; }\n", i)
+		fmt.Fprintf(&text, "if address :is :domain [\"from\", \"sender\"] [\"a%d.example\", \"b%d.example\"] { addflag \"$f%d\"; }\n", i, i, i)
+		fmt.Fprintf(&text, "if header :matches \"subject\" [\"*invoice*%d\", \"[ticket %d]*\"] { fileinto \"Archive\"; stop; }\n", i, i)
+	}
+	b.Run("rules", func(b *testing.B) { deliver(b, text.String()) })
+}
+
+func deliver(b *testing.B, rulesOf string) {
 	db, err := pebblekv.Open(b.TempDir()+"/index", pebblekv.Options{})
 	if err != nil {
 		b.Fatal(err)
@@ -43,9 +58,17 @@ func BenchmarkDeliver(b *testing.B) {
 	if err := r.AddDomain(b.Context(), "bench.example"); err != nil {
 		b.Fatal(err)
 	}
+	scripts := &script.Store{DB: db}
+	a.Rules = &rules.Agent{Scripts: scripts, Directory: a.Directory, Mailboxes: a.Mailboxes, Log: a.Log}
 	const people = 50
 	for i := range people {
-		if _, err := r.AddAccount(b.Context(), registrar.NewAccount{Address: mail.Address{Local: fmt.Sprintf("u%d", i), Domain: "bench.example"}}); err != nil {
+		ac, err := r.AddAccount(b.Context(), registrar.NewAccount{Address: mail.Address{Local: fmt.Sprintf("u%d", i), Domain: "bench.example"}})
+		if err == nil && rulesOf != "" {
+			if err = scripts.Put(b.Context(), ac.ID, "rules", []byte(rulesOf)); err == nil {
+				err = scripts.Activate(b.Context(), ac.ID, "rules")
+			}
+		}
+		if err != nil {
 			b.Fatal(err)
 		}
 	}

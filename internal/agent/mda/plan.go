@@ -195,17 +195,15 @@ func (a *Agent) ask(ctx context.Context, p *plan, w way, acct mail.AccountID) (*
 	if v, asked := p.said[acct]; asked {
 		return v, nil
 	}
-	has, err := a.Rules.Any(ctx, acct)
-	if err != nil || !has {
-		return nil, err
-	}
-	if err := p.readHeader(); err != nil {
-		return nil, err
-	}
-	front := p.m.front()
-	v, err := a.Rules.Run(ctx, acct, rules.Mail{
-		Header: append(front, p.header...), Size: int64(len(front)) + p.m.Body.Size(), Message: p.m.Body, Length: p.m.Body.Size(),
-		Sender: p.m.Envelope.Sender, Recipient: w.first,
+	v, err := a.Rules.Run(ctx, acct, func() (rules.Mail, error) {
+		if err := p.readHeader(); err != nil {
+			return rules.Mail{}, err
+		}
+		front := p.m.front()
+		return rules.Mail{
+			Header: append(front, p.header...), Size: int64(len(front)) + p.m.Body.Size(), Message: p.m.Body, Length: p.m.Body.Size(),
+			Sender: p.m.Envelope.Sender, Recipient: w.first,
+		}, nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("mda: rules: %w", err)

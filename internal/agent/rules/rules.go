@@ -85,19 +85,23 @@ type Put struct {
 // Keeps tells whether it goes where it would go without a script.
 func (p *Put) Keeps() bool { return p.Place == sieve.Place{} }
 
-// Run tells what the active script of an account wants done with a message; nil if no
-// script is active. What goes wrong in a script is no error: then the message is kept, and
-// it is written down for the owner.
-func (g *Agent) Run(ctx context.Context, a mail.AccountID, m Mail) (*Verdict, error) {
+// Run tells what the active script of an account wants done with a message, which it asks
+// for; nil if no script is active. What goes wrong in a script is no error: then the message
+// is kept, and it is written down for the owner.
+func (g *Agent) Run(ctx context.Context, a mail.AccountID, message func() (Mail, error)) (*Verdict, error) {
 	name, change, err := g.Scripts.Active(ctx, a)
 	if err != nil || name == "" {
+		return nil, err
+	}
+	m, err := message()
+	if err != nil {
 		return nil, err
 	}
 	w := &world{g: g, ctx: ctx, account: a, change: change}
 	s, err := w.Script(ctx, personal, name)
 	if err == nil {
 		var v *Verdict
-		if v, err = g.Try(ctx, a, s, m); err == nil {
+		if v, err = g.run(ctx, w, s, m); err == nil {
 			v.Script = name
 			return v, nil
 		}
@@ -131,16 +135,20 @@ func (g *Agent) fault(ctx context.Context, a mail.AccountID, name string, err er
 // Try tells what a script wants done with a message of an account. The error is that of
 // the script, if it has a *sieve.Error or is a sieve.ErrRun, or ours.
 func (g *Agent) Try(ctx context.Context, a mail.AccountID, s *sieve.Script, m Mail) (*Verdict, error) {
-	acct, err := g.Directory.Account(ctx, a)
+	_, change, err := g.Scripts.Active(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	return g.run(ctx, &world{g: g, ctx: ctx, account: a, change: change}, s, m)
+}
+
+func (g *Agent) run(ctx context.Context, w *world, s *sieve.Script, m Mail) (*Verdict, error) {
+	acct, err := g.Directory.Account(ctx, w.account)
 	if err != nil {
 		return nil, err
 	}
 	d, err := g.Directory.Domain(ctx, acct.Address.Domain)
 	if err != nil && !errors.Is(err, mail.ErrNotFound) {
-		return nil, err
-	}
-	_, change, err := g.Scripts.Active(ctx, a)
-	if err != nil {
 		return nil, err
 	}
 	res, err := s.Run(ctx, sieve.Input{
@@ -152,7 +160,7 @@ func (g *Agent) Try(ctx context.Context, a mail.AccountID, s *sieve.Script, m Ma
 		Environment: map[string]string{
 			"name": "Posthaste", "version": g.Version, "host": string(g.Hostname), "domain": string(acct.Address.Domain), "location": "MDA", "phase": "during",
 		},
-		World: &world{g: g, ctx: ctx, account: a, change: change},
+		World: w,
 	})
 	if err != nil {
 		return nil, err
@@ -344,12 +352,6 @@ func (w *world) Script(ctx context.Context, location, name string) (*sieve.Scrip
 // Seen tells whether an earlier run has left a mark.
 func (w *world) Seen(ctx context.Context, m sieve.Mark) (bool, error) {
 	return w.g.Scripts.Seen(ctx, w.account, markOf(m).Key)
-}
-
-// Any tells whether an account has rules.
-func (g *Agent) Any(ctx context.Context, a mail.AccountID) (bool, error) {
-	name, _, err := g.Scripts.Active(ctx, a)
-	return name != "", err
 }
 
 // Without gives the verdict of an account that has its mail sent on instead of kept: what

@@ -296,9 +296,9 @@ func (c *compiler) hasFlag(n *node) test {
 	}
 	x := c.matcher(t, t.pos[len(t.pos)-1])
 	return testFunc(func(m *machine) (bool, error) {
-		x := x
+		x := &x
 		if x.kind == is || x.kind == contains || x.kind == matches { // each key may be several. RFC 5232 §4
-			x.keys = words(all(m, x.keys))
+			x = x.withKeys(words(all(m, x.keys)))
 		}
 		have := m.flags
 		if names != nil {

@@ -53,7 +53,7 @@ func Compile(text []byte) (*Script, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &compiler{has: map[string]bool{}}
+	c := &compiler{has: map[string]bool{}, verbs: verbs(), questions: asked()}
 	s := &Script{block: c.commands(list, true), warnings: c.strange}
 	if len(c.wrong) > 0 {
 		return nil, errors.Join(c.wrong...)
@@ -70,6 +70,9 @@ type (
 )
 
 type compiler struct {
+	verbs     map[string]verb
+	questions map[string]question
+
 	has   map[string]bool // extensions that the script may use
 	wrong []error
 	// strange is what is lawful, and can hardly be meant.
@@ -158,12 +161,12 @@ func verbs() map[string]verb {
 }
 
 func (c *compiler) one(n *node) command {
-	v, known := verbs()[n.name]
+	v, known := c.verbs[n.name]
 	if !known {
-		if _, is := asked()[n.name]; is {
+		if _, is := c.questions[n.name]; is {
 			c.fail(n.line, "%s is a test: it stands behind an if", n.name)
 		} else {
-			c.fail(n.line, "there is no command %q%s", n.name, like(n.name, maps.Keys(verbs())))
+			c.fail(n.line, "there is no command %q%s", n.name, like(n.name, maps.Keys(c.verbs)))
 		}
 		return nil
 	}
@@ -295,7 +298,9 @@ func (x choice) run(m *machine) error {
 			if yes, err = b.test.holds(m); err != nil {
 				return at(b.line, err)
 			}
-			m.say(b.line, "the test %s", map[bool]string{true: "is true", false: "is not true"}[yes])
+			if m.in.Explain {
+				m.say(b.line, "the test %s", map[bool]string{true: "is true", false: "is not true"}[yes])
+			}
 		}
 		if yes {
 			return m.block(b.block)
@@ -320,12 +325,12 @@ func (c *compiler) test(n *node) test {
 }
 
 func (c *compiler) oneTest(n *node) test {
-	a, known := asked()[n.name]
+	a, known := c.questions[n.name]
 	if !known {
-		if _, is := verbs()[n.name]; is {
+		if _, is := c.verbs[n.name]; is {
 			c.fail(n.line, "%s is a command, and no test", n.name)
 		} else {
-			c.fail(n.line, "there is no test %q%s", n.name, like(n.name, maps.Keys(asked())))
+			c.fail(n.line, "there is no test %q%s", n.name, like(n.name, maps.Keys(c.questions)))
 		}
 		return nil
 	}

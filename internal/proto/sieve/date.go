@@ -91,7 +91,7 @@ func (c *compiler) dateTest(n *node) test {
 
 // dateIn reads the date of a field: of Received what stands behind the last semicolon.
 func (m *machine) dateIn(name string, idx index) (time.Time, bool, error) {
-	list, err := m.rawIn(m.in.Header, name)
+	list, err := m.rawOf(name)
 	if err != nil {
 		return time.Time{}, false, err
 	}

@@ -105,13 +105,16 @@ var matchTags = map[string]argKind{
 
 // A matcher compares values with keys, as a test says.
 type matcher struct {
-	line    int
-	kind    matchType
-	cmp     comparator
-	rel     string // of count and byValue
-	keys    []value
-	regexps []*expression // of keys that are always the same
-	sets    bool          // what a pattern matches is remembered: there are variables
+	line int
+	kind matchType
+	cmp  comparator
+	rel  string // of count and byValue
+	keys []value
+	// Of keys that are always the same: as they are compared, and as patterns.
+	folded   []string
+	patterns []*pattern
+	regexps  []*expression
+	sets     bool // what a pattern matches is remembered: there are variables
 }
 
 // matcher makes one of the tags of a test and its keys.
@@ -153,25 +156,38 @@ func (c *compiler) matcher(t *taken, keys argument) matcher {
 			c.fail(a.line, "i;ascii-numeric compares numbers: it knows no parts and patterns of them")
 		}
 	}
-	if m.kind == byRegex {
-		m.compile(c)
-	}
+	m.prepare(c)
 	return m
 }
 
-// compile compiles the patterns that are always the same.
-func (m *matcher) compile(c *compiler) {
-	m.regexps = make([]*expression, len(m.keys))
+// prepare makes what a comparison needs of the keys that are always the same.
+func (m *matcher) prepare(c *compiler) {
+	m.folded, m.patterns, m.regexps = make([]string, len(m.keys)), make([]*pattern, len(m.keys)), make([]*expression, len(m.keys))
 	for i, k := range m.keys {
 		s, ok := k.constant()
 		if !ok {
 			continue
 		}
-		var err error
-		if m.regexps[i], err = m.regexp(s); err != nil {
-			c.fail(m.line, "%v", err)
+		switch m.kind {
+		case is, contains:
+			m.folded[i] = m.cmp.key(s)
+		case matches:
+			m.patterns[i] = m.pattern(s)
+		case byRegex:
+			var err error
+			if m.regexps[i], err = m.regexp(s); err != nil {
+				c.fail(m.line, "%v", err)
+			}
 		}
 	}
+}
+
+// withKeys gives a matcher with other keys.
+func (m *matcher) withKeys(keys []value) *matcher {
+	out := *m
+	out.keys = keys
+	out.prepare(&compiler{})
+	return &out
 }
 
 // maxRegexp is how many bytes a regular expression has, and maxSteps how many steps it is
@@ -269,15 +285,19 @@ func (x *matcher) one(m *machine, v string) (bool, error) {
 		yes := false
 		switch x.kind {
 		case is:
-			yes = x.cmp == asciiNumeric && x.cmp.order(v, key) == 0 || x.cmp != asciiNumeric && folded == x.cmp.key(key)
+			yes = x.cmp == asciiNumeric && x.cmp.order(v, key) == 0 || x.cmp != asciiNumeric && folded == x.key(i, key)
 		case contains:
-			yes = strings.Contains(folded, x.cmp.key(key))
+			yes = strings.Contains(folded, x.key(i, key))
 		case byValue:
 			yes = relations[x.rel](x.cmp.order(v, key))
 		case matches:
 			var parts []string
 			var err error
-			if parts, yes, err = x.glob(m, text, key); err != nil {
+			p := x.patterns[i]
+			if p == nil {
+				p = x.pattern(key)
+			}
+			if parts, yes, err = p.glob(m, text); err != nil {
 				return false, err
 			}
 			x.remember(m, yes, parts)
@@ -303,6 +323,14 @@ func (x *matcher) one(m *machine, v string) (bool, error) {
 	return false, nil
 }
 
+// key gives the key of that number as it is compared.
+func (x *matcher) key(i int, key string) string {
+	if x.keys[i].pieces == nil {
+		return x.folded[i]
+	}
+	return x.cmp.key(key)
+}
+
 // remember keeps what a pattern has matched for the script. RFC 5229 §3.2
 func (x *matcher) remember(m *machine, yes bool, parts []string) {
 	if !yes || !x.sets {
@@ -316,8 +344,7 @@ func (x *matcher) remember(m *machine, yes bool, parts []string) {
 
 // glob matches a pattern with * and ?, of which \ takes the meaning, and gives the whole
 // and what each of them stands for: of a * as little as will do. RFC 5228 §2.7.1
-func (x *matcher) glob(m *machine, text *units, pattern string) (parts []string, ok bool, err error) {
-	p := x.pattern(pattern)
+func (p *pattern) glob(m *machine, text *units) (parts []string, ok bool, err error) {
 	parts = []string{text.text}
 	pos := 0
 	for i, seg := range p.segments {
@@ -404,8 +431,8 @@ func (s segment) at(u *units, from int) bool {
 // A pattern is divided by its stars.
 type pattern struct{ segments []segment }
 
-func (x *matcher) pattern(s string) pattern {
-	p := pattern{segments: []segment{nil}}
+func (x *matcher) pattern(s string) *pattern {
+	p := &pattern{segments: []segment{nil}}
 	add := func(u unit) {
 		i := len(p.segments) - 1
 		p.segments[i] = append(p.segments[i], u)

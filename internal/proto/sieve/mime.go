@@ -37,7 +37,7 @@ func (c *compiler) mime(t *taken) (x mimed) {
 // raw gives the values of a field as they stand there.
 func (x mimed) raw(m *machine, name string) (out []string, err error) {
 	if !x.mime {
-		return m.rawIn(m.in.Header, name)
+		return m.rawOf(name)
 	}
 	root := m.part
 	if root == nil {
@@ -45,7 +45,7 @@ func (x mimed) raw(m *machine, name string) (out []string, err error) {
 			return nil, err
 		}
 		if !x.children {
-			return m.rawIn(m.in.Header, name)
+			return m.rawOf(name)
 		}
 	}
 	if !x.children {
@@ -57,7 +57,7 @@ func (x mimed) raw(m *machine, name string) (out []string, err error) {
 	}
 	for p := range root.All() {
 		if m.part == nil && p == root {
-			out, err = m.rawIn(m.in.Header, name)
+			out, err = m.rawOf(name)
 			if err != nil {
 				return nil, err
 			}

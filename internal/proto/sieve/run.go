@@ -163,7 +163,8 @@ type machine struct {
 	included int
 	once     map[string]bool // scripts that have been included
 
-	root   *message.Part // once it was asked for
+	values map[string][]string // of fields of the message, once they were asked for
+	root   *message.Part       // once it was asked for
 	bytes  io.ReaderAt
 	looked bool
 	part   *message.Part // that foreverypart is at; nil: the message
@@ -280,7 +281,23 @@ func (m *machine) body() (*message.Part, io.ReaderAt, error) {
 	return m.root, m.bytes, nil
 }
 
-// rawIn gives the values of a field as they stand there, unfolded.
+// rawOf gives the values of a field of the message as they stand there, unfolded.
+func (m *machine) rawOf(name string) (out []string, err error) {
+	low := strings.ToLower(name)
+	if out, known := m.values[low]; known {
+		return out, m.charge(1)
+	}
+	if out, err = m.rawIn(m.in.Header, low); err != nil {
+		return nil, err
+	}
+	if m.values == nil {
+		m.values = map[string][]string{}
+	}
+	m.values[low] = out
+	return out, nil
+}
+
+// rawIn gives the values of a field of a header.
 func (m *machine) rawIn(header []byte, name string) (out []string, err error) {
 	if err := m.charge(1 + len(header)>>10); err != nil {
 		return nil, err

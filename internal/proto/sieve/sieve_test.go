@@ -550,7 +550,7 @@ func FuzzGlob(f *testing.F) {
 			return
 		}
 		x := &matcher{cmp: octet}
-		parts, ok, err := x.glob(&machine{}, x.units(s), p)
+		parts, ok, err := x.pattern(p).glob(&machine{}, x.units(s))
 		if err != nil {
 			return
 		}

@@ -511,7 +511,7 @@ func (c *compiler) duplicateTest(n *node) test {
 			if t.is("header") {
 				name = header.of(m)
 			}
-			list, err := m.rawIn(m.in.Header, name)
+			list, err := m.rawOf(name)
 			if err != nil || len(list) == 0 || list[0] == "" {
 				return false, err
 			}
