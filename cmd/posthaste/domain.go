@@ -40,13 +40,7 @@ that fit, the longest.`,
 				return c.SetSeparators(ctx, args[0], args[1])
 			}),
 		},
-		t.domainDNS(), t.domainKeys(),
-		&cobra.Command{
-			Use: "remove DOMAIN", Short: "Remove a domain that has no accounts and aliases left", Args: cobra.ExactArgs(1),
-			RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
-				return c.RemoveDomain(ctx, args[0])
-			}),
-		})
+		t.domainDNS(), t.domainKeys(), t.domainRemove())
 	return c
 }
 

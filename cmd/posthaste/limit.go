@@ -85,7 +85,14 @@ and still waits is not stopped: see "posthaste queue hold --from ADDRESS".`,
   posthaste queue hold --from ada@example.org
   posthaste account enable ada@example.org`,
 		RunE: t.with(func(ctx context.Context, c *admind.Client, args []string) error {
-			return each(args, func(a string) error { return c.SetDisabled(ctx, a, true) })
+			return each(args, func(a string) error {
+				if err := c.SetDisabled(ctx, a, true); err != nil {
+					return err
+				}
+				ties, err := c.Ties(ctx, a)
+				tellWaiting(ties, "hold", a)
+				return err
+			})
 		}),
 	}
 }

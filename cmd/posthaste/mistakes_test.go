@@ -113,7 +113,7 @@ func TestPeopleMistakes(t *testing.T) {
 		t.Errorf("nothing is said of no password: %q", said)
 	}
 	must(t, "", "alias", "add", "bob.old@example.org", "Bob@example.org", data)
-	if said := must(t, "", "account", "remove", "bob@example.org", "--yes", data); said != "The alias bob.old@example.org still leads there: see \"posthaste alias set\" and \"alias remove\".\n" {
+	if said := must(t, "", "account", "remove", "bob@example.org", "--yes", data); said != "removed bob@example.org\nThe alias bob.old@example.org still leads there: see \"posthaste alias set\" and \"alias remove\".\n" {
 		t.Errorf("after a removal: %q", said)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -228,39 +227,4 @@ func password(ctx context.Context, stdin bool) (string, error) {
 		err = errors.New("the two are not the same")
 	}
 	return one, err
-}
-
-func (t *tool) accountRemove() *cobra.Command {
-	var yes bool
-	c := &cobra.Command{
-		Use: "remove ADDRESS", Short: "Remove an account and all its mail", Args: cobra.ExactArgs(1),
-	}
-	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	c.RunE = t.with(func(ctx context.Context, cl *admind.Client, args []string) error {
-		if !yes {
-			line, err := askLine(ctx, fmt.Sprintf("This deletes all mail of %s for good. Type the address to go on: ", args[0]))
-			switch {
-			case errors.Is(err, io.EOF):
-				return errors.New("nothing was removed, as there is nobody to ask: say --yes if you mean it")
-			case err != nil, line != args[0]:
-				return errors.New("nothing was removed")
-			}
-		}
-		if err := cl.RemoveAccount(ctx, args[0]); err != nil {
-			return err
-		}
-		return tellLeading(ctx, cl, args[0])
-	})
-	return c
-}
-
-// tellLeading tells of aliases that lead to an address that is gone.
-func tellLeading(ctx context.Context, cl *admind.Client, address string) error {
-	list, err := cl.Aliases(ctx)
-	for _, a := range list {
-		if slices.ContainsFunc(a.Targets, func(to string) bool { return canonical(to) == canonical(address) }) {
-			fmt.Fprintf(os.Stderr, "The alias %s still leads there: see \"posthaste alias set\" and \"alias remove\".\n", shown(a.Address))
-		}
-	}
-	return err
 }

@@ -183,6 +183,7 @@ func (h *House) administration(host mail.Domain) {
 		Quota: int64(c.Limits.AccountQuota), Hash: h.hash, AppPassword: h.auth.NewAppPassword,
 		APOPPassword: auth.NewAPOPPassword, KeyOf: auth.KeyOf, Prefix: imapd.PrefixOf,
 	}
+	h.post.Removals = reg.FinishRemovals
 	h.owner = &owner.Agent{Directory: h.directory, Registrar: reg, Mailboxes: h.mailboxes, Maildrops: h.maildrops, Store: h.scripts, Rules: h.deliver.Rules}
 	h.Admin = &admind.Server{
 		Backup: o.Backup, Backups: h.backups, Depot: h.depot, Full: o.Full, SHA1: c.Auth.ScramSHA1, CanWithhold: imapd.CanWithhold,

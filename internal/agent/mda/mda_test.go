@@ -364,9 +364,6 @@ func TestBomb(t *testing.T) {
 // the next try tells.
 func TestGone(t *testing.T) {
 	h := newHouse(t)
-	if err := h.Mailboxes.DestroyBodies(t.Context(), 2); err != nil {
-		t.Fatal(err)
-	}
 	if err := h.Registrar.RemoveAccount(t.Context(), house.Address("bob@a.example")); err != nil {
 		t.Fatal(err)
 	}

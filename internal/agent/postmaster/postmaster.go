@@ -60,7 +60,9 @@ type Agent struct {
 	Scripts *script.Store
 	// Keys are checked, if they are set.
 	Keys *keyring.Keyring
-	Log  *slog.Logger
+	// Removals finishes what was begun of accounts that are removed; nil: nothing was.
+	Removals func(context.Context) error
+	Log      *slog.Logger
 
 	// Every is how often the round is made, KeepDead how long expunged mail can be
 	// restored, KeepStories how long stories are kept; 0 is an hour, 30 days and
@@ -140,6 +142,9 @@ func (a *Agent) Round(ctx context.Context) error {
 			errs = append(errs, a.Scripts.Sweep(ctx, ac.ID, now))
 		}
 	}
+	if a.Removals != nil {
+		errs = append(errs, a.Removals(ctx))
+	}
 	errs = append(errs, a.Reports.Expire(ctx, now.Add(-keepReports)))
 	errs = append(errs, a.Journal.Expire(ctx, now.Add(-or(a.KeepStories, 30*24*time.Hour))))
 	if a.Suppression != nil {
@@ -193,6 +198,10 @@ func (a *Agent) Check(ctx context.Context, say func(string), progress func(done,
 	if err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
+	lost, err := a.lost(ctx)
+	if err != nil {
+		return fmt.Errorf("check: %w", err)
+	}
 	wrong, err := a.Queue.Check(ctx)
 	if err != nil {
 		return fmt.Errorf("check: %w", err)
@@ -227,10 +236,34 @@ func (a *Agent) Check(ctx context.Context, say func(string), progress func(done,
 			return fmt.Errorf("check: %w", err)
 		}
 	}
-	for _, w := range slices.Concat(met, people, wrong, more, told, keys, posts) {
+	for _, w := range slices.Concat(met, people, lost, wrong, more, told, keys, posts) {
 		say(w)
 	}
 	return a.queued(ctx, say)
+}
+
+// lost tells of mail of accounts that are not in the directory, and are not just being
+// removed.
+func (a *Agent) lost(ctx context.Context) (wrong []string, err error) {
+	have, err := a.Mailboxes.Accounts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	leaving, err := a.Directory.Leaving(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range have { // an account is in the directory before it has mailboxes
+		_, err := a.Directory.Account(ctx, id)
+		switch {
+		case err == nil || slices.Contains(leaving, id):
+		case errors.Is(err, mail.ErrNotFound):
+			wrong = append(wrong, fmt.Sprintf("account %d is not there, but has mailboxes", id))
+		default:
+			return nil, err
+		}
+	}
+	return wrong, nil
 }
 
 // ofAccounts gives the checks of what small stores keep of an account.

@@ -12,6 +12,7 @@ import (
 	"posthaste/internal/agent/postmaster"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/engine/kv"
+	"posthaste/internal/store/directory"
 	"posthaste/internal/store/mailbox"
 	"posthaste/internal/store/maildrop"
 	"posthaste/internal/store/policies"
@@ -207,4 +208,45 @@ func TestRelieveMeanwhile(t *testing.T) {
 		cancel()
 		synctest.Wait()
 	})
+}
+
+// TestLost: the round finishes what was begun of an account's removal, and check tells of
+// mail that is nobody's, but of none that is on its way out.
+func TestLost(t *testing.T) {
+	h := house.New(t, "mx.example.org")
+	ids := h.Account(0, "ada@example.org", "bob@example.org")
+	a := &postmaster.Agent{
+		Directory: h.Directory, Mailboxes: h.Mailboxes, Maildrops: &maildrop.Store{DB: h.DB, Mail: h.Mailboxes}, Bodies: h.Bodies, Queue: h.Queue, Journal: h.Journal,
+		Policies: &policies.Store{DB: h.DB}, Reports: &reports.Store{DB: h.DB}, Log: h.Log, Removals: h.Registrar.FinishRemovals,
+	}
+	check := func(want ...string) {
+		t.Helper()
+		var got []string
+		if err := a.Check(t.Context(), func(wrong string) { got = append(got, wrong) }, func(int, int) {}); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("check says %q", got)
+		}
+	}
+	update := func(l kv.Lock, fn func(kv.Tx) error) {
+		t.Helper()
+		if err := h.DB.Update(t.Context(), kv.Plan{Locks: []kv.Lock{l}}, fn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	update(directory.Lock, func(tx kv.Tx) error { return h.Directory.DeleteAccount(tx, ids[0]) })
+	check()
+	if err := a.Round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if have, err := h.Mailboxes.Accounts(t.Context()); err != nil || !slices.Equal(have, ids[1:]) {
+		t.Errorf("there is something of %v, %v", have, err)
+	}
+	update(mailbox.Lock(99), func(tx kv.Tx) error { return h.Mailboxes.Create(tx, 99, 0, 0) })
+	check("account 99 is not there, but has mailboxes")
+	if err := a.Round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	check("account 99 is not there, but has mailboxes") // nobody has said that it is to go
 }

@@ -6,6 +6,7 @@ import (
 	"posthaste/internal/base/mail"
 	"posthaste/internal/engine/kv"
 	"posthaste/internal/store/directory"
+	"posthaste/internal/store/keyring"
 )
 
 // AddDomain adds a domain; mail.ErrExists if it is there.
@@ -23,13 +24,15 @@ func (r *Registrar) SetSeparators(ctx context.Context, d mail.Domain, chars stri
 	return r.DB.Update(ctx, locked, func(tx kv.Tx) error { return r.Directory.SetSeparators(tx, d, chars) })
 }
 
-// RemoveDomain removes a domain; mail.ErrInUse while it has addresses.
+// RemoveDomain removes a domain with its keys; mail.ErrInUse while it has addresses.
 func (r *Registrar) RemoveDomain(ctx context.Context, d mail.Domain) error {
-	err := r.DB.Update(ctx, locked, func(tx kv.Tx) error { return r.Directory.DeleteDomain(tx, d) })
-	if err != nil {
-		return err
-	}
-	return r.Keys.Delete(ctx, d)
+	both := kv.Plan{Locks: []kv.Lock{directory.Lock, keyring.Lock}}
+	err := r.DB.Update(ctx, both, func(tx kv.Tx) error {
+		r.Keys.Delete(tx, d)
+		return r.Directory.DeleteDomain(tx, d)
+	})
+	r.Keys.Forget(d)
+	return err
 }
 
 // AddAlias adds an alias; mail.ErrExists if the address is taken.

@@ -121,34 +121,6 @@ func (r *Registrar) unfinished(ctx context.Context, addr mail.Address, exists er
 	return a, nil
 }
 
-// RemoveAccount removes an account and all its mail.
-func (r *Registrar) RemoveAccount(ctx context.Context, addr mail.Address) error {
-	a, err := r.Directory.AccountOf(ctx, addr)
-	if err != nil {
-		return err
-	}
-	if err := r.Mailboxes.Retire(ctx, a.ID); err != nil {
-		return err
-	}
-	if r.Outposts != nil {
-		if err := r.Outposts.RemoveAll(ctx, a.ID); err != nil {
-			return err
-		}
-	}
-	// Nobody logs in and no mail comes any more before the bodies are let go.
-	err = r.DB.Update(ctx, locked, func(tx kv.Tx) error { return r.Directory.DeleteAccount(tx, a.ID) })
-	if err != nil {
-		return err
-	}
-	if err := r.Mailboxes.DestroyBodies(ctx, a.ID); err != nil {
-		return err
-	}
-	return r.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{mailbox.Lock(a.ID)}}, func(tx kv.Tx) error {
-		r.Mailboxes.Destroy(tx, a.ID)
-		return nil
-	})
-}
-
 // SetPassword sets an account's password.
 func (r *Registrar) SetPassword(ctx context.Context, addr mail.Address, password string) error {
 	a, now, err := r.Directory.Credentials(ctx, addr)

@@ -49,6 +49,7 @@ func (s *Server) aboutPeople() routes {
 		"POST /v1/accounts/{address}/rename":                         s.answer(s.renameAccount),
 		"PUT /v1/accounts/{address}/quota":                           s.answer(s.setQuota),
 		"PUT /v1/accounts/{address}/password":                        s.answer(s.setPassword),
+		"GET /v1/accounts/{address}/ties":                            s.answer(s.ties),
 		"GET /v1/accounts/{address}/settings":                        s.answer(s.settings),
 		"GET /v1/accounts/{address}/away":                            s.answer(s.away),
 		"PUT /v1/accounts/{address}/away":                            s.answer(s.setAway),

@@ -60,32 +60,6 @@ func (d *Directory) free(tx kv.Tx, a mail.Address) error {
 	return nil
 }
 
-// DeleteAccount removes an account, the addresses it had before and its credentials
-// from the directory; its mail is the mailbox store's.
-func (d *Directory) DeleteAccount(tx kv.Tx, id mail.AccountID) error {
-	a, err := readAccount(tx, id)
-	if err != nil {
-		return err
-	}
-	had, err := formerly(tx, id)
-	if err != nil {
-		return err
-	}
-	tx.Wake(topic)
-	for _, was := range append(had, a.Address) {
-		tx.Delete(addressKey(was))
-	}
-	tx.Delete(idKey(kindAccount, id))
-	tx.Delete(idKey(kindCredential, id))
-	tx.DeleteRange(idKey(kindAppPassword, id), kv.Next(idKey(kindAppPassword, id)))
-	tx.DeleteRange(idKey(kindAPOP, id), kv.Next(idKey(kindAPOP, id)))
-	list, err := readCertificates(tx, id)
-	for _, c := range list {
-		deleteCertificate(tx, id, c)
-	}
-	return err
-}
-
 // SetDisabled allows or forbids an account to log in.
 func (d *Directory) SetDisabled(tx kv.Tx, id mail.AccountID, disabled bool) error {
 	tx.Wake(topic)

@@ -36,6 +36,7 @@ const (
 	kindCertificate = 0x11 // account id, key → Certificate
 	kindKeyOwner    = 0x12 // key of a certificate → account id
 	kindAPOP        = 0x13 // account id, device → nothing: it is an app password for APOP
+	kindLeaving     = 0x14 // account id → nothing: it is gone, but something may be left of it
 )
 
 // An Account is somebody who logs in and has a mailbox.

@@ -146,8 +146,8 @@ func NewKeys(d mail.Domain, now time.Time, have []Key) ([]Key, error) {
 // Change has fn give new keys in place of those of a domain, which are nil if there
 // are none, and gives them. fn may be called more than once.
 func (k *Keyring) Change(ctx context.Context, d mail.Domain, fn func([]Key) ([]Key, error)) (list []Key, err error) {
-	defer k.forget(d)
-	err = k.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{lock}, Reads: [][]byte{key(d)}}, func(tx kv.Tx) error {
+	defer k.Forget(d)
+	err = k.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{Lock}, Reads: [][]byte{key(d)}}, func(tx kv.Tx) error {
 		have, err := readKeys(tx, d)
 		if err != nil {
 			return err
@@ -168,15 +168,15 @@ func (k *Keyring) Change(ctx context.Context, d mail.Domain, fn func([]Key) ([]K
 	return list, err
 }
 
-// forget has the signers of a domain read anew.
-func (k *Keyring) forget(d mail.Domain) {
+// Forget has the signers of a domain read anew.
+func (k *Keyring) Forget(d mail.Domain) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.changes++
 	delete(k.known, d)
 }
 
-func key(d mail.Domain) []byte { return append(append(lock.Prefix(), kindDKIM), d...) }
+func key(d mail.Domain) []byte { return append(append(Lock.Prefix(), kindDKIM), d...) }
 
 func (k *Keyring) read(ctx context.Context, d mail.Domain) (list []Key, err error) {
 	err = k.DB.View(ctx, func(r kv.Reader) error {

@@ -30,7 +30,7 @@ func TestKeyRows(t *testing.T) {
 		old = kv.AppendBytes(kv.AppendBytes(old, k.Selector), der)
 	}
 	db := kv.Strict(memkv.New())
-	err = db.Update(t.Context(), kv.Plan{Locks: []kv.Lock{lock}}, func(tx kv.Tx) error {
+	err = db.Update(t.Context(), kv.Plan{Locks: []kv.Lock{Lock}}, func(tx kv.Tx) error {
 		tx.Set(key("a.example"), old)
 		return nil
 	})

@@ -4,16 +4,14 @@
 package keyring
 
 import (
-	"context"
-	"fmt"
 	"sync"
 
 	"posthaste/internal/base/mail"
 	"posthaste/internal/engine/kv"
 )
 
-// lock guards all keys.
-var lock = kv.Lock{Class: 'K'}
+// Lock guards all keys.
+var Lock = kv.Lock{Class: 'K'}
 
 const (
 	kindDKIM    = 0x01 // domain → keys
@@ -32,15 +30,6 @@ type Keyring struct {
 	returns []secret
 }
 
-// Delete forgets the keys of a domain.
-func (k *Keyring) Delete(ctx context.Context, d mail.Domain) error {
-	err := k.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{lock}}, func(tx kv.Tx) error {
-		tx.Delete(key(d))
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("keyring: %s: %w", d, err)
-	}
-	k.forget(d)
-	return nil
-}
+// Delete removes the keys of a domain, in the transaction that removes it, which needs
+// Lock. Forget must follow.
+func (*Keyring) Delete(tx kv.Tx, d mail.Domain) { tx.Delete(key(d)) }

@@ -37,7 +37,7 @@ func (k *Keyring) RefreshToken(ctx context.Context, name, first string) (token s
 
 // KeepRefreshToken keeps what has come in place of the first refresh token.
 func (k *Keyring) KeepRefreshToken(ctx context.Context, name, first, token string) error {
-	err := k.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{lock}}, func(tx kv.Tx) error {
+	err := k.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{Lock}}, func(tx kv.Tx) error {
 		tx.Set(refreshKey(name), kv.AppendBytes(kv.AppendBytes(nil, firstSum(first)), token))
 		return nil
 	})
@@ -47,7 +47,7 @@ func (k *Keyring) KeepRefreshToken(ctx context.Context, name, first, token strin
 	return nil
 }
 
-func refreshKey(name string) []byte { return append(append(lock.Prefix(), kindRefresh), name...) }
+func refreshKey(name string) []byte { return append(append(Lock.Prefix(), kindRefresh), name...) }
 
 func firstSum(first string) []byte {
 	sum := sha256.Sum256([]byte(first))
@@ -59,11 +59,11 @@ func firstSum(first string) []byte {
 func (k *Keyring) Check(ctx context.Context) (wrong []string, err error) {
 	err = k.DB.View(ctx, func(r kv.Reader) error {
 		wrong = wrong[:0]
-		for row, err := range r.Scan(kv.Prefix(lock.Prefix())) {
+		for row, err := range r.Scan(kv.Prefix(Lock.Prefix())) {
 			if err != nil {
 				return err
 			}
-			kind, name := row.Key[len(lock.Prefix())], string(row.Key[len(lock.Prefix())+1:])
+			kind, name := row.Key[len(Lock.Prefix())], string(row.Key[len(Lock.Prefix())+1:])
 			dec := kv.Decode(row.Value)
 			switch kind {
 			case kindDKIM:

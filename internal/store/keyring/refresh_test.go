@@ -33,7 +33,7 @@ func TestRefreshToken(t *testing.T) {
 	if wrong, err := k.Check(t.Context()); err != nil || len(wrong) > 0 {
 		t.Errorf("%q, %v", wrong, err)
 	}
-	err := k.DB.Update(t.Context(), kv.Plan{Locks: []kv.Lock{lock}}, func(tx kv.Tx) error {
+	err := k.DB.Update(t.Context(), kv.Plan{Locks: []kv.Lock{Lock}}, func(tx kv.Tx) error {
 		tx.Set(refreshKey("route"), []byte{9})
 		return nil
 	})

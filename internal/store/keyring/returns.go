@@ -26,7 +26,7 @@ type secret struct {
 	bytes []byte
 }
 
-func returnKey() []byte { return append(lock.Prefix(), kindReturns) }
+func returnKey() []byte { return append(Lock.Prefix(), kindReturns) }
 
 // Returns gives the secrets with which the senders of mail that is sent on are
 // rewritten: the first is to be used, all are to be accepted.
@@ -58,7 +58,7 @@ func (k *Keyring) Returns(ctx context.Context) ([][]byte, error) {
 func (k *Keyring) renew(ctx context.Context) (list []secret, err error) {
 	fresh := make([]byte, secretLen)
 	rand.Read(fresh)
-	err = k.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{lock}, Reads: [][]byte{returnKey()}}, func(tx kv.Tx) error {
+	err = k.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{Lock}, Reads: [][]byte{returnKey()}}, func(tx kv.Tx) error {
 		raw, err := tx.Get(returnKey())
 		if err != nil {
 			return err

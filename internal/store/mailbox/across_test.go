@@ -111,8 +111,7 @@ func TestHalfDestroyed(t *testing.T) {
 	if list, err := s.SharedWith(t.Context(), ada); err != nil || len(list) != 1 || list[0].Owner != bob {
 		t.Error(list, err)
 	}
-	destroy := func(tx kv.Tx) error { s.Destroy(tx, bob); return nil }
-	if err := s.DB.Update(t.Context(), kv.Plan{Locks: []kv.Lock{Lock(bob)}}, destroy); err != nil {
+	if err := s.Remove(t.Context(), bob); err != nil {
 		t.Fatal(err)
 	}
 	if list, err := s.SharedWith(t.Context(), ada); err != nil || len(list) != 0 {

@@ -88,13 +88,6 @@ func (s *Store) create(tx kv.Tx, a mail.AccountID, maxBytes, maxCount int64) (*E
 	return e, nil
 }
 
-// Destroy removes all rows of an account. Its bodies are released first, by
-// DestroyBodies, since there may be more of them than one transaction takes.
-func (s *Store) Destroy(tx kv.Tx, a mail.AccountID) {
-	tx.DeleteRange(Lock(a).Prefix(), kv.Next(Lock(a).Prefix()))
-	tx.Wake(topic(a))
-}
-
 // SetLimits changes the account's limits of bytes and messages; 0 is none.
 func (e *Edit) SetLimits(maxBytes, maxCount int64) {
 	e.root.maxBytes, e.root.maxCount = maxBytes, maxCount

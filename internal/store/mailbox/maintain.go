@@ -204,7 +204,7 @@ func (s *Store) trim(ctx context.Context, a mail.AccountID) error {
 	return nil
 }
 
-// reapRows is how many emails one commit of DestroyBodies forgets.
+// reapRows is how many emails one commit of Remove forgets.
 const reapRows = 1000
 
 // Keep says what of the expunged mail stays.
@@ -417,32 +417,69 @@ func forget(tx kv.Tx, a mail.AccountID, id mail.EmailID) error {
 	return nil
 }
 
-// DestroyBodies releases all bodies of an account that is about to be
-// destroyed.
-func (s *Store) DestroyBodies(ctx context.Context, a mail.AccountID) error {
-	next := key(a, kindEmail)
-	for next != nil {
-		from := next
-		err := s.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{Lock(a)}}, func(tx kv.Tx) error {
-			next = nil
-			var ids []mail.EmailID
-			for row, err := range tx.Scan(kv.Range{Low: from, High: kv.Next(key(a, kindEmail)), Limit: reapRows}) {
+// Accounts gives the accounts of which there is anything.
+func (s *Store) Accounts(ctx context.Context) (ids []mail.AccountID, err error) {
+	err = s.DB.View(ctx, func(r kv.Reader) error {
+		ids = ids[:0]
+		low := []byte{Lock(0).Class}
+		for high := kv.Next(low); low != nil; {
+			at := kv.Range{Low: low, High: high, Limit: 1}
+			low = nil
+			for row, err := range r.Scan(at) {
 				if err != nil {
 					return err
 				}
-				ids = append(ids, mail.EmailID(binary.BigEndian.Uint64(row.Key[kv.PrefixLen+1:])))
-			}
-			for _, id := range ids {
-				if err := forget(tx, a, id); err != nil {
-					return err
+				l, ok := kv.LockOf(row.Key)
+				if !ok {
+					return kv.ErrRow
 				}
-				next = key64(a, kindEmail, uint64(id)+1)
+				ids = append(ids, mail.AccountID(l.ID))
+				low = kv.Next(l.Prefix())
 			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("mailbox: accounts: %w", err)
+	}
+	return ids, nil
+}
+
+// Remove removes all that there is of an account, and lets its bodies go.
+func (s *Store) Remove(ctx context.Context, a mail.AccountID) error {
+	for more := true; more; {
+		// There may be more of them than one transaction takes, and what had been on its
+		// way to the account may still come: the last one looks.
+		err := s.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{Lock(a)}}, func(tx kv.Tx) (err error) {
+			if more, err = releaseSome(tx, a); err != nil || more {
+				return err
+			}
+			tx.DeleteRange(Lock(a).Prefix(), kv.Next(Lock(a).Prefix()))
+			tx.Wake(topic(a))
 			return nil
 		})
 		if err != nil {
-			return fmt.Errorf("mailbox: release the bodies of account %d: %w", a, err)
+			return fmt.Errorf("mailbox: remove account %d: %w", a, err)
 		}
 	}
 	return nil
+}
+
+// releaseSome lets bodies of an account go, and tells whether there may be more.
+func releaseSome(tx kv.Tx, a mail.AccountID) (more bool, err error) {
+	var ids []mail.EmailID
+	r := kv.Prefix(key(a, kindEmail))
+	r.Limit = reapRows
+	for row, err := range tx.Scan(r) {
+		if err != nil {
+			return false, err
+		}
+		ids = append(ids, mail.EmailID(binary.BigEndian.Uint64(row.Key[kv.PrefixLen+1:])))
+	}
+	for _, id := range ids {
+		if err := forget(tx, a, id); err != nil {
+			return false, err
+		}
+	}
+	return len(ids) == reapRows, nil
 }
