@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -379,6 +380,53 @@ func byKeyboard(t *testing.T, open engine) {
 	w.keys(keyEnter)
 	w.on("Sign in")
 	w.quiet()
+}
+
+// TestAccountPagesFromElsewhere: what another page does in the browser of somebody who is
+// signed in, changes nothing and shows nothing of theirs: one at another name, and one at
+// the same name, to which browsers give away the cookie, at another port.
+func TestAccountPagesFromElsewhere(t *testing.T) { inAll(t, fromElsewhere) }
+
+func fromElsewhere(t *testing.T, open engine) {
+	ada, site := newDesk(t)
+	if out, err := ada.h.toolWith("", "account", "password", "add", ada.address, "phone"); err != nil {
+		t.Fatal(err, out)
+	}
+	mux := http.NewServeMux()
+	for path, do := range map[string]string{
+		"/remove":   `<form method=post action="` + site + `/account/programs/remove"><input name=name value=phone></form>`,
+		"/sign-in":  `<form method=post action="` + site + `/account/sign-in"><input name=user value=eve><input name=password value=x></form>`,
+		"/sign-out": `<form method=post action="` + site + `/account/sign-out"></form>`,
+	} {
+		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprintf(w, "<!doctype html><title>x</title>%s<script>document.forms[0].submit()</script>", do)
+		})
+	}
+	mux.HandleFunc("/frame", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, "<!doctype html><title>x</title><h1>Look here</h1><iframe src=%q></iframe>", site+"/account/security")
+	})
+	evil := httptest.NewTLSServer(mux)
+	t.Cleanup(evil.Close)
+	w := open(t, site)
+	w.open("/account/")
+	w.signIn(ada.address, ada.password)
+	w.on("Your account")
+	w.quiet()
+	for _, at := range []string{evil.URL, "https://localhost:" + port(evil.URL)} {
+		for _, path := range []string{"/remove", "/sign-in", "/sign-out"} {
+			w.do("/url", map[string]string{"url": at + path}, nil)
+			w.on("That came from elsewhere")
+			w.refusedHere(http.StatusForbidden)
+		}
+		w.do("/url", map[string]string{"url": at + "/frame"}, nil)
+		w.on("Look here")
+		if list := w.complaints(); w.console && !strings.Contains(fmt.Sprint(list), "frame-ancestors") {
+			t.Errorf("in a frame, the browser complains of %q", list)
+		}
+		w.open("/account/programs")
+		w.on("Programs and devices", ada.address, "phone")
+		w.quiet()
+	}
 }
 
 // A view of the pages is how they are looked at.
