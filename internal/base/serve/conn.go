@@ -33,7 +33,7 @@ type Conn struct {
 	net.Conn
 	Patience time.Duration // for each read
 	Until    time.Time     // no read goes on longer; zero if there is no such time
-	Hears    bool          // a read ends when somebody calls, and the connection goes on when it has waited for too long
+	Hears    bool          // a read ends when somebody calls; and if it ends in silence, nothing is lost
 	readBy   time.Time     // the deadline that is set for reading
 	called   atomic.Bool   // and has not heard it
 	stopped  atomic.Bool
@@ -48,8 +48,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 			return 0, err
 		}
 		n, err := c.Conn.Read(p)
-		if err == nil {
-			return n, nil
+		if n > 0 || err == nil {
+			return n, nil // an error comes again
 		}
 		if err = c.ended(err); err != nil {
 			return n, err
@@ -99,8 +99,9 @@ func (c *Conn) Arm() error {
 // Call ends a Read that waits, or the next one, with ErrCalled, as soon as the connection
 // Hears. Anybody may call it.
 func (c *Conn) Call() {
-	c.called.Store(true)
-	c.SetReadDeadline(time.Unix(1, 0))
+	if !c.called.Swap(true) { // else somebody else does, or has done, what follows
+		c.SetReadDeadline(time.Unix(1, 0))
+	}
 }
 
 // Write writes with a deadline.
