@@ -75,6 +75,9 @@ func TestRename(t *testing.T) {
 	if out := must(t, "", "alias", "list", "--data", data); !strings.Contains(out, bob.Address+" → "+to+"  (renamed: it still logs in)") {
 		t.Error(out)
 	}
+	if out := must(t, "", "address", "explain", bob.Address, "--data", data); !strings.Contains(out, "was the address of an account") || !strings.Contains(out, "mailbox of "+to) {
+		t.Error(out)
+	}
 	waitFor(t, "the session to end", func() bool { return strings.Contains(his("NOOP"), "gone") })
 	for _, name := range []string{bob.Address, to} {
 		his = imapSession(t, w.IMAP, demo.Person{Address: name, Password: bob.Password})

@@ -30,6 +30,7 @@ type explainer struct {
 	a     *Agent
 	lines []string
 	seen  map[mail.Address]bool // aliases and accounts
+	named int                   // so deep an account is still the one that was named
 	more  bool                  // than is told of
 	taken bool                  // somebody gets it
 }
@@ -75,6 +76,9 @@ func (e *explainer) follow(ctx context.Context, to mail.Address, depth int) erro
 	}
 	e.seen[name] = true
 	if t.Alias != nil {
+		if t.Alias.Of != 0 && depth == e.named {
+			e.named++
+		}
 		return e.targets(ctx, t.Alias.Targets, depth)
 	}
 	return e.account(ctx, t, depth)
@@ -106,7 +110,10 @@ func (e *explainer) found(ctx context.Context, to mail.Address, t directory.Targ
 	if n := len(t.Alias.Targets); n > 1 {
 		what = fmt.Sprintf("the %d addresses behind it", n)
 	}
-	if t.Found.Local != "" {
+	switch {
+	case t.Alias.Of != 0:
+		e.say(depth, "%s was the address of an account that has another one now.", t.Found.Unicode())
+	case t.Found.Local != "":
 		e.say(depth, "%s is an alias: its mail goes to %s.", t.Found.Unicode(), what)
 	}
 	return nil
@@ -133,7 +140,7 @@ func (e *explainer) account(ctx context.Context, t directory.Target, depth int) 
 	if acct.Shared {
 		e.taken = true
 		e.say(depth, "It is put into the shared folder %s.", acct.Address.Unicode())
-		if err := e.a.mayPost(ctx, 0, acct.ID); errors.Is(err, errPost) && depth == 0 {
+		if err := e.a.mayPost(ctx, 0, acct.ID); errors.Is(err, errPost) && depth <= e.named {
 			e.say(depth, "Mail from outside is refused: not anyone may send to the folder.")
 		} else if err != nil && !errors.Is(err, errPost) {
 			return err

@@ -86,8 +86,8 @@ func (a *Agent) Accepts(ctx context.Context, sender mail.Address, to mail.Recipi
 func (a *Agent) AcceptsFrom(ctx context.Context, from mail.AccountID, r mail.Recipient) error {
 	to := r.Address
 	t, err := a.resolve(ctx, to)
-	if err == nil && t.Account != 0 {
-		err = a.mayPost(ctx, from, t.Account)
+	if who := t.Named(); err == nil && who != 0 {
+		err = a.mayPost(ctx, from, who)
 	}
 	if err == nil {
 		err = a.valid(ctx, r)
@@ -107,7 +107,8 @@ func (a *Agent) AcceptsFrom(ctx context.Context, from mail.AccountID, r mail.Rec
 var errPost = mail.Refuse("5.7.1", "you may not send mail to this shared folder", "")
 
 // mayPost refuses mail to a shared folder of whoever has not the right. What an
-// alias brings has been allowed by whoever made the alias.
+// alias brings has been allowed by whoever made the alias, unless it only was the
+// folder's address before.
 func (a *Agent) mayPost(ctx context.Context, from, to mail.AccountID) error {
 	acct, err := a.Directory.Account(ctx, to)
 	if err != nil || !acct.Shared {

@@ -458,6 +458,13 @@ func TestPost(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.Alias("all@a.example", "team@a.example")
+	_, _, err = r.RenameAccount(t.Context(), registrar.Rename{From: house.Address("team@a.example"), To: house.Address("group@a.example"), Alias: true})
+	if err == nil {
+		_, _, err = r.RenameAccount(t.Context(), registrar.Rename{From: house.Address("group@a.example"), To: house.Address("team@a.example"), Alias: true})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		who, rights                string
 		stranger, ada, anybodyElse bool // may post
@@ -471,7 +478,7 @@ func TestPost(t *testing.T) {
 			t.Fatal(err)
 		}
 		for from, want := range map[mail.AccountID]bool{0: c.stranger, ada.ID: c.ada, ada.ID + 1000: c.anybodyElse} {
-			for _, to := range []string{"team@a.example", "TEAM+x@a.example"} {
+			for _, to := range []string{"team@a.example", "TEAM+x@a.example", "group@a.example", "group+x@a.example"} {
 				if err := h.Delivery.AcceptsFrom(t.Context(), from, mail.Recipient{Address: house.Address(to)}); (err == nil) != want {
 					t.Errorf("after %s %s, from %d to %s: %v", c.who, c.rights, from, to, err)
 				}

@@ -23,6 +23,15 @@ type Target struct {
 	Found mail.Address
 }
 
+// Named gives the account whose address was found, or was so before it was renamed; 0 if
+// it is none.
+func (t Target) Named() mail.AccountID {
+	if t.Alias != nil {
+		return t.Alias.Of
+	}
+	return t.Account
+}
+
 // IsZero tells whether the target is nobody.
 func (t Target) IsZero() bool { return t.Account == 0 && t.Alias == nil }
 

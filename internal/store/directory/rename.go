@@ -228,10 +228,7 @@ func known(r kv.Reader, a mail.Address) (mail.AccountID, error) {
 		return 0, err
 	}
 	t, err := exact(r, a)
-	if err == nil && t.Alias != nil {
-		return t.Alias.Of, nil
-	}
-	return t.Account, err
+	return t.Named(), err
 }
 
 // Known is AccountOf that also knows an account by its address in another name of the
