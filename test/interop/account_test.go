@@ -154,6 +154,7 @@ func accountPages(t *testing.T, open engine) {
 	policyByHand(t, w, ada)
 	deletedByHand(t, w, ada)
 	programByHand(t, w, ada)
+	rulesByHand(t, w, ada)
 	passwordByHand(t, w, &ada)
 	signOutByHand(t, w, ada, cookies[0].Name)
 }
@@ -254,6 +255,42 @@ func programByHand(t *testing.T, w *window, ada person) {
 	if ada.letsIn(t, password) {
 		t.Error("a password that was removed lets in")
 	}
+	w.quiet()
+}
+
+// rulesByHand writes rules, and then goes away; what comes goes where the rules say, and is
+// answered.
+func rulesByHand(t *testing.T, w *window, ada person) {
+	t.Helper()
+	w.click("Rules")
+	w.on("Rules", "There are none")
+	w.click("New rules")
+	w.on("New rules")
+	w.fill("Name", "mine")
+	w.fill("Rules (Sieve)", `fileinto "Archive";`)
+	w.click("Save and make active")
+	w.on("Rules", "Nothing is saved yet", "line 1: fileinto needs require")
+	w.refusedHere(http.StatusUnprocessableEntity)
+	w.fill("Rules (Sieve)", `require "fileinto"; fileinto "Archive";`)
+	w.click("Save and make active")
+	w.on("Rules", "Saved.", "mine (active)")
+	w.click("Away")
+	w.on("While you are away", "Nobody is answered now.")
+	w.fill("Subject", "Away")
+	w.fill("What they are to read", "I am on an island.")
+	w.click("Switch it on")
+	w.on("While you are away", "Whoever writes to you is answered.")
+	bob := ada.h.person(t)
+	letter := write(t, filepath.Join(t.TempDir(), "letter"), "From: <"+bob.address+">\r\nTo: <"+ada.address+">\r\nSubject: ruled\r\n\r\nhello\r\n")
+	bob.curl(t, "--mail-from", bob.address, "--mail-rcpt", ada.address, "-T", letter, local("smtps", ada.h.Submissions, ""))
+	ada.judge(t).wait("Archive", 1)
+	if l := bob.judge(t).wait("INBOX", 1)[0]; !strings.Contains(string(l.text), "Subject: Away") || !strings.Contains(string(l.text), "I am on an island.") {
+		t.Errorf("the answer is\n%s", l.text)
+	}
+	w.click("Switch it off")
+	w.on("While you are away", "Nobody is answered any more.")
+	w.click("Rules")
+	w.on("Rules", "mine (active)", "away")
 	w.quiet()
 }
 
@@ -489,7 +526,7 @@ func TestAccountPagesForAll(t *testing.T) {
 	seen("policy, looked at")
 	w.click("Save")
 	w.on("Mail collected by POP3", "Saved.")
-	for _, p := range []string{"pop3", "pop3/ledger", "deleted", "deleted?days=1", "security"} {
+	for _, p := range []string{"pop3", "pop3/ledger", "deleted", "deleted?days=1", "security", "rules", "rules/edit", "away"} {
 		w.open("/account/" + p)
 		seen(p)
 	}
