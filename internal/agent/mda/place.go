@@ -5,6 +5,7 @@ import (
 
 	"posthaste/internal/base/mail"
 	"posthaste/internal/engine/kv"
+	"posthaste/internal/proto/message"
 	"posthaste/internal/store/mailbox"
 )
 
@@ -27,3 +28,23 @@ type Place struct {
 
 // of tells whether the place is in an account.
 func (p *Place) of(a mail.AccountID) bool { return p != nil && p.Account == a }
+
+// came tells when a message that was collected came to where it was: as that place says, or
+// else as the message does. The zero time if it is no such message.
+func (p *Place) came(a mail.AccountID, header []byte) time.Time {
+	if !p.of(a) {
+		return time.Time{}
+	}
+	if !p.Date.IsZero() {
+		return p.Date
+	}
+	f, ok := message.Find(header, "date")
+	if !ok {
+		return time.Time{}
+	}
+	when, err := message.ParseDate(f.Text())
+	if err != nil {
+		return time.Time{}
+	}
+	return when
+}

@@ -202,7 +202,7 @@ func (a *Agent) ask(ctx context.Context, p *plan, w way, acct mail.AccountID) (*
 		front := p.m.front()
 		return rules.Mail{
 			Header: append(front, p.header...), Size: int64(len(front)) + p.m.Body.Size(), Message: p.m.Body, Length: p.m.Body.Size(),
-			Sender: p.m.Envelope.Sender, Recipient: w.first,
+			Sender: p.m.Envelope.Sender, Recipient: w.first, Came: p.m.Place.came(acct, p.header),
 		}, nil
 	})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"posthaste/internal/agent/mda"
 	"posthaste/internal/base/mail"
 	"posthaste/internal/base/trace"
+	"posthaste/internal/engine/kv"
 	"posthaste/internal/store/directory"
 	"posthaste/internal/store/mailbox"
 	"posthaste/test/house"
@@ -321,5 +322,46 @@ func TestFault(t *testing.T) {
 	f, err := h.Scripts.Fault(t.Context(), ac.ID)
 	if err != nil || f.Name != "rules" || !strings.Contains(f.Text, "line 2: there is no command") {
 		t.Errorf("%+v, %v", f, err)
+	}
+}
+
+// TestCollected: what is collected from elsewhere goes by the rules, into the mailbox that it
+// is for where they keep it; what has come long ago is not answered.
+func TestCollected(t *testing.T) {
+	h := newHouse(t)
+	ac, err := h.Directory.AccountOf(t.Context(), house.Address("ada@a.example"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Rules("ada@a.example", `require ["vacation", "fileinto", "imap4flags"]; if header "subject" "list" { fileinto "Archive"; stop; } addflag "ruled"; vacation "x";`)
+	noted := 0
+	collect := func(subject string, age time.Duration, stated bool) {
+		t.Helper()
+		when := time.Now().Add(-age)
+		m := letter(h, "To: ada@a.example\r\nDate: "+when.Format(time.RFC1123Z)+"\r\nFrom: x@y.example\r\nSubject: "+subject+"\r\n\r\n", "ada@a.example")
+		m.Envelope.Sender = house.Address(subject + "@y.example")
+		m.Place = &mda.Place{Account: ac.ID, Mailbox: "Other", Keywords: []string{"there"}, Note: func(kv.Tx) error { noted++; return nil }}
+		if stated {
+			m.Place.Date = when
+		}
+		if err := h.Delivery.Deliver(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	collect("old", 72*time.Hour, true)
+	collect("older", 1000*time.Hour, false)
+	if got := h.Waiting(); len(got) != 0 {
+		t.Errorf("answered: %v", got)
+	}
+	collect("new", time.Hour, true)
+	collect("list", time.Hour, true)
+	if got := h.Waiting(); !slices.Equal(got, []string{"y.example: new"}) {
+		t.Errorf("answered: %v", got)
+	}
+	if got := flags(t, h, "ada@a.example", "Other"); len(got) != 3 || strings.Contains(strings.Join(got, ""), "()") || !strings.Contains(got[0], "ruled") || !strings.Contains(got[0], "there") {
+		t.Errorf("flags: %v", got)
+	}
+	if got := flags(t, h, "ada@a.example", "Archive"); len(got) != 1 || noted < 4 {
+		t.Errorf("archived: %v, noted %d", got, noted)
 	}
 }

@@ -27,6 +27,10 @@ type Answer struct {
 	mark sieve.Mark
 }
 
+// answerWithin is how old a message may be that is collected from elsewhere: nobody waits
+// for an answer to one of last year.
+const answerWithin = 48 * time.Hour
+
 // answer writes what vacation wants to say; nil if it is not to be said.
 func (g *Agent) answer(ctx context.Context, acct directory.Account, m Mail, x *sieve.Answer, v *Verdict) (*Answer, error) {
 	tell := func(why string) {
@@ -39,6 +43,10 @@ func (g *Agent) answer(ctx context.Context, acct directory.Account, m Mail, x *s
 		is, err := g.own(ctx, acct.ID, a, 0)
 		failed = errors.Join(failed, err)
 		return is
+	}
+	if !m.Came.IsZero() && time.Since(m.Came) > answerWithin {
+		tell("it has come long ago, and to another place")
+		return nil, nil
 	}
 	ok, why := x.Answers(m.Header, m.Sender, own)
 	if failed != nil {

@@ -57,6 +57,7 @@ type Mail struct {
 	Length    int64 // of Message
 	Sender    mail.Address
 	Recipient mail.Address // as the envelope names it
+	Came      time.Time    // when its owner got it first, if not just now
 	// Explain has it told what the script does.
 	Explain bool
 }
