@@ -48,6 +48,12 @@ const (
 	maxText    = 256 << 10 // of one script
 )
 
+// What there is no room for; both are mail.ErrLimit.
+var (
+	ErrTooMany  = fmt.Errorf("an account has %d scripts at most: %w", MaxScripts, mail.ErrLimit)
+	ErrTooLarge = fmt.Errorf("a script has %d bytes at most: %w", maxText, mail.ErrLimit)
+)
+
 // A Store keeps scripts. DB must be set.
 type Store struct{ DB kv.Store }
 
@@ -161,6 +167,9 @@ func list(r kv.Reader, a mail.AccountID) (out []Info, now active, err error) {
 }
 
 func read(r kv.Reader, a mail.AccountID, name string) (text []byte, err error) {
+	if CheckName(name) != nil { // with a NUL it would be a piece of another
+		return nil, fmt.Errorf("script %q: %w", name, mail.ErrNotFound)
+	}
 	p := append(append(key(a, kindText), name...), 0)
 	found := false
 	err = each(r, p, len(key(a, kindText)), func(_ string, chunk byte, raw []byte) {
@@ -266,9 +275,9 @@ func room(r kv.Reader, a mail.AccountID, name string, size int) (active, error) 
 	}
 	switch {
 	case size > maxText:
-		err = fmt.Errorf("a script has %d bytes at most: %w", maxText, mail.ErrLimit)
+		err = ErrTooLarge
 	case n > MaxScripts:
-		err = fmt.Errorf("an account has %d scripts at most: %w", MaxScripts, mail.ErrLimit)
+		err = ErrTooMany
 	case sum > MaxBytes:
 		err = fmt.Errorf("the scripts of an account have %d bytes at most: %w", MaxBytes, mail.ErrLimit)
 	}

@@ -108,6 +108,24 @@ func TestScripts(t *testing.T) {
 	}
 }
 
+// TestPieces: the key of a piece of a script is nobody's name.
+func TestPieces(t *testing.T) {
+	s := newStore(t)
+	if err := errors.Join(s.Put(t.Context(), ada, "a", []byte("keep;")), s.Activate(t.Context(), ada, "a")); err != nil {
+		t.Fatal(err)
+	}
+	const bad = "a\x00"
+	_, err := s.Get(t.Context(), ada, bad)
+	for _, err := range []error{err, s.Activate(t.Context(), ada, bad), s.Rename(t.Context(), ada, bad, "b"), s.Delete(t.Context(), ada, bad)} {
+		if !errors.Is(err, mail.ErrNotFound) {
+			t.Error(err)
+		}
+	}
+	if got := s.names(t); got != "a 5*" {
+		t.Errorf("there are %s", got)
+	}
+}
+
 // TestRoom: an account has so many scripts and so many bytes of them.
 func TestRoom(t *testing.T) {
 	s := newStore(t)
