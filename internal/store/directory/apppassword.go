@@ -20,6 +20,7 @@ const (
 	Submission Protocols = 1 << iota
 	IMAP
 	POP3
+	Sieve // ManageSieve
 )
 
 // Web stands for the pages that people sign in to. Only the account's own password opens
@@ -27,7 +28,7 @@ const (
 const Web Protocols = 1 << 7
 
 // protocolNames are in the order of the bits.
-var protocolNames = [...]string{"submission", "imap", "pop3"}
+var protocolNames = [...]string{"submission", "imap", "pop3", "sieve"}
 
 // ParseProtocols reads names divided by commas; "" or "all" is all.
 func ParseProtocols(s string) (Protocols, error) {

@@ -64,7 +64,7 @@ func TestAppPasswords(t *testing.T) {
 }
 
 func TestProtocols(t *testing.T) {
-	for in, want := range map[string]string{"": "all", "all": "all", "pop3": "pop3", "POP3, imap": "imap,pop3", "submission,imap,pop3": "submission,imap,pop3"} {
+	for in, want := range map[string]string{"": "all", "all": "all", "pop3": "pop3", "POP3, imap": "imap,pop3", "sieve,imap": "imap,sieve", "submission,imap,pop3": "submission,imap,pop3"} {
 		p, err := ParseProtocols(in)
 		if err != nil || p.String() != want {
 			t.Errorf("%q: %v, %v", in, p, err)
