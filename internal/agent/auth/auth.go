@@ -300,6 +300,9 @@ func (v *verifier) compare(ctx context.Context, acct account, password string, m
 func (v *verifier) admit(ctx context.Context, authzid string, acct account, device directory.Device) (sasl.Identity, error) {
 	id, err := v.identity(ctx, authzid, acct, device)
 	if err == nil && v.elsewhere(acct) {
+		if err := v.notYet(); err != nil {
+			return sasl.Identity{}, err
+		}
 		id.Elsewhere, err = v.a.Former(ctx, acct.Account, v.protocol, "")
 	}
 	return id, err

@@ -16,6 +16,22 @@ func (v *verifier) elsewhere(acct account) bool {
 	return v.a.Former != nil && acct.ID != 0 && !acct.Ours()
 }
 
+// errRules answers those who come for the rules of an account that is still at its former
+// server.
+var errRules = mail.Refuse("4.3.2", "this account is still at its former server, and so are its rules: they can be changed here once it has moved", "")
+
+// notYet refuses those who have shown who they are, and come for what is here only once
+// the account is.
+func (v *verifier) notYet() error {
+	switch v.protocol {
+	case directory.Web:
+		return ErrElsewhere
+	case directory.Sieve:
+		return errRules
+	}
+	return nil
+}
+
 // former lets in whom the former server lets in. What is its password there becomes
 // that here, if the move says so. place is the password as it is tried from here.
 func (v *verifier) former(ctx context.Context, authzid string, acct account, password string, place [32]byte) (sasl.Identity, error) {
@@ -34,8 +50,8 @@ func (v *verifier) former(ctx context.Context, authzid string, acct account, pas
 	}
 	v.a.pairs.Clear(p)
 	id, err := v.admitFormer(ctx, authzid, acct, password)
-	if err == nil && v.protocol == directory.Web {
-		err = ErrElsewhere
+	if err == nil {
+		err = v.notYet()
 	}
 	if err != nil {
 		if there != nil {

@@ -272,7 +272,7 @@ var closed = func() <-chan time.Time { c := make(chan time.Time); close(c); retu
 
 // Login logs somebody in at the account's former server: with their password, or if
 // that is "", because they have shown otherwise who they are, as its master user. It
-// gives the session there, nil for submission and the web, which are ours at once. sasl.ErrFailed
+// gives the session there, nil for what is not passed on. sasl.ErrFailed
 // says that the server refuses the password; another *mail.Refusal, that it cannot be
 // known now.
 func (a *Agent) Login(ctx context.Context, who directory.Account, over directory.Protocols, password string) (sasl.Elsewhere, error) {
@@ -283,7 +283,7 @@ func (a *Agent) Login(ctx context.Context, who directory.Account, over directory
 		return nil, errFlip
 	case over == directory.POP3 && f.POP3.Address == "":
 		return nil, errNoPOP3
-	case (over == directory.Submission || over == directory.Web) && password == "":
+	case !passedOn(over) && password == "":
 		return nil, nil
 	}
 	s, err := a.server(f, over, password)
@@ -304,13 +304,17 @@ func (a *Agent) Login(ctx context.Context, who directory.Account, over directory
 	if err != nil {
 		return nil, a.refusal(who, err)
 	}
-	if over == directory.Submission || over == directory.Web {
+	if !passedOn(over) {
 		line.Write([]byte("p LOGOUT\r\n"))
 		line.Close()
 		return nil, nil
 	}
 	return a.enter(ctx, who.ID, line)
 }
+
+// passedOn tells whether sessions of a protocol are. Submission is ours at once, and what
+// else there is, not yet: auth says so.
+func passedOn(over directory.Protocols) bool { return over == directory.IMAP || over == directory.POP3 }
 
 // enter notes a session, unless the account has been flipped while it logged in.
 func (a *Agent) enter(ctx context.Context, id mail.AccountID, line *carrier.Line) (sasl.Elsewhere, error) {

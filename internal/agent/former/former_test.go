@@ -175,6 +175,13 @@ func TestLogin(t *testing.T) {
 		if _, err := s.login(directory.Web, "no"); !isNo(err) {
 			t.Error("the web, with a wrong password:", err)
 		}
+		if _, err := s.login(directory.Sieve, "no"); !isNo(err) {
+			t.Error("ManageSieve, with a wrong password:", err)
+		}
+		_, err := s.login(directory.Sieve, "old")
+		if r, ok := errors.AsType[*mail.Refusal](err); !ok || !strings.Contains(r.Text, "its rules") || s.a.Sessions(s.id) != n {
+			t.Error("ManageSieve:", err)
+		}
 		if _, err := s.login(directory.IMAP, "wrong"); !isNo(err) {
 			t.Error("a wrong password:", err)
 		}
