@@ -120,7 +120,9 @@ type Server interface {
 	// The first response is nil if the client sent no initial response. An
 	// error ends the exchange.
 	Next(ctx context.Context, response []byte) (challenge []byte, done bool, err error)
-	// Identity is who has logged in, once Next is done.
+	// Identity is who has logged in, once Next is done. Is it known with a challenge, that
+	// is the last, and its response empty: a protocol may send it with its success. RFC
+	// 4422 §4
 	Identity() Identity
 }
 
