@@ -37,6 +37,7 @@ type Agent struct {
 
 	mu       sync.Mutex
 	compiled map[compiledKey]*sieve.Script
+	weight   int // of those
 }
 
 // A compiledKey names a script as it is now.
@@ -46,8 +47,9 @@ type compiledKey struct {
 	name    string
 }
 
-// maxCompiled is how many scripts are kept compiled.
-const maxCompiled = 2000
+// maxCompiled is how many bytes scripts may take that are kept compiled: some thousands
+// of usual ones.
+const maxCompiled = 128 << 20
 
 // Mail is a message that scripts look at.
 type Mail struct {
@@ -343,8 +345,8 @@ func (w *world) Script(ctx context.Context, location, name string) (*sieve.Scrip
 	}
 	w.g.mu.Lock()
 	defer w.g.mu.Unlock()
-	if w.g.compiled == nil || len(w.g.compiled) >= maxCompiled {
-		w.g.compiled = map[compiledKey]*sieve.Script{}
+	if w.g.weight += s.Weight(); w.g.compiled == nil || w.g.weight > maxCompiled {
+		w.g.compiled, w.g.weight = map[compiledKey]*sieve.Script{}, s.Weight()
 	}
 	w.g.compiled[k] = s
 	return s, nil

@@ -38,10 +38,14 @@ var Extensions = []string{
 type Script struct {
 	block    []command
 	warnings []error
+	weight   int
 }
 
 // Warnings tells what is lawful in a script and can hardly be meant, an *Error for each.
 func (s *Script) Warnings() []error { return s.warnings }
+
+// Weight tells how many bytes a script takes in memory, about, and at most.
+func (s *Script) Weight() int { return s.weight }
 
 // maxErrors is how many errors are told of at once.
 const maxErrors = 20
@@ -55,6 +59,7 @@ func Compile(text []byte) (*Script, error) {
 	}
 	c := &compiler{has: map[string]bool{}, verbs: verbs(), questions: asked()}
 	s := &Script{block: c.commands(list, true), warnings: c.strange}
+	s.weight = 1<<10 + 32*len(text) + 64*c.steps
 	if len(c.wrong) > 0 {
 		return nil, errors.Join(c.wrong...)
 	}
@@ -82,6 +87,7 @@ type compiler struct {
 	// goes wrong only if it is run. RFC 5463 §4
 	doubtful bool
 	loops    []string // names of the foreverypart blocks around
+	steps    int      // of regular expressions
 }
 
 func (c *compiler) fail(line int, format string, args ...any) {

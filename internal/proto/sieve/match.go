@@ -174,12 +174,25 @@ func (m *matcher) prepare(c *compiler) {
 		case matches:
 			m.patterns[i] = m.pattern(s)
 		case byRegex:
-			var err error
-			if m.regexps[i], err = m.regexp(s); err != nil {
-				c.fail(m.line, "%v", err)
-			}
+			m.regexps[i] = c.regexp(m, s)
 		}
 	}
+}
+
+// regexp makes a regular expression, unless the script has too many; nil if it is wrong.
+func (c *compiler) regexp(m *matcher, s string) *expression {
+	if c.steps > maxAllSteps {
+		c.fail(m.line, "the regular expressions of this script are too much together")
+		return nil
+	}
+	re, err := m.regexp(s)
+	if err != nil {
+		c.fail(m.line, "%v", err)
+		c.steps += maxSteps // it may have been as much work as one that is right
+		return nil
+	}
+	c.steps += re.steps
+	return re
 }
 
 // withKeys gives a matcher with other keys.
@@ -191,10 +204,12 @@ func (m *matcher) withKeys(keys []value) *matcher {
 }
 
 // maxRegexp is how many bytes a regular expression has, and maxSteps how many steps it is
-// made of, once its repetitions are written out.
+// made of, once its repetitions are written out; maxAllSteps is how many those of a script
+// have together, which are kept with it.
 const (
-	maxRegexp = 1000
-	maxSteps  = 4000
+	maxRegexp   = 1000
+	maxSteps    = 4000
+	maxAllSteps = 100_000
 )
 
 // An expression is a regular one. To match it takes time by the product of its steps and
@@ -211,7 +226,7 @@ func (m *matcher) regexp(s string) (*expression, error) {
 	if m.cmp != octet {
 		s = "(?i)" + s
 	}
-	re, err := regexp.Compile("(?s)" + s)
+	tree, err := syntax.Parse("(?s)"+s, syntax.Perl)
 	if err != nil {
 		text := err.Error()
 		if e, ok := err.(*syntax.Error); ok { //nolint:errorlint // regexp gives it so
@@ -219,19 +234,34 @@ func (m *matcher) regexp(s string) (*expression, error) {
 		}
 		return nil, fmt.Errorf("this is no regular expression: %s", text)
 	}
+	n := steps(tree)
+	if n > maxSteps {
+		return nil, errors.New("this regular expression is too large")
+	}
+	re, err := regexp.Compile("(?s)" + s)
+	if err != nil {
+		return nil, fmt.Errorf("this is no regular expression: %w", err)
+	}
 	re.Longest()
-	tree, err := syntax.Parse("(?s)"+s, syntax.Perl)
-	if err != nil {
-		return nil, err
+	return &expression{re, n}, nil
+}
+
+// steps tells of how many steps a regular expression is made, before they are: repetitions
+// of repetitions would be millions of them. What is above maxSteps is not counted further.
+func steps(re *syntax.Regexp) int {
+	n := 1 + len(re.Rune)/8
+	for _, sub := range re.Sub {
+		if n += steps(sub); n > maxSteps {
+			break
+		}
 	}
-	prog, err := syntax.Compile(tree.Simplify())
-	if err != nil {
-		return nil, err
+	if re.Op == syntax.OpLiteral {
+		n = len(re.Rune)
 	}
-	if len(prog.Inst) > maxSteps {
-		return nil, errors.New("this regular expression repeats too much")
+	if re.Op == syntax.OpRepeat {
+		n *= max(1, re.Min, re.Max)
 	}
-	return &expression{re, len(prog.Inst)}, nil
+	return min(n, maxSteps+1)
 }
 
 // relations tell what the order of two strings must be. RFC 5231 §3
@@ -307,6 +337,9 @@ func (x *matcher) one(m *machine, v string) (bool, error) {
 				var err error
 				if re, err = x.regexp(key); err != nil {
 					return false, &Error{x.line, err.Error()}
+				}
+				if err := m.charge(re.steps >> 3); err != nil {
+					return false, err
 				}
 			}
 			if err := m.charge(len(v) * re.steps >> 9); err != nil {

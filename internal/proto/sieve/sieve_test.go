@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -436,6 +437,33 @@ func TestWork(t *testing.T) {
 				t.Errorf("%s: a name of %d bytes", name, len(a.Place.Name))
 			}
 		}
+	}
+}
+
+// TestRegexpRoom: regular expressions that would fill the memory are refused before they
+// are made, one by one and together.
+func TestRegexpRoom(t *testing.T) {
+	many := func(pattern string) string {
+		return "require \"regex\";\nif header :regex \"x\" [" + strings.Repeat(pattern+", ", 200_000/len(pattern)) + pattern + "] { keep; }"
+	}
+	for script, want := range map[string]string{
+		many(`"(` + strings.Repeat("x", 900) + `){1000}"`): "line 2: this regular expression is too large",
+		many(`"(((a?){30}){30}b{100})"`):                   "line 2: the regular expressions of this script are too much together",
+		many(`"` + strings.Repeat(`\\pL`, 20) + `"`):       "line 2: the regular expressions of this script are too much together",
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := Compile([]byte(script))
+		runtime.ReadMemStats(&after)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.60s: %v", script, err)
+		}
+		if mb := (after.TotalAlloc - before.TotalAlloc) >> 20; mb > 200 {
+			t.Errorf("%.60s took %d MB", script, mb)
+		}
+	}
+	if _, err := Compile([]byte("require \"regex\";\n" + strings.Repeat("if header :regex \"subject\" \"^\\\\[[a-z]{2,30}-[0-9]+\\\\]\" { keep; }\n", 500))); err != nil {
+		t.Error(err)
 	}
 }
 
