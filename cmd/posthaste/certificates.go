@@ -72,7 +72,7 @@ func (t *tool) certificateAdd() *cobra.Command {
 		Example: `  posthaste account certificate add ada@example.org laptop.pem
   posthaste account certificate add ada@example.org scanner.pem --name scanner --protocols submission`,
 	}
-	c.Flags().StringSliceVar(&protocols, "protocols", nil, "what it opens: `submission,imap,pop3`; all if not given")
+	c.Flags().StringSliceVar(&protocols, "protocols", nil, "what it opens: `submission,imap,pop3,sieve`; all if not given")
 	c.Flags().StringVar(&name, "name", "", "what it is called; the certificate's own `name` if not given")
 	c.RunE = t.with(func(ctx context.Context, c *admind.Client, args []string) error {
 		file, err := readFile(args[1])

@@ -79,7 +79,7 @@ password.`,
   posthaste account password add ada@example.org "old scanner" --apop`,
 	}
 	c.Flags().BoolVar(&apop, "apop", false, "for APOP over POP3 only")
-	c.Flags().StringSliceVar(&protocols, "protocols", nil, "what it opens: `submission,imap,pop3`; all if not given")
+	c.Flags().StringSliceVar(&protocols, "protocols", nil, "what it opens: `submission,imap,pop3,sieve`; all if not given")
 	c.MarkFlagsMutuallyExclusive("apop", "protocols")
 	c.RunE = t.with(func(ctx context.Context, c *admind.Client, args []string) error {
 		var p admind.AppPassword

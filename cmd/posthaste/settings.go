@@ -50,7 +50,7 @@ in it.`,
 func printSettings(set admind.Settings) {
 	last := ""
 	for _, s := range set.Services {
-		what := map[string]string{"imap": "Reading, by IMAP", "pop3": "or by POP3", "submission": "Sending, by SMTP"}[s.Protocol]
+		what := map[string]string{"imap": "Reading, by IMAP", "pop3": "or by POP3", "submission": "Sending, by SMTP", "sieve": "Rules, ManageSieve"}[s.Protocol]
 		if s.Protocol == last {
 			what = "or else"
 		}

@@ -21,7 +21,7 @@ func TestOnePort(t *testing.T) {
 	cert, roots := network.Certificate("mail.example.org")
 	c := config.Default()
 	c.Hostname = "mail.example.org"
-	c.Listeners = []config.Listener{{Address: "127.0.0.1:0", Protocol: "https", TLS: "implicit", ALPN: []string{"imap", "submission"}}}
+	c.Listeners = []config.Listener{{Address: "127.0.0.1:0", Protocol: "https", TLS: "implicit", ALPN: []string{"imap", "sieve", "submission"}}}
 	var at net.Addr
 	h, err := Build(c, Outside{
 		DB: memkv.New(), Blobs: memblob.New(), DNS: new(zone.Zone), Log: slog.New(slog.DiscardHandler), TLS: &tls.Config{Certificates: []tls.Certificate{cert}},
@@ -45,7 +45,7 @@ func TestOnePort(t *testing.T) {
 		t.Fatal(err)
 	}
 	for offer, want := range map[string]string{
-		"imap": "* OK", "smtp": "220 mail.example.org", "http/1.1": "HTTP/1.1 302", "": "HTTP/1.1 302", "pop3": "",
+		"imap": "* OK", "smtp": "220 mail.example.org", "managesieve": `"IMPLEMENTATION" "Posthaste`, "http/1.1": "HTTP/1.1 302", "": "HTTP/1.1 302", "pop3": "",
 	} {
 		cfg := &tls.Config{RootCAs: roots, ServerName: "mail.example.org"}
 		if offer != "" {

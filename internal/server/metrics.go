@@ -41,7 +41,7 @@ type Metrics struct {
 
 // What labels can be.
 var (
-	protocols = metric.Label{Name: "protocol", Values: []string{"smtp", "submission", "lmtp", "imap", "pop3", "https", "metrics"}}
+	protocols = metric.Label{Name: "protocol", Values: []string{"smtp", "submission", "lmtp", "imap", "pop3", "sieve", "https", "metrics"}}
 	places    = metric.Label{Name: "to", Values: []string{"mailbox", "host"}}
 	ends      = metric.Label{Name: "outcome", Values: []string{"delivered", "deferred", "failed"}}
 	levels    = metric.Label{Name: "tls", Values: []string{"verified", "encrypted", "none", "unreached"}}
@@ -79,7 +79,7 @@ func NewMetrics() *Metrics {
 	m.events = s.Counter("posthaste_trace_events_total", "Events in the lives of messages, by kind and by the class of their status code.", kinds(), classes)
 	m.delivery = s.Histogram("posthaste_trace_delivery_seconds", "Time from MAIL FROM, or from when a message was made or collected, until it is in a mailbox or another host has taken it.", deliveryTimes, places)
 	m.recipients = s.Counter("posthaste_mta_recipients_total", "What came of attempts for recipients of mail in the queue, and how the connection to the other host was protected.", ends, levels)
-	m.logins = s.Counter("posthaste_auth_logins_total", "Attempts to log in, by protocol and by what came of them.", metric.Label{Name: "protocol", Values: []string{"submission", "imap", "pop3", "web"}}, words("outcome", auth.Outcomes()))
+	m.logins = s.Counter("posthaste_auth_logins_total", "Attempts to log in, by protocol and by what came of them.", metric.Label{Name: "protocol", Values: []string{"submission", "imap", "pop3", "sieve", "web"}}, words("outcome", auth.Outcomes()))
 	m.open = s.Gauge("posthaste_listen_open_connections", "Connections that are open, by the protocol of their listener.", protocols)
 	m.accepted = s.Counter("posthaste_listen_accepted_connections_total", "Connections that came in.", protocols)
 	m.refused = s.Counter("posthaste_listen_refused_connections_total", "Connections that were turned away, as there were too many.", protocols)
@@ -137,7 +137,7 @@ func level(e trace.Event) string {
 }
 
 func (m *Metrics) tried(over directory.Protocols, o auth.Outcome) {
-	name := map[directory.Protocols]string{directory.Submission: "submission", directory.IMAP: "imap", directory.POP3: "pop3", directory.Web: "web"}[over]
+	name := map[directory.Protocols]string{directory.Submission: "submission", directory.IMAP: "imap", directory.POP3: "pop3", directory.Sieve: "sieve", directory.Web: "web"}[over]
 	m.logins.Of(name, string(o)).Inc()
 }
 

@@ -48,6 +48,7 @@ import (
 	"posthaste/internal/service/admind"
 	"posthaste/internal/service/imapd"
 	"posthaste/internal/service/pop3d"
+	"posthaste/internal/service/sieved"
 	"posthaste/internal/service/smtpd"
 	"posthaste/internal/service/webd"
 	"posthaste/internal/store/acquaintance"
@@ -294,7 +295,7 @@ type service interface {
 
 // alpn are the names of protocols in ALPN. That of SMTP is not registered, but is what
 // programs ask for. RFC 7301 §6
-var alpn = map[string]string{"imap": "imap", "pop3": "pop3", "submission": "smtp"}
+var alpn = map[string]string{"imap": "imap", "pop3": "pop3", "sieve": "managesieve", "submission": "smtp"}
 
 // services gives what serves a port: one service, or several that share it by ALPN. They
 // take no more connections once leave has ended.
@@ -348,7 +349,7 @@ func (h *House) service(l config.Listener, name string) (service, error) {
 	if l.TLS == "implicit" && cfg == nil {
 		return nil, fmt.Errorf("server: listener %s has implicit TLS and there is no certificate: add one as [[tls]]", l.Address)
 	}
-	opens := map[string]directory.Protocols{"submission": directory.Submission, "imap": directory.IMAP, "pop3": directory.POP3}[l.Protocol]
+	opens := map[string]directory.Protocols{"submission": directory.Submission, "imap": directory.IMAP, "pop3": directory.POP3, "sieve": directory.Sieve}[l.Protocol]
 	verify := func(p mail.Peer) sasl.Verifier { return h.auth.For(p.Addr.Addr(), opens) }
 	offer := h.offer()
 	implicit := l.TLS == "implicit"
@@ -379,6 +380,15 @@ func (h *House) service(l config.Listener, name string) (service, error) {
 			Attend: h.auth.Attend, Offer: offer, Shown: h.former.Any, TLS: cfg, ImplicitTLS: implicit,
 			ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log, Refused: refused, Places: places,
 			Limits: pop3d.Limits{Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress, Trusted: h.c.Limits.TrustedNetworks},
+		}, nil
+	case "sieve":
+		return &sieved.Server{
+			Owner: h.owner, Auth: verify, Attend: h.auth.Attend, Offer: offer, Shown: h.former.Any,
+			TLS: cfg, ImplicitTLS: implicit, ClearAuth: l.PlaintextLogin, Version: h.o.Version, Log: h.o.Log, Refused: refused, Places: places, Accounts: accounts,
+			Limits: sieved.Limits{
+				Connections: h.c.Limits.Connections, PerAddress: h.c.Limits.ConnectionsPerAddress,
+				Trusted: h.c.Limits.TrustedNetworks, PerAccount: h.c.Limits.SessionsPerAccount,
+			},
 		}, nil
 	}
 	s := &smtpd.Server{

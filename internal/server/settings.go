@@ -19,7 +19,7 @@ func (h *House) settingsOf(ctx context.Context, d mail.Domain) (discovery.Settin
 	return discovery.Settings{Domain: string(d), Main: string(dom.AliasOf), Services: services(h.c)}, err
 }
 
-// services gives where mail programs read and send: the ports with TLS. Those that only
+// services gives where mail programs read, send and filter: the ports with TLS. Those that only
 // this machine reaches count if there are no others for the protocol.
 func services(c config.Config) []discovery.Service {
 	name, err := mail.ParseDomain(c.Hostname)
@@ -29,7 +29,7 @@ func services(c config.Config) []discovery.Service {
 	var near, far []discovery.Service
 	for _, l := range c.Listeners {
 		p := discovery.Protocol(l.Protocol)
-		if p != discovery.IMAP && p != discovery.POP3 && p != discovery.Submission || l.TLS == "none" {
+		if p != discovery.IMAP && p != discovery.POP3 && p != discovery.Submission && p != discovery.Sieve || l.TLS == "none" {
 			continue
 		}
 		host, port, err := net.SplitHostPort(l.Address)

@@ -66,7 +66,7 @@ func run(m *testing.M) (code int) {
 
 // A world is what the demonstration says of itself.
 type world struct {
-	SMTP, Submission, Submissions, IMAP, IMAPS, POP3, POP3S, CA, Data string
+	SMTP, Submission, Submissions, IMAP, IMAPS, POP3, POP3S, Sieve, CA, Data string
 }
 
 // A house is a server that runs.

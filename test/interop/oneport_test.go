@@ -16,13 +16,14 @@ import (
 // TestOnePort: openssl gets mail and the web from one port, by ALPN, and curl the web.
 func TestOnePort(t *testing.T) {
 	at := network.FreePort()
-	cert := webHouse(t, fmt.Sprintf("[[listener]]\naddress = %q\nprotocol = \"https\"\nalpn = [\"imap\", \"pop3\", \"submission\"]\n", at), at).CA
+	cert := webHouse(t, fmt.Sprintf("[[listener]]\naddress = %q\nprotocol = \"https\"\nalpn = [\"imap\", \"pop3\", \"sieve\", \"submission\"]\n", at), at).CA
 	for alpn, c := range map[string]struct{ say, want string }{
-		"imap":     {"a LOGOUT\r\n", "* BYE"},
-		"pop3":     {"QUIT\r\n", "+OK"},
-		"smtp":     {"QUIT\r\n", "221 2.0.0"},
-		"http/1.1": {"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", "404 Not Found"},
-		"xmpp":     {"", "no application protocol"},
+		"imap":        {"a LOGOUT\r\n", "* BYE"},
+		"pop3":        {"QUIT\r\n", "+OK"},
+		"managesieve": {"LOGOUT\r\n", `"VERSION" "1.0"`},
+		"smtp":        {"QUIT\r\n", "221 2.0.0"},
+		"http/1.1":    {"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", "302 Found"},
+		"xmpp":        {"", "no application protocol"},
 	} {
 		out, _ := job{name: "sh", in: c.say, args: []string{"-c", `(sleep 1; cat; sleep 1) | exec openssl s_client "$@"`, "sh", "-quiet", "-CAfile", cert, "-verify_return_error", "-servername", "localhost", "-alpn", alpn, "-connect", at}}.run(t)
 		if !strings.Contains(out, c.want) {
@@ -30,7 +31,7 @@ func TestOnePort(t *testing.T) {
 		}
 	}
 	out, code := job{name: "curl", args: []string{"-s", "--cacert", cert, "-o", "/dev/null", "-w", "%{http_code}", "https://localhost:" + port(at) + "/"}}.run(t)
-	if code != 0 || out != "404" {
+	if code != 0 || out != "302" {
 		t.Errorf("curl: %s, %d", out, code)
 	}
 }

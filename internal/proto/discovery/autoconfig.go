@@ -22,6 +22,9 @@ func Autoconfig(s Settings) []byte {
 				x.text("displayName", s.Domain)
 				x.text("displayShortName", s.Domain)
 				for _, v := range s.Services {
+					if v.Protocol == Sieve { // the file has no place for it
+						continue
+					}
 					name, kind := "incomingServer", string(v.Protocol)
 					if v.Protocol == Submission {
 						name, kind = "outgoingServer", "smtp"

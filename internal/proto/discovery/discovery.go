@@ -23,6 +23,7 @@ const (
 	IMAP       Protocol = "imap"
 	POP3       Protocol = "pop3"
 	Submission Protocol = "submission"
+	Sieve      Protocol = "sieve" // ManageSieve
 )
 
 // A Service is a port where a protocol is spoken.
@@ -52,7 +53,7 @@ func (s Settings) login(address string) string {
 // Sort brings services into the order in which programs should try them: IMAP before
 // POP3, TLS from the first byte before STARTTLS (RFC 8314 §3.3), and each once.
 func Sort(list []Service) []Service {
-	order := []Protocol{IMAP, POP3, Submission}
+	order := []Protocol{IMAP, POP3, Submission, Sieve}
 	rank := func(s Service) int {
 		n := 2 * slices.Index(order, s.Protocol)
 		if s.STARTTLS {

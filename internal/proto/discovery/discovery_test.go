@@ -98,6 +98,23 @@ func TestOtherName(t *testing.T) {
 	}
 }
 
+// TestSieve: what knows nothing of ManageSieve does not tell of it.
+func TestSieve(t *testing.T) {
+	s := hill
+	s.Services = Sort(append([]Service{{Sieve, "mail.hill.example", 4190, true}, {Sieve, "mail.hill.example", 4191, false}}, hill.Services...))
+	if n := len(s.Services); n != len(hill.Services)+2 || s.Services[n-1].Port != 4190 {
+		t.Errorf("the order is %v", s.Services)
+	}
+	golden(t, "autoconfig.xml", Autoconfig(s))
+	golden(t, "autodiscover.xml", Autodiscover(s, "ada@hill.example"))
+	profile, _ := Profile(s, "ada@hill.example", "Ada Hill")
+	golden(t, "profile.mobileconfig", profile)
+	records := SRVRecords(s)
+	if got := records[len(records)-1]; len(records) != 7 || got.Name != "_sieve._tcp.hill.example" || got.Value != "0 1 4190 mail.hill.example." {
+		t.Errorf("%+v", records)
+	}
+}
+
 func TestSRV(t *testing.T) {
 	want := map[string]string{
 		"_imaps._tcp.hill.example": "0 1 993 mail.hill.example.", "_imap._tcp.hill.example": "1 1 143 mail.hill.example.",

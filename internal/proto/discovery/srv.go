@@ -15,8 +15,12 @@ var names = map[Protocol][2]string{
 	IMAP: {"_imaps._tcp.", "_imap._tcp."}, POP3: {"_pop3s._tcp.", "_pop3._tcp."}, Submission: {"_submissions._tcp.", "_submission._tcp."},
 }
 
+// sieveName is that of ManageSieve, which begins with STARTTLS. RFC 5804 §1.8
+const sieveName = "_sieve._tcp."
+
 // SRVRecords gives those of a domain. What is not to be had is said to be so: with ".".
-// A lower priority is preferred, also between IMAP and POP3. RFC 6186 §3.4, §4
+// A lower priority is preferred, also between IMAP and POP3. RFC 6186 §3.4, §4. Of
+// ManageSieve there is a record only if it is there.
 func SRVRecords(s Settings) (out []SRV) {
 	for _, p := range [...]Protocol{IMAP, POP3, Submission} {
 		for i, name := range names[p] {
@@ -33,6 +37,11 @@ func SRVRecords(s Settings) (out []SRV) {
 				r.Why = "mail programs find by it where " + words[p] + " is"
 			}
 			out = append(out, r)
+		}
+	}
+	for _, v := range s.Services {
+		if v.Protocol == Sieve && v.STARTTLS {
+			out = append(out, SRV{sieveName + s.Domain, fmt.Sprintf("0 1 %d %s.", v.Port, v.Host), "mail programs find by it where filter rules (Sieve) are looked after"})
 		}
 	}
 	return out

@@ -174,14 +174,14 @@ func TestStates(t *testing.T) {
 
 func TestReplies(t *testing.T) {
 	for _, tt := range []struct{ got, want string }{
-		{string(AppendOK(nil, "", "")), "OK\r\n"},
-		{string(AppendOK(nil, "", "hello")), "OK \"hello\"\r\n"},
+		{string(AppendOK(nil, "")), "OK\r\n"},
+		{string(AppendWarnings(nil, "line 1: a")), "OK (WARNINGS) \"line 1: a\"\r\n"},
 		{string(AppendNo(nil, NonExistent, "no")), "NO (NONEXISTENT) \"no\"\r\n"},
 		{string(AppendNo(nil, "", "line 1: a\r\nline 2: b\x01")), "NO {21}\r\nline 1: a\r\nline 2: b?\r\n"},
 		{string(AppendBye(nil, TryLater, `"x"`)), "BYE (TRYLATER) \"\\\"x\\\"\"\r\n"},
-		{string(AppendOK(nil, Tag("a\r\nOK"), "done")), "OK (TAG {5}\r\na\r\nOK) \"done\"\r\n"},
-		{string(AppendOK(nil, Tag(`a"`), "done")), "OK (TAG \"a\\\"\") \"done\"\r\n"},
-		{string(AppendOK(nil, SASL([]byte("v=1")), "")), "OK (SASL \"dj0x\")\r\n"},
+		{string(AppendOK(nil, Tag("a\r\nOK"))), "OK (TAG {5}\r\na\r\nOK)\r\n"},
+		{string(AppendOK(nil, Tag(`a"`))), "OK (TAG \"a\\\"\")\r\n"},
+		{string(AppendOK(nil, SASL([]byte("v=1")))), "OK (SASL \"dj0x\")\r\n"},
 		{string(AppendChallenge(nil, nil)), "\"\"\r\n"},
 		{string(AppendChallenge(nil, []byte("a"))), "\"YQ==\"\r\n"},
 		{string(AppendCapability(nil, "STARTTLS")), "\"STARTTLS\"\r\n"},

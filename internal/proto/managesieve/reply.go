@@ -20,6 +20,7 @@ const (
 	QuotaMaxScripts Code = "QUOTA/MAXSCRIPTS"
 	QuotaMaxSize    Code = "QUOTA/MAXSIZE"
 	TryLater        Code = "TRYLATER"
+	Warnings        Code = "WARNINGS"
 )
 
 // Tag is the code that gives a NOOP its string back.
@@ -54,8 +55,13 @@ func appendLiteral[S string | []byte](dst []byte, s S) []byte {
 	return append(append(dst, "}\r\n"...), s...)
 }
 
-// AppendOK appends a positive answer. RFC 5804 §1.2
-func AppendOK(dst []byte, code Code, text string) []byte { return appendReply(dst, "OK", code, text) }
+// AppendOK appends a positive answer, with no words in it: sieveshell of Cyrus takes none
+// where it knows of no code. RFC 5804 §1.2
+func AppendOK(dst []byte, code Code) []byte { return appendReply(dst, "OK", code, "") }
+
+// AppendWarnings appends a positive answer to a script in which something can hardly be
+// meant. Its text may have several lines.
+func AppendWarnings(dst []byte, text string) []byte { return appendReply(dst, "OK", Warnings, text) }
 
 // AppendNo appends a negative answer. Its text may have several lines.
 func AppendNo(dst []byte, code Code, text string) []byte { return appendReply(dst, "NO", code, text) }

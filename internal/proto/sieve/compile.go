@@ -44,7 +44,7 @@ type Script struct {
 // Warnings tells what is lawful in a script and can hardly be meant, an *Error for each.
 func (s *Script) Warnings() []error { return s.warnings }
 
-// Weight tells how many bytes a script takes in memory, about, and at most.
+// Weight tells how many bytes a script takes in memory, about.
 func (s *Script) Weight() int { return s.weight }
 
 // maxErrors is how many errors are told of at once.

@@ -85,7 +85,7 @@ type DNS struct {
 // A Listener is a port that is listened on.
 type Listener struct {
 	Address  string `toml:"address"`  // host:port; ":25" is all addresses
-	Protocol string `toml:"protocol"` // smtp, submission, lmtp, imap, pop3, https or metrics
+	Protocol string `toml:"protocol"` // smtp, submission, lmtp, imap, pop3, sieve, https or metrics
 	TLS      string `toml:"tls"`      // starttls, implicit or none
 	// PlaintextLogin allows passwords on connections without TLS.
 	PlaintextLogin bool `toml:"plaintext_login"`
@@ -100,7 +100,7 @@ type Listener struct {
 	// MetricsOpen lets metrics, which have no login, be read from other machines.
 	MetricsOpen bool `toml:"metrics_open"`
 	// ALPN are protocols that the port serves beside https, for those that ask for them
-	// by ALPN: imap, pop3, submission.
+	// by ALPN: imap, pop3, sieve, submission.
 	ALPN []string `toml:"alpn"`
 }
 
@@ -544,8 +544,8 @@ func (c *Config) checkListener(l *Listener) error {
 	if err != nil || port == "" {
 		return fmt.Errorf("[[listener]] address %q: write host:port, or :port for all addresses, with a port up to 65535", l.Address)
 	}
-	if !oneOf(l.Protocol, "smtp", "submission", "lmtp", "imap", "pop3", "https", "metrics") {
-		return fmt.Errorf("[[listener]] %s: protocol is smtp, submission, lmtp, imap, pop3, https or metrics, not %q", l.Address, l.Protocol)
+	if !oneOf(l.Protocol, "smtp", "submission", "lmtp", "imap", "pop3", "sieve", "https", "metrics") {
+		return fmt.Errorf("[[listener]] %s: protocol is smtp, submission, lmtp, imap, pop3, sieve, https or metrics, not %q", l.Address, l.Protocol)
 	}
 	if len(l.XClientFrom) > 0 && !oneOf(l.Protocol, "smtp", "submission", "lmtp") {
 		return fmt.Errorf("[[listener]] %s: xclient_from is for smtp, submission and lmtp, not for %s: leave it out", l.Address, l.Protocol)
@@ -560,12 +560,12 @@ func (c *Config) checkListener(l *Listener) error {
 		return fmt.Errorf("[[listener]] %s: alpn is for a port that serves https as well, not for %s: leave it out", l.Address, l.Protocol)
 	}
 	for i, p := range l.ALPN {
-		if !oneOf(p, "imap", "pop3", "submission") || oneOf(p, l.ALPN[:i]...) {
-			return fmt.Errorf("[[listener]] %s: alpn may have imap, pop3 and submission, each once, not %q", l.Address, p)
+		if !oneOf(p, "imap", "pop3", "sieve", "submission") || oneOf(p, l.ALPN[:i]...) {
+			return fmt.Errorf("[[listener]] %s: alpn may have imap, pop3, sieve and submission, each once, not %q", l.Address, p)
 		}
 	}
-	if l.ClientCertificates && (l.TLS == "none" || !oneOf(l.Protocol, "submission", "imap", "pop3")) {
-		return fmt.Errorf("[[listener]] %s: client_certificates are for people who log in with TLS: submission, imap or pop3", l.Address)
+	if l.ClientCertificates && (l.TLS == "none" || !oneOf(l.Protocol, "submission", "imap", "pop3", "sieve")) {
+		return fmt.Errorf("[[listener]] %s: client_certificates are for people who log in with TLS: submission, imap, pop3 or sieve", l.Address)
 	}
 	return l.checkMetrics()
 }

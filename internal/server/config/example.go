@@ -37,7 +37,7 @@ hostname = "mail.example.org"
 # The ports. If there is one [[listener]] here, these defaults no longer apply.
 # [[listener]]
 # address = ":25"                  # host:port; without a host all addresses
-# protocol = "smtp"                # smtp, submission, lmtp, imap, pop3, https, metrics
+# protocol = "smtp"                # smtp, submission, lmtp, imap, pop3, sieve, https, metrics
 # tls = "starttls"                 # starttls, implicit, none
 # plaintext_login = false          # passwords without TLS
 # client_certificates = false      # ask mail programs for a certificate to log in with (EXTERNAL):
@@ -74,9 +74,11 @@ hostname = "mail.example.org"
 
 # Not among the defaults: a listener on ":443" with protocol "https" serves the
 # policy of [mta_sts], and tells mail programs their settings. It needs certificates
-# for "mta-sts.", "autoconfig." and "autodiscover." in front of each domain. Its setting alpn, a list of "imap", "pop3" and "submission",
+# for "mta-sts.", "autoconfig." and "autodiscover." in front of each domain. Its setting alpn, a list of "imap", "pop3", "sieve" and "submission",
 # has it serve these as well, for programs that ask for them as TLS begins (by ALPN "imap",
-# "pop3" and "smtp"), as Delta Chat does where a network lets only port 443 through.
+# "pop3", "managesieve" and "smtp"), as Delta Chat does where a network lets only port 443 through.
+# Nor is one on ":4190" with protocol "sieve" and tls "starttls": ManageSieve, by which
+# programs look after people's filter rules (Sieve scripts).
 # Nor is one on "127.0.0.1:9725" with protocol "metrics", which Prometheus reads. Its
 # tls is none or implicit.
 

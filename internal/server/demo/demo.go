@@ -45,6 +45,7 @@ var ports = []struct{ name, protocol, tls, port string }{
 	{"imaps", "imap", "implicit", "2993"},
 	{"pop3", "pop3", "starttls", "2110"},
 	{"pop3s", "pop3", "implicit", "2995"},
+	{"sieve", "sieve", "starttls", "2190"},
 	{"web", "https", "implicit", "2443"},
 }
 
@@ -70,6 +71,7 @@ type World struct {
 	IMAPS       string   `json:"imaps"`
 	POP3        string   `json:"pop3"`
 	POP3S       string   `json:"pop3s"`
+	Sieve       string   `json:"sieve"`
 	Web         string   `json:"web"`
 	CA          string   `json:"ca"`
 	Domains     []string `json:"domains"`
@@ -133,7 +135,7 @@ func (d *Demo) open(c *config.Config) error {
 	c.Listeners = nil
 	at := map[string]*string{
 		"smtp": &d.World.SMTP, "submission": &d.World.Submission, "submissions": &d.World.Submissions,
-		"imap": &d.World.IMAP, "imaps": &d.World.IMAPS, "pop3": &d.World.POP3, "pop3s": &d.World.POP3S, "web": &d.World.Web,
+		"imap": &d.World.IMAP, "imaps": &d.World.IMAPS, "pop3": &d.World.POP3, "pop3s": &d.World.POP3S, "sieve": &d.World.Sieve, "web": &d.World.Web,
 	}
 	file, last := filepath.Join(d.World.Data, portsFile), map[string]string{}
 	if b, err := os.ReadFile(file); err == nil && json.Unmarshal(b, &last) != nil {

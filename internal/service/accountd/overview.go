@@ -69,7 +69,7 @@ func (s *Server) program(v *visit) (program, error) {
 	seen := map[discovery.Protocol]bool{}
 	for _, x := range set.Services {
 		l := line{
-			What: map[discovery.Protocol]string{discovery.IMAP: "Reading, by IMAP", discovery.POP3: "or by POP3", discovery.Submission: "Sending, by SMTP"}[x.Protocol],
+			What: map[discovery.Protocol]string{discovery.IMAP: "Reading, by IMAP", discovery.POP3: "or by POP3", discovery.Submission: "Sending, by SMTP", discovery.Sieve: "Filter rules, by ManageSieve"}[x.Protocol],
 			Host: x.Host, Port: strconv.Itoa(x.Port), Security: "SSL/TLS",
 		}
 		if seen[x.Protocol] {

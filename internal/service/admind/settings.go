@@ -18,10 +18,10 @@ type Settings struct {
 	Pages string `json:"pages,omitempty"`
 }
 
-// A SettingsService is a port where a program reads or sends mail, the best of each
-// protocol first.
+// A SettingsService is a port where a program reads or sends mail, or looks after rules;
+// the best of each protocol first.
 type SettingsService struct {
-	Protocol string `json:"protocol"` // "imap", "pop3" or "submission"
+	Protocol string `json:"protocol"` // "imap", "pop3", "submission" or "sieve"
 	Host     string `json:"host"`
 	Port     int    `json:"port"`
 	TLS      string `json:"tls"` // "implicit" or "starttls"
