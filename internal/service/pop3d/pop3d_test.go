@@ -611,6 +611,7 @@ func TestScram(t *testing.T) {
 		}
 		c.say("QUIT")
 		c.want("+OK good-bye")
+		io.Copy(io.Discard, tc) // TLS says good-bye, too
 		c.hangUp()
 	}
 }
