@@ -1,14 +1,16 @@
 // Package script keeps the Sieve scripts of accounts, and what they leave for later: that
 // somebody was answered, or that a message was there.
 //
-// All rows stand under the account's lock, and go with the account:
+// All rows but one stand under the account's lock, and go with the account:
 //
 //	41 name 00 chunk  a piece of a script's text; the first begins with when it was saved
 //	42                version 1, the number of the last change, the name of the active script
 //	43 hash(16)       a mark: until when it is good (seconds), and for how long
 //	44                what went wrong the last time: when, the script's name, the text
 //
-// What stands behind that in a row is passed over.
+// What stands behind that in a row is passed over. One row of all accounts, under a lock of
+// its own, counts the changes of all scripts: as long as nobody writes it, every account's
+// active script is the same, which is asked for at every delivery.
 package script
 
 import (
@@ -18,6 +20,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -55,7 +58,19 @@ var (
 )
 
 // A Store keeps scripts. DB must be set.
-type Store struct{ DB kv.Store }
+type Store struct {
+	DB kv.Store
+
+	mu      sync.RWMutex
+	commits uint64 // of the class of changes, when what is known was read
+	known   map[mail.AccountID]active
+}
+
+// changes is the lock of the row that counts them, and maxKnown how many accounts' active
+// scripts are remembered.
+var changes = kv.Lock{Class: 'S'}
+
+const maxKnown = 50_000
 
 // An Info tells of a script.
 type Info struct {
@@ -120,10 +135,18 @@ func readActive(r kv.Reader, a mail.AccountID) (x active, err error) {
 	return x, nil
 }
 
-// changed writes which script is active now, and that something has changed.
-func (x active) changed(tx kv.Tx, a mail.AccountID) {
+// changed writes which script is active now, and that something has changed. The
+// transaction must be that of a change.
+func (x active) changed(tx kv.Tx, a mail.AccountID) error {
 	x.change++
 	tx.Set(key(a, kindActive), kv.AppendBytes(binary.AppendUvarint([]byte{version}, x.change), x.name))
+	raw, err := tx.Get(changes.Prefix())
+	if err != nil {
+		return err
+	}
+	n, _ := binary.Uvarint(raw)
+	tx.Set(changes.Prefix(), binary.AppendUvarint(nil, n+1))
+	return nil
 }
 
 // each gives the pieces of scripts one after another: the name, the number, and what it
@@ -225,12 +248,40 @@ func (s *Store) Get(ctx context.Context, a mail.AccountID, name string) (text []
 // Active gives the name of the active script, "" if none is, and the number of the last
 // change: as long as that is the same, all scripts are.
 func (s *Store) Active(ctx context.Context, a mail.AccountID) (name string, change uint64, err error) {
+	commits := s.DB.Commits(changes.Class)
+	if x, ok := s.remembered(commits, a); ok {
+		return x.name, x.change, nil
+	}
 	var x active
 	err = s.DB.View(ctx, func(r kv.Reader) error {
 		x, err = readActive(r, a)
 		return err
 	})
+	if err == nil {
+		s.remember(commits, a, x)
+	}
 	return x.name, x.change, wrap(a, err)
+}
+
+// remembered gives what is known of an account, if nothing has changed since.
+func (s *Store) remembered(commits uint64, a mail.AccountID) (active, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.commits != commits {
+		return active{}, false
+	}
+	x, ok := s.known[a]
+	return x, ok
+}
+
+// remember keeps what was read after the engine had given the number.
+func (s *Store) remember(commits uint64, a mail.AccountID, x active) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.commits != commits || s.known == nil || len(s.known) >= maxKnown {
+		s.commits, s.known = commits, map[mail.AccountID]active{}
+	}
+	s.known[a] = x
 }
 
 // Put saves a script in place of the one of that name, if there is one. What it says is
@@ -239,7 +290,7 @@ func (s *Store) Put(ctx context.Context, a mail.AccountID, name string, text []b
 	if err := CheckName(name); err != nil {
 		return err
 	}
-	return s.update(ctx, a, func(tx kv.Tx) error {
+	return s.change(ctx, a, func(tx kv.Tx) error {
 		if err := mailbox.There(tx, a); err != nil {
 			return err
 		}
@@ -248,8 +299,7 @@ func (s *Store) Put(ctx context.Context, a mail.AccountID, name string, text []b
 			return err
 		}
 		write(tx, a, name, text, tx.Now())
-		now.changed(tx, a)
-		return nil
+		return now.changed(tx, a)
 	})
 }
 
@@ -287,7 +337,7 @@ func room(r kv.Reader, a mail.AccountID, name string, size int) (active, error) 
 // Activate makes a script the active one, and all others not; "": none is active.
 // mail.ErrNotFound if there is none of that name.
 func (s *Store) Activate(ctx context.Context, a mail.AccountID, name string) error {
-	return s.update(ctx, a, func(tx kv.Tx) error {
+	return s.change(ctx, a, func(tx kv.Tx) error {
 		if name != "" {
 			if _, err := read(tx, a, name); err != nil {
 				return err
@@ -298,15 +348,14 @@ func (s *Store) Activate(ctx context.Context, a mail.AccountID, name string) err
 			return err
 		}
 		now.name = name
-		now.changed(tx, a)
-		return nil
+		return now.changed(tx, a)
 	})
 }
 
 // Delete removes a script: mail.ErrInUse if it is the active one, mail.ErrNotFound if
 // there is none of that name.
 func (s *Store) Delete(ctx context.Context, a mail.AccountID, name string) error {
-	return s.update(ctx, a, func(tx kv.Tx) error {
+	return s.change(ctx, a, func(tx kv.Tx) error {
 		if _, err := read(tx, a, name); err != nil {
 			return err
 		}
@@ -318,8 +367,7 @@ func (s *Store) Delete(ctx context.Context, a mail.AccountID, name string) error
 			return fmt.Errorf("script %q is the active one: %w", name, mail.ErrInUse)
 		}
 		erase(tx, a, name)
-		now.changed(tx, a)
-		return nil
+		return now.changed(tx, a)
 	})
 }
 
@@ -329,7 +377,7 @@ func (s *Store) Rename(ctx context.Context, a mail.AccountID, from, to string) e
 	if err := CheckName(to); err != nil {
 		return err
 	}
-	return s.update(ctx, a, func(tx kv.Tx) error {
+	return s.change(ctx, a, func(tx kv.Tx) error {
 		text, err := read(tx, a, from)
 		if err != nil {
 			return err
@@ -351,8 +399,7 @@ func (s *Store) Rename(ctx context.Context, a mail.AccountID, from, to string) e
 		if now.name == from {
 			now.name = to
 		}
-		now.changed(tx, a)
-		return nil
+		return now.changed(tx, a)
 	})
 }
 
@@ -423,6 +470,11 @@ func decodeFault(raw []byte) (Fault, error) {
 	d := kv.Decode(raw)
 	f := Fault{At: time.Unix(d.Varint(), 0), Name: d.String(), Text: d.String()}
 	return f, d.Err()
+}
+
+// change is update for what changes scripts.
+func (s *Store) change(ctx context.Context, a mail.AccountID, fn func(kv.Tx) error) error {
+	return wrap(a, s.DB.Update(ctx, kv.Plan{Locks: []kv.Lock{mailbox.Lock(a), changes}}, fn))
 }
 
 func (s *Store) update(ctx context.Context, a mail.AccountID, fn func(kv.Tx) error) error {

@@ -262,3 +262,42 @@ func FuzzRows(f *testing.F) {
 		}
 	})
 }
+
+// TestRemembered: which script is active is remembered, and never what was before a change.
+func TestRemembered(t *testing.T) {
+	s := newStore(t)
+	other := &Store{DB: s.DB} // as another part of the server has it
+	is := func(want string) {
+		t.Helper()
+		for range 2 {
+			for _, x := range []*Store{s, other} {
+				if name, _, err := x.Active(t.Context(), ada); name != want || err != nil {
+					t.Errorf("%q, %v, want %q", name, err, want)
+				}
+			}
+		}
+	}
+	do := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	is("")
+	do(s.Put(t.Context(), ada, "a", nil))
+	do(s.Put(t.Context(), ada, "b", nil))
+	is("")
+	do(s.Activate(t.Context(), ada, "a"))
+	is("a")
+	do(other.Activate(t.Context(), ada, "b"))
+	is("b")
+	do(s.Rename(t.Context(), ada, "b", "c"))
+	is("c")
+	_, before, _ := other.Active(t.Context(), ada)
+	do(s.Put(t.Context(), ada, "a", []byte("x")))
+	if _, after, _ := other.Active(t.Context(), ada); after == before {
+		t.Error("another text is no change")
+	}
+	do(s.Activate(t.Context(), ada, ""))
+	is("")
+}
