@@ -91,7 +91,7 @@ func (d *Decoder) appendMessage(m *AppendMessage) {
 	utf := d.word("UTF8")
 	if utf {
 		d.sp()
-		d.openList()
+		d.openUTF8()
 	}
 	mk, ok := d.takeMark()
 	if !ok {
@@ -103,6 +103,14 @@ func (d *Decoder) appendMessage(m *AppendMessage) {
 	}
 	m.Body = &Literal{Size: mk.size, Binary: mk.binary, UTF8: utf, d: d, left: mk.size, sync: mk.sync}
 	d.stream = m.Body
+}
+
+// openUTF8 takes the bracket before a message, or a piece of one, that is in UTF-8.
+func (d *Decoder) openUTF8() {
+	d.openList()
+	if d.ok() && d.peek() == '"' {
+		d.err = errQuoted
+	}
 }
 
 // More goes on with an APPEND whose last message has been read to its end: it

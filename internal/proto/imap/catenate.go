@@ -54,7 +54,7 @@ func (d *Decoder) Part(tag string) (*Part, error) {
 		p.Text = d.text()
 	} else if d.word("UTF8") { // RFC 6855 §4
 		d.sp()
-		d.openList()
+		d.openUTF8()
 		if p.Text = d.text(); p.Text != nil {
 			p.Text.UTF8 = true
 		}

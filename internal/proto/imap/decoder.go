@@ -104,8 +104,9 @@ var (
 // A SyntaxError is a command that cannot be understood: the answer is BAD. The
 // Decoder is in step; the next Command may be read.
 type SyntaxError struct {
-	Tag  string // "*" if it could not be read
-	Text string // ASCII, one line
+	Tag    string // "*" if it could not be read
+	Text   string // ASCII, one line
+	Quoted bool   // a message of RFC 6855 §4 came in quotes, and not as a literal
 }
 
 // Error gives the text.
@@ -122,6 +123,8 @@ func (e *TooBigError) Error() string { return "imap: literal is too big" }
 var errTooBig = errors.New("imap: literal is too big")
 
 type parseError string
+
+const errQuoted parseError = "expected a literal, not a quoted string"
 
 func (e parseError) Error() string { return string(e) }
 
@@ -234,7 +237,7 @@ func (d *Decoder) result(tag string) error {
 		return &TooBigError{Tag: tag}
 	}
 	if text, ok := d.err.(parseError); ok {
-		return &SyntaxError{Tag: tag, Text: string(text)}
+		return &SyntaxError{Tag: tag, Text: string(text), Quoted: text == errQuoted}
 	}
 	return d.err
 }

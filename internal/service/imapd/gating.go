@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 //	capability   misuse                                  seen of
 //	UIDONLY      sequence numbers after ENABLE UIDONLY   Office 365's cloud client
 //	UTF8=ACCEPT  searches for what is not UTF-8          Jakarta Mail
+//	UTF8=ACCEPT  messages as quoted strings              Horde, if they are small
 //
 // The session in which that happens is answered as the standard wants it; what is not
 // UTF-8 is taken for Latin-1, which is as much as that client lets through. The next ones of the same client (as ID names it) and account are not offered the
@@ -56,6 +58,13 @@ func (m *misused) has(u misuse) bool {
 // misuses notes that the client has got a capability wrong.
 func (s *session) misuses(capability string) {
 	s.srv.misused.note(misuse{s.peer.Account, s.client, capability})
+}
+
+// misread notes what a command that could not be read tells about the client.
+func (s *session) misread(err error) {
+	if e, ok := errors.AsType[*imap.SyntaxError](err); ok && e.Quoted && s.has(utf8Accept) {
+		s.misuses("UTF8=ACCEPT")
+	}
 }
 
 // withheld tells whether a capability is not for this session.

@@ -95,6 +95,16 @@ func TestMisused(t *testing.T) {
 	if c, _ = offers("Other"); !strings.Contains(c.do("CAPABILITY")[0], "UTF8=ACCEPT") {
 		t.Error("UTF8=ACCEPT is not offered to another client")
 	}
+	// Horde sends small messages, and small pieces of one, in quotes.
+	for _, command := range []string{`APPEND INBOX UTF8 ("Subject: x`, `APPEND INBOX CATENATE (UTF8 ("Subject: x`} {
+		name := command[:15]
+		c, _ = offers(name)
+		c.do("ENABLE UTF8=ACCEPT")
+		c.want(command, "BAD expected a literal, not a quoted string")
+		if c, _ = offers(name); strings.Contains(c.do("CAPABILITY")[0], "UTF8=ACCEPT") {
+			t.Errorf("UTF8=ACCEPT is offered again after %s", command)
+		}
+	}
 	var m misused
 	for i := range maxMisused + 1 {
 		m.note(misuse{account: mail.AccountID(i)})

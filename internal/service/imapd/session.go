@@ -407,6 +407,7 @@ func (s *session) next(ctx context.Context) error {
 // refuse answers a command that is not done.
 func (s *session) refuse(tag string, err error) error {
 	f, _ := answer(err)
+	s.misread(err)
 	s.enc.Status(tag, f.condition, f.code, f.text)
 	if s.bad++; s.bad >= maxBad {
 		return &ending{"", "too many bad commands"}
@@ -444,6 +445,7 @@ func (s *session) complete(ctx context.Context, c *imap.Command, r rule, err err
 	case errors.Is(err, errAnswered):
 	default:
 		f, ours := answer(err)
+		s.misread(err)
 		if ours {
 			s.log.Error("command", "command", c.Name, "error", err)
 		}
