@@ -53,7 +53,7 @@ func Received(host string, base string, peer mail.Peer, env mail.Envelope, now t
 		b = append(b, "\r\n\tfor "...)
 		b = append(b, env.Recipients[0].Address.Path()...)
 	}
-	if env.Priority != 0 { // RFC 6710 §4.4
+	if env.Priority != 0 { // RFC 6710 §4.1
 		b = strconv.AppendInt(append(b, "\r\n\tpriority "...), int64(env.Priority), 10)
 	}
 	b = append(b, ";\r\n\t"...)

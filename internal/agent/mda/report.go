@@ -75,7 +75,7 @@ func (rp *Reporter) Report(ctx context.Context, ab About, now time.Time) (Report
 	if err != nil {
 		return Report{}, fmt.Errorf("mda: report: %w", err)
 	}
-	env := mail.Envelope{Trace: id, Recipients: []mail.Recipient{{Address: ab.Envelope.Sender}}, UTF8: r.NeedsUTF8(), RequireTLS: ab.Envelope.RequireTLS}
+	env := mail.Envelope{Trace: id, Recipients: []mail.Recipient{{Address: ab.Envelope.Sender}}, UTF8: r.NeedsUTF8(), RequireTLS: ab.Envelope.RequireTLS, Priority: ab.Envelope.Priority}
 	out := Report{Item: queue.Item{Envelope: env, Domain: ab.Envelope.Sender.Domain, Body: ref}, Action: ab.Recipients[0].Action}
 	for _, rc := range ab.Recipients {
 		if rc.Action != out.Action {

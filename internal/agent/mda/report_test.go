@@ -18,7 +18,7 @@ import (
 
 // asking has every recipient's success asked for.
 func asking(m mda.Mail) mda.Mail {
-	m.Envelope.Sender, m.Envelope.EnvelopeID = house.Address("eve@far.example"), "QQ1"
+	m.Envelope.Sender, m.Envelope.EnvelopeID, m.Envelope.Priority = house.Address("eve@far.example"), "QQ1", -2
 	for i := range m.Envelope.Recipients {
 		r := &m.Envelope.Recipients[i]
 		r.Notify, r.ORCPT = mail.NotifySuccess, "rfc822;first-"+r.Address.String()
@@ -80,6 +80,11 @@ func TestSuccess(t *testing.T) {
 			m := asking(letter(h, text, c.to...))
 			if err := h.Delivery.Deliver(t.Context(), m); err != nil {
 				t.Fatal(err)
+			}
+			for _, it := range h.Items() {
+				if it.Envelope.Priority != -2 { // RFC 6710 §4.6
+					t.Errorf("what goes to %s has priority %d", it.Domain, it.Envelope.Priority)
+				}
 			}
 			if got := said(h); !slices.Equal(got, c.want) {
 				t.Errorf("said %q, want %q", got, c.want)

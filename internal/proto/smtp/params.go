@@ -150,7 +150,7 @@ func appendBy(b []byte, by mail.DeliverBy, within time.Duration) []byte {
 	return b
 }
 
-// parsePriority reads a digit, with a minus before it or not. RFC 6710 §6
+// parsePriority reads a digit, with a minus before it or not. RFC 6710 §7
 func parsePriority(s string) (int8, error) {
 	digit := strings.TrimPrefix(s, "-")
 	if len(digit) != 1 || digit[0] < '0' || digit[0] > '9' || s == "-0" {

@@ -336,7 +336,7 @@ func (s *sending) appendMail(b []byte, size int64) []byte {
 	if x.RequireTLS && s.env.RequireTLS {
 		b = append(b, " REQUIRETLS"...)
 	}
-	if x.Priority && s.env.Priority != 0 {
+	if x.Priority { // usual ones, too: RFC 6710 §4.2
 		b = strconv.AppendInt(append(b, " MT-PRIORITY="...), int64(s.env.Priority), 10)
 	}
 	if s.timed() {

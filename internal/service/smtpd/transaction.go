@@ -208,8 +208,8 @@ func (ses *session) verdict(id mail.TraceID, err error) {
 		ses.refused(err, id)
 		return
 	}
-	if ses.changed != nil { // RFC 6710 §4.1
-		ses.reply(smtp.Reply{Code: 250, Status: mail.Status{Class: 2, Subject: 3, Detail: 6}, Text: "OK, id " + id.String() + "; " + strconv.Itoa(int(*ses.changed)) + " is the new priority assigned to the message"})
+	if ses.changed != nil { // RFC 6710 §4.1: the number comes first
+		ses.reply(smtp.Reply{Code: 250, Status: mail.Status{Class: 2, Subject: 3, Detail: 6}, Text: strconv.Itoa(int(*ses.changed)) + " is the new priority of the message, id " + id.String()})
 		return
 	}
 	ses.ok("OK, id " + id.String())
