@@ -32,7 +32,11 @@ tls = "none"
 address = ":25"
 protocol = "smtp"
 tls = "starttls"
-`: "[imap 993 submission+ 1587]",
+[[listener]]
+address = ":4190"
+protocol = "sieve"
+tls = "starttls"
+`: "[imap 993 submission+ 1587 sieve+ 4190]",
 		`[[listener]]
 address = "127.0.0.1:143"
 protocol = "imap"
