@@ -110,9 +110,9 @@ func tell(w demo.World, ephemeral bool) {
 	p("            POP3  %s  with STARTTLS or none, or %s with TLS", w.POP3, w.POP3S)
 	p("  outgoing  SMTP  %s  with STARTTLS or none, or %s with TLS", w.Submission, w.Submissions)
 	p("  rules     ManageSieve  %s  with STARTTLS or none", w.Sieve)
-	p("In a browser, each looks after their own account: https://%s%s", w.Web, accountd.Path)
 	p("  From other servers mail comes in at %s.", w.SMTP)
 	p("  The certificate is signed by our own CA: %s", w.CA)
+	p("In a browser, each looks after their own account: https://%s%s", w.Web, accountd.Path)
 	p("\nOutside, mail to %s:", w.Outside.Domain)
 	names := make([]string, 0, len(w.Outside.Addresses))
 	for n := range w.Outside.Addresses {
