@@ -235,6 +235,8 @@ func (s *Server) trouble(w http.ResponseWriter, v *visit, r *http.Request, err e
 		out = view{page: "trouble", title: "That was too much at once", status: http.StatusRequestEntityTooLarge, data: "Choose less, and do it several times."}
 	case errors.Is(err, mail.ErrNotFound):
 		out = view{page: "trouble", title: "That is not there any more", status: http.StatusNotFound, data: "It may have been changed meanwhile, here or by another program."}
+	case errors.Is(err, mail.ErrFull): // the engine's log tells of it, once
+		out = view{page: "trouble", title: "The server has no room just now", status: http.StatusInsufficientStorage, data: full}
 	case r.Context().Err() != nil:
 		return // nobody waits
 	default:
@@ -242,6 +244,9 @@ func (s *Server) trouble(w http.ResponseWriter, v *visit, r *http.Request, err e
 	}
 	s.show(w, v, out)
 }
+
+// full is said when the disk is.
+const full = "The server has no room just now for what you asked. Nothing is lost. Try again later, or tell who runs the server."
 
 // A sheet is what all pages are made from.
 type sheet struct {

@@ -201,6 +201,8 @@ func meant(err error) (string, bool) {
 	switch {
 	case errors.Is(err, mail.ErrOverQuota):
 		return "There is no room left in your account for more. Delete something for good, or ask who runs the server for more room.", true
+	case errors.Is(err, mail.ErrFull):
+		return full, true // what was typed stays in the form
 	case errors.Is(err, mail.ErrExists):
 		return "There is one of that name already.", true
 	case errors.Is(err, mail.ErrLimit):
